@@ -1,0 +1,62 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+_PART = ".part-"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path beside `path`, with the same suffix, to write to; rename it to `path` when all went well.
+
+    A process killed in between leaves `path` as it was; `sweep` removes what it left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{_PART}{os.getpid()}-{path.name}")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file whole."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, whole; NaN is not JSON and raises ValueError."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def touch(*paths: Path) -> None:
+    """Renew the time stamp of a kept output, so that Make sees it as made after its inputs."""
+    for path in paths:
+        os.utime(path)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half written directly in a folder; those of live processes stay."""
+    for part in folder.glob(f"{_PART}*"):
+        pid = part.name.removeprefix(_PART).split("-")[0]
+        if not (pid.isdigit() and _alive(int(pid))):
+            part.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

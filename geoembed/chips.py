@@ -1,0 +1,135 @@
+"""Chip folders: small aligned rasters, one file per chip and modality, and the index that tells what is there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geoembed import grid, record
+from geoembed.errors import ChipError
+
+if TYPE_CHECKING:
+    import geopandas
+    from numpy.typing import NDArray
+
+INDEX, DESCRIPTION, LAYER = "index.gpkg", "chips.json", "chips"
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Chip:
+    """The pixels of one chip in one modality: values (C, H, W) float32 in the modality's unit, NaN where invalid."""
+
+    channels: tuple[str, ...]
+    values: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ChipSet:
+    """A finished chip folder.
+
+    index: one row per chip: chip_id, aoi, split, one column per modality with its valid fraction (NaN: absent),
+        geometry in EPSG:4326.
+    channels: per modality the channel names found in its chips; a chip file may hold only some of them.
+    units: per modality the unit of a value.
+    grids: the lattices that the chips lie on.
+    size: pixels along a chip's side.
+    digest: SHA-256 of all that the chips were made from and of the index's rows.
+    """
+
+    folder: Path
+    index: geopandas.GeoDataFrame
+    channels: dict[str, tuple[str, ...]]
+    units: dict[str, str]
+    grids: tuple[grid.Grid, ...]
+    size: int
+    digest: str
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Return the names of the modalities, in order."""
+        return tuple(self.channels)
+
+    def path_of(self, chip_id: str, modality: str) -> Path:
+        """Return where a chip's file lies."""
+        return path_of(self.folder, chip_id, modality)
+
+
+def path_of(folder: Path, chip_id: str, modality: str) -> Path:
+    """Return where a chip's file lies in a chip folder: <modality>/<zone>/<column>/<chip_id>.tif."""
+    match = grid.CHIP_ID.match(chip_id)
+    if match is None:
+        raise ChipError(f"{folder / INDEX}: {chip_id!r} is no chip id; make the chips again with --overwrite")
+    return folder / modality / match["zone"] / match["column"] / f"{chip_id}.tif"
+
+
+def read(folder: Path) -> ChipSet:
+    """Read a chip folder's index and description.
+
+    Accepts the folder or its index.gpkg. Raises ChipError where there are no finished chips.
+    """
+    import geopandas
+    import pyogrio
+
+    folder = folder.parent if folder.name == INDEX else folder
+    index_path, description_path = folder / INDEX, folder / DESCRIPTION
+    if not index_path.exists():
+        half = "its chips are not finished" if description_path.exists() else "no chips here"
+        raise ChipError(f"{index_path}: {half}; run geoembed chip -o {folder}")
+    try:
+        description = json.loads(description_path.read_text(encoding="utf-8"))
+        index = geopandas.read_file(index_path, layer=LAYER)
+    except (OSError, ValueError, pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+        raise ChipError(
+            f"{folder}: index or description cannot be read ({error}); make the chips again"
+        ) from None
+    modalities = description["modalities"]
+    wanted = {"chip_id", "aoi", "split", *modalities}
+    if not wanted <= set(index.columns):
+        missing = ", ".join(sorted(wanted - set(index.columns)))
+        raise ChipError(f"{index_path}: lacks the columns {missing}; make the chips again with --overwrite")
+    return ChipSet(
+        folder=folder,
+        index=index,
+        channels={name: tuple(value["channels"]) for name, value in modalities.items()},
+        units={name: value["unit"] for name, value in modalities.items()},
+        grids=tuple(grid.Grid(**value) for value in description["grids"]),
+        size=int(description["size"]),
+        digest=record.digest([description["made_from"], record.of_table(index)]),
+    )
+
+
+def read_chip(path: Path) -> Chip:
+    """Read one chip file as values in the modality's unit.
+
+    Raises ChipError when the file is missing or cannot be decoded.
+    """
+    import rasterio
+
+    try:
+        with rasterio.open(path) as source:
+            stored = source.read()
+            channels = tuple(name or "" for name in source.descriptions)
+            scales, offsets, nodata = source.scales, source.offsets, source.nodata
+    except rasterio.errors.RasterioError as error:
+        fault = "missing" if not path.exists() else f"cannot be read ({str(error).splitlines()[0]})"
+        raise ChipError(f"{path}: {fault}; delete it and run geoembed chip again") from None
+    return Chip(channels, decode(stored, scales, offsets, nodata))
+
+
+def decode(
+    stored: NDArray[Any], scales: tuple[float, ...], offsets: tuple[float, ...], nodata: float | None
+) -> NDArray[np.float32]:
+    """Turn stored numbers (C, H, W) into values: stored * scale + offset per channel, NaN where nodata."""
+    values = stored.astype(np.float32)
+    if any(scale != 1.0 for scale in scales):
+        values *= np.asarray(scales, dtype=np.float32)[:, None, None]
+    if any(offset != 0.0 for offset in offsets):
+        values += np.asarray(offsets, dtype=np.float32)[:, None, None]
+    if nodata is not None and not np.isnan(nodata):
+        values[stored == nodata] = np.nan
+    return values

@@ -1,0 +1,53 @@
+"""What can go wrong, as a tree.
+
+GeoembedError
++-- ConfigError      geoembed.toml, the environment or an option's value
++-- AoiError         an area of interest that cannot be used
++-- ImageryError     source rasters
++-- ChipError        a chip folder or a chip file
++-- LabelError       labels and what they are made from
++-- ModelError       a model folder, or a model that does not fit the chips
++-- EmbeddingsError  an embeddings file
++-- ProbeError       fitting and measuring
++-- StaleError       an output that was made from other inputs or options
+"""
+
+
+class GeoembedError(Exception):
+    """Something the user can mend; one line that names the file, the fault and the remedy."""
+
+
+class ConfigError(GeoembedError):
+    """A setting cannot be used."""
+
+
+class AoiError(GeoembedError):
+    """An area of interest cannot be used."""
+
+
+class ImageryError(GeoembedError):
+    """A source raster cannot be used."""
+
+
+class ChipError(GeoembedError):
+    """A chip folder or a chip file cannot be used."""
+
+
+class LabelError(GeoembedError):
+    """Labels, or the raster they are made from, cannot be used."""
+
+
+class ModelError(GeoembedError):
+    """A model folder cannot be used, or does not fit the chips."""
+
+
+class EmbeddingsError(GeoembedError):
+    """An embeddings file cannot be used."""
+
+
+class ProbeError(GeoembedError):
+    """A probe cannot be fitted, measured or applied."""
+
+
+class StaleError(GeoembedError):
+    """An output exists that was made from other inputs or options."""
