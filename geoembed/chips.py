@@ -84,9 +84,7 @@ def read(folder: Path) -> ChipSet:
         description = json.loads(description_path.read_text(encoding="utf-8"))
         index = geopandas.read_file(index_path, layer=LAYER)
     except (OSError, ValueError, pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise ChipError(
-            f"{folder}: index or description cannot be read ({error}); make the chips again"
-        ) from None
+        raise ChipError(f"{folder}: index or description cannot be read ({error}); make the chips again") from None
     modalities = description["modalities"]
     wanted = {"chip_id", "aoi", "split", *modalities}
     if not wanted <= set(index.columns):

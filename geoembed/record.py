@@ -48,9 +48,7 @@ def require_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]
     keys = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
     if keys:
         told = ", ".join(_difference(key, found.get(key), wanted.get(key)) for key in keys)
-        raise StaleError(
-            f"{path}: made from other inputs or options ({told}); choose another -o or pass --overwrite"
-        )
+        raise StaleError(f"{path}: made from other inputs or options ({told}); choose another -o or pass --overwrite")
 
 
 def _difference(key: str, found: Any, wanted: Any) -> str:
