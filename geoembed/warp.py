@@ -1,0 +1,300 @@
+"""From source rasters to the pixels of one place: mosaicked, resampled only where the lattices differ."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geoembed.errors import ImageryError
+from geoembed.sources.rasters import Encoding, Raster, working_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from affine import Affine
+    from numpy.typing import NDArray
+
+LARGEST_READ = 2**25
+"""Source pixels (all bands) held at a time, per thread; a place that needs more is made in parts."""
+
+FINER = 0.99
+"""A source is finer than the chip's pixel when its pixel's side is below this share of it. Less than 1, since one
+and the same 10 m differ by up to 0.2 % between neighbouring UTM zones."""
+
+MARGIN = 3
+"""Source pixels read beyond a place's edge, for the kernel."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Pixels on the ground: CRS (WKT or authority code), transform of the upper left corner, height and width."""
+
+    crs: str
+    transform: Affine
+    height: int
+    width: int
+
+    def part(self, row: int, column: int, height: int, width: int) -> Place:
+        """Return the place of a window of this one."""
+        from affine import Affine
+
+        return Place(self.crs, self.transform @ Affine.translation(column, row), height, width)
+
+
+class Readers:
+    """Open rasters of one thread, the latest used kept; GDAL handles must not be shared between threads."""
+
+    def __init__(self, limit: int = 48) -> None:
+        self._open: OrderedDict[str, Any] = OrderedDict()
+        self._limit = limit
+
+    def __call__(self, raster: Raster) -> Any:
+        """Return the open data set of a raster; raises ImageryError where it is not what its name or header said."""
+        import rasterio
+
+        key = str(raster.path)
+        if key in self._open:
+            self._open.move_to_end(key)
+            return self._open[key]
+        try:
+            source = rasterio.open(raster.path)
+        except rasterio.errors.RasterioError as error:
+            raise ImageryError(f"{raster.path}: cannot be read ({str(error).splitlines()[0]}); mend it") from None
+        if (source.width, source.height) != (raster.width, raster.height) or not source.transform.almost_equals(
+            raster.transform, precision=1e-6
+        ):
+            raise ImageryError(
+                f"{raster.path}: lies elsewhere or is another size than its name says; remove or mend it"
+            )
+        self._open[key] = source
+        if len(self._open) > self._limit:
+            self._open.popitem(last=False)[1].close()
+        return source
+
+    def close(self) -> None:
+        """Close all."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+
+def mosaic(
+    rasters: Sequence[Raster], channels: Sequence[str], target: dict[str, Encoding], place: Place, readers: Readers
+) -> NDArray[Any]:
+    """Return the stored numbers of a place, (C, H, W) float, NaN where no raster has a valid pixel.
+
+    Of several rasters the first valid pixel counts. `target` gives the encoding that the numbers are in, per channel;
+    rasters that are stored so are copied or resampled as they are, others are converted.
+    """
+    dtype = np.result_type(working_type(tuple(target.values())), *(working_type(r.encodings) for r in rasters))
+    pixels = np.full((len(channels), place.height, place.width), np.nan, dtype=dtype)
+    position = {channel: i for i, channel in enumerate(channels)}
+    for raster in rasters:
+        rows = [position[channel] for channel in raster.channels]
+        open_rows = [row for row in rows if np.isnan(pixels[row]).any()]
+        if not open_rows or not any(True for _ in windows(raster, place)):
+            continue
+        chosen = [i for i, row in enumerate(rows) if row in open_rows]
+        values = _on_place(raster, chosen, tuple(target[raster.channels[i]] for i in chosen), place, readers, dtype)
+        for value, row in zip(values, open_rows, strict=True):
+            np.copyto(pixels[row], value, where=np.isnan(pixels[row]))
+    return pixels
+
+
+def windows(raster: Raster, place: Place) -> Iterator[tuple[int, int, int, int]]:
+    """Yield the windows (row, column, height, width) of a raster that a place needs: none, one, or two at 180 degrees."""
+    left, bottom, right, top = _bounds(place, raster.crs)
+    spans = [(left, right)] if left <= right else [(left, 180.0), (-180.0, right)]
+    inverse = ~raster.transform
+    for west, east in spans:
+        column_0, row_0 = inverse @ (west, top)
+        column_1, row_1 = inverse @ (east, bottom)
+        if not all(map(math.isfinite, (column_0, row_0, column_1, row_1))):
+            continue
+        if column_1 <= 0 or row_1 <= 0 or column_0 >= raster.width or row_0 >= raster.height:
+            continue
+        first_row, first_column = max(0, math.floor(row_0) - MARGIN), max(0, math.floor(column_0) - MARGIN)
+        last_row = min(raster.height, math.ceil(row_1) + MARGIN)
+        last_column = min(raster.width, math.ceil(column_1) + MARGIN)
+        yield first_row, first_column, last_row - first_row, last_column - first_column
+
+
+def _bounds(place: Place, crs: str) -> tuple[float, float, float, float]:
+    """Return a place's left, bottom, right, top in another CRS; left > right over 180 degrees."""
+    left, top = place.transform @ (0, 0)
+    right, bottom = place.transform @ (place.width, place.height)
+    if crs == place.crs or _same_crs(crs, place.crs):
+        return left, bottom, right, top
+    bounds: tuple[float, float, float, float] = _transformer(place.crs, crs).transform_bounds(left, bottom, right, top)
+    return bounds
+
+
+@lru_cache(maxsize=256)
+def _same_crs(one: str, other: str) -> bool:
+    from rasterio.crs import CRS
+
+    same: bool = CRS.from_user_input(one) == CRS.from_user_input(other)
+    return same
+
+
+@lru_cache(maxsize=256)
+def _transformer(source: str, target: str) -> Any:
+    from pyproj import Transformer
+
+    return Transformer.from_crs(source, target, always_xy=True)
+
+
+def _lattice_offset(raster: Raster, place: Place) -> tuple[int, int] | None:
+    """Return (row, column) in the raster of the place's upper left pixel where the lattices coincide, else None."""
+    one, other = raster.transform, place.transform
+    if not _same_crs(raster.crs, place.crs):
+        return None
+    reach = max(place.width, place.height, raster.width, raster.height)
+    if abs(one.a / other.a - 1.0) * reach > 1e-3 or abs(one.e / other.e - 1.0) * reach > 1e-3:
+        return None
+    column, row = ~one @ (other.c, other.f)
+    if abs(column - round(column)) > 1e-3 or abs(row - round(row)) > 1e-3:
+        return None
+    return round(row), round(column)
+
+
+def _on_place(
+    raster: Raster, chosen: list[int], target: tuple[Encoding, ...], place: Place, readers: Readers, dtype: Any
+) -> NDArray[Any]:
+    """Return some channels of one raster on a place, in the target's stored numbers, NaN where invalid."""
+    stored = tuple(raster.encodings[i] for i in chosen)
+    offset = _lattice_offset(raster, place)
+    out = np.full((len(chosen), place.height, place.width), np.nan, dtype=dtype)
+    if offset is not None:
+        row, column = offset
+        top, left = max(0, row), max(0, column)
+        bottom, right = min(raster.height, row + place.height), min(raster.width, column + place.width)
+        if bottom > top and right > left:
+            values = _read(raster, chosen, (top, left, bottom - top, right - left), readers, dtype)
+            values = _convert(values, stored, target)
+            out[:, top - row : bottom - row, left - column : right - column] = values
+        return out
+    for window in windows(raster, place):
+        if window[2] * window[3] * len(chosen) > LARGEST_READ and max(place.height, place.width) > 1:
+            return _in_parts(raster, chosen, target, place, readers, dtype)
+        values = _resample(raster, _read(raster, chosen, window, readers, dtype), window, stored, target, place)
+        np.copyto(out, values, where=np.isnan(out))
+    return out
+
+
+def _in_parts(
+    raster: Raster, chosen: list[int], target: tuple[Encoding, ...], place: Place, readers: Readers, dtype: Any
+) -> NDArray[Any]:
+    tall = place.height >= place.width
+    half = max(place.height, place.width) // 2
+    if tall:
+        parts = [place.part(0, 0, half, place.width), place.part(half, 0, place.height - half, place.width)]
+    else:
+        parts = [place.part(0, 0, place.height, half), place.part(0, half, place.height, place.width - half)]
+    made = [_on_place(raster, chosen, target, part, readers, dtype) for part in parts]
+    return np.concatenate(made, axis=1 if tall else 2)
+
+
+def _read(
+    raster: Raster, chosen: list[int], window: tuple[int, int, int, int], readers: Readers, dtype: Any
+) -> NDArray[Any]:
+    """Return stored numbers of a window (row, column, height, width), (C, h, w), NaN for nodata."""
+    import rasterio
+    from rasterio.windows import Window
+
+    row, column, height, width = window
+    source = readers(raster)
+    try:
+        stored = source.read([raster.bands[i] for i in chosen], window=Window(column, row, width, height))
+    except rasterio.errors.RasterioError as error:
+        fault = str(error).splitlines()[0]
+        raise ImageryError(f"{raster.path}: its pixels cannot be read ({fault}); mend or remove it") from None
+    values: NDArray[Any] = stored.astype(dtype)
+    for value, number, i in zip(values, stored, chosen, strict=True):
+        nodata = raster.encodings[i].nodata
+        if nodata is not None and not math.isnan(nodata):
+            value[number == nodata] = np.nan
+    np.copyto(values, np.nan, where=np.isinf(values))
+    return values
+
+
+def _resample(
+    raster: Raster,
+    values: NDArray[Any],
+    window: tuple[int, int, int, int],
+    stored: tuple[Encoding, ...],
+    target: tuple[Encoding, ...],
+    place: Place,
+) -> NDArray[Any]:
+    """Warp a window's stored numbers (C, h, w) to a place; SAR is averaged as power, nodata takes no part."""
+    from affine import Affine
+    from rasterio.warp import Resampling, reproject
+
+    name = raster.resampling or ("average" if _is_finer(raster, place) else "bilinear")
+    as_power = name in ("bilinear", "average", "cubic") and stored[0].stored != "value"
+    if as_power:
+        values = np.stack([_to_power(value, encoding) for value, encoding in zip(values, stored, strict=True)])
+    warped = np.full((len(values), place.height, place.width), np.nan, dtype=values.dtype)
+    reproject(
+        values,
+        warped,
+        src_transform=raster.transform @ Affine.translation(window[1], window[0]),
+        src_crs=raster.crs,
+        dst_transform=place.transform,
+        dst_crs=place.crs,
+        src_nodata=np.nan,
+        dst_nodata=np.nan,
+        resampling=Resampling[name],
+        UNIFIED_SRC_NODATA="NO",
+    )
+    if as_power:
+        return np.stack([_from_power(value, encoding) for value, encoding in zip(warped, target, strict=True)])
+    return _convert(warped, stored, target)
+
+
+@lru_cache(maxsize=4096)
+def _pixel_side(crs: str, other: str, x: float, y: float, dx: float, dy: float) -> float:
+    """Return the side, in units of `other`, of a square as large as the pixel of dx by dy at (x, y) in `crs`."""
+    xs, ys = _transformer(crs, other).transform([x, x + dx, x], [y, y, y + dy])
+    area = abs((xs[1] - xs[0]) * (ys[2] - ys[0]) - (xs[2] - xs[0]) * (ys[1] - ys[0]))
+    return math.sqrt(area) if math.isfinite(area) else 0.0
+
+
+def _is_finer(raster: Raster, place: Place) -> bool:
+    """Tell whether a raster's pixels are finer than a place's, at the raster's centre: the same for all its places."""
+    left, bottom, right, top = raster.bounds
+    dx, dy = raster.transform.a, -raster.transform.e
+    side = _pixel_side(raster.crs, place.crs, (left + right) / 2, (bottom + top) / 2, dx, dy)
+    return side < FINER * math.sqrt(place.transform.a * -place.transform.e)
+
+
+def _to_power(stored: NDArray[Any], encoding: Encoding) -> NDArray[Any]:
+    value = stored * encoding.scale + encoding.offset
+    if encoding.stored == "linear":
+        return value
+    with np.errstate(over="ignore"):
+        power: NDArray[Any] = value * value if encoding.stored == "amplitude" else 10.0 ** (value / 10.0)
+    return power.astype(stored.dtype, copy=False)
+
+
+def _from_power(power: NDArray[Any], encoding: Encoding) -> NDArray[Any]:
+    """Return stored numbers in dB, gamma0 dB = 10 log10(power); no power at all is no value."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        decibel = 10.0 * np.log10(power)
+    decibel[~np.isfinite(decibel)] = np.nan
+    stored: NDArray[Any] = (decibel - encoding.offset) / encoding.scale
+    return stored.astype(power.dtype, copy=False)
+
+
+def _convert(values: NDArray[Any], stored: tuple[Encoding, ...], target: tuple[Encoding, ...]) -> NDArray[Any]:
+    """Turn stored numbers of one encoding into those of another; nothing is computed where they are the same."""
+    for value, one, other in zip(values, stored, target, strict=True):
+        if one.stored in ("linear", "amplitude"):
+            value[:] = _from_power(_to_power(value, one), other)
+        elif (one.scale, one.offset) != (other.scale, other.offset):
+            value[:] = (value * one.scale + (one.offset - other.offset)) / other.scale
+    return values
