@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geoembed import grid, record
+from geoembed import atomic, grid, record
 from geoembed.errors import ChipError
 
 if TYPE_CHECKING:
     import geopandas
+    from affine import Affine
     from numpy.typing import NDArray
+
+    from geoembed.storage import Storage
 
 INDEX, DESCRIPTION, LAYER = "index.gpkg", "chips.json", "chips"
 SPLITS = ("train", "validation", "test")
@@ -131,3 +134,43 @@ def decode(
     if nodata is not None and not np.isnan(nodata):
         values[stored == nodata] = np.nan
     return values
+
+
+def write_chip(
+    path: Path, stored: NDArray[Any], channels: tuple[str, ...], storage: Storage, crs: str, transform: Affine
+) -> None:
+    """Write one chip file, whole: stored numbers (C, H, W), with channel names, scale, offset, nodata and place.
+
+    One tile where the side is a multiple of 16 as GeoTIFF wants it, else one strip; ZSTD level 1 with predictor.
+    """
+    import rasterio
+
+    size = stored.shape[1]
+    layout = {"tiled": True, "blockxsize": size, "blockysize": size} if size % 16 == 0 else {"blockysize": size}
+    profile = {
+        "driver": "GTiff",
+        "count": len(stored),
+        "height": size,
+        "width": stored.shape[2],
+        "dtype": stored.dtype,
+        "crs": crs,
+        "transform": transform,
+        "nodata": storage.nodata,
+        "interleave": "pixel",
+        "compress": "zstd",
+        "zstd_level": 1,
+        "predictor": 3 if stored.dtype.kind == "f" else 2,
+        **layout,
+    }
+    encodings = [storage.encodings[name] for name in channels]
+    with atomic.replacing(path) as part, rasterio.open(part, "w", **profile) as file:
+        file.write(stored)
+        file.descriptions = channels
+        file.scales = tuple(encoding.scale for encoding in encodings)
+        file.offsets = tuple(encoding.offset for encoding in encodings)
+
+
+def write_index(path: Path, index: geopandas.GeoDataFrame) -> None:
+    """Write the index of chips as a GeoPackage, whole."""
+    with atomic.replacing(path) as part:
+        index.to_file(part, layer=LAYER, driver="GPKG", engine="pyogrio")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
     from pyproj import Transformer
@@ -52,6 +52,16 @@ class Grid:
     def height(self) -> float:
         """Return a cell's height in units of the CRS."""
         return self.size * self.dy
+
+    @property
+    def side_metres(self) -> float:
+        """Return about how long a cell's shorter side is on the ground, in metres."""
+        from pyproj import CRS
+
+        axis = CRS(self.crs).axis_info[0]
+        # A degree is measured along a meridian, where a minute is a nautical mile.
+        per_unit = 1852.0 * 60.0 if axis.unit_name == "degree" else axis.unit_conversion_factor
+        return min(self.width, self.height) * per_unit
 
     @property
     def upward(self) -> int:
@@ -137,6 +147,26 @@ def lonlat(grid: Grid, columns: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.
     return np.stack([(np.asarray(lon) + 180.0) % 360.0 - 180.0, np.asarray(lat)], axis=1)
 
 
+def centres(grids: Iterable[Grid], chip_ids: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the centres of chips, shape (N, 2): degrees east and north (EPSG:4326)."""
+    points = np.empty((len(chip_ids), 2))
+    for lattice, rows, cells in _by_grid(grids, chip_ids):
+        points[rows] = lonlat(lattice, cells[:, 0], cells[:, 1])
+    return points
+
+
+def _by_grid(
+    grids: Iterable[Grid], chip_ids: NDArray[Any]
+) -> Iterator[tuple[Grid, NDArray[np.bool_], NDArray[np.int64]]]:
+    """Yield each grid, which of the chips lie on it, and their columns and rows, shape (n, 2)."""
+    by_name = {grid.name: grid for grid in grids}
+    parsed = [parse(str(chip_id)) for chip_id in chip_ids]
+    names = np.array([name for name, _, _ in parsed], dtype=np.str_)
+    cells = np.array([(column, row) for _, column, row in parsed], dtype=np.int64).reshape(-1, 2)
+    for name in np.unique(names):
+        yield by_name[str(name)], names == name, cells[names == name]
+
+
 def corners(grid: Grid, columns: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:
     """Return the corners of cells, shape (N, 4, 2), counter-clockwise from the lower left, degrees (EPSG:4326).
 
@@ -162,15 +192,10 @@ def footprints(grids: Iterable[Grid], chip_ids: NDArray[Any]) -> tuple[NDArray[A
     """
     import shapely
 
-    by_name = {grid.name: grid for grid in grids}
-    parsed = [parse(chip_id) for chip_id in chip_ids]
-    points = np.empty((len(parsed), 4, 2))
-    names = np.array([name for name, _, _ in parsed])
-    cells = np.array([(column, row) for _, column, row in parsed], dtype=np.int64).reshape(-1, 2)
-    for name in np.unique(names):
-        rows = names == name
-        points[rows] = corners(by_name[str(name)], cells[rows, 0], cells[rows, 1])
-    outlines = shapely.polygons(points)
+    points = np.empty((len(chip_ids), 4, 2))
+    for lattice, rows, cells in _by_grid(grids, chip_ids):
+        points[rows] = corners(lattice, cells[:, 0], cells[:, 1])
+    outlines: NDArray[Any] = np.asarray(shapely.polygons(points))
     bounds = shapely.bounds(outlines)
     for i in np.flatnonzero(bounds[:, 2] > 180.0):
         outlines[i] = _cut_at_180(outlines[i])

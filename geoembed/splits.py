@@ -15,10 +15,10 @@ SHARES = (0.6, 0.2, 0.2)
 MOST_BANDS, LEAST_BANDS, CELLS_ACROSS = 60, 5, 4
 
 
-def assign(lonlat: NDArray[np.float64], cell: float, seed: int) -> NDArray[np.str_]:
+def assign(lonlat: NDArray[np.float64], cell: float, generator: np.random.Generator) -> NDArray[np.str_]:
     """Return the split of each chip of one area: train, validation or test.
 
-    The area is cut into parallel bands at a seeded angle: 60, or fewer so that none is narrower than four cells, but
+    The area is cut into parallel bands at a random angle: 60, or fewer so that none is narrower than four cells, but
     at least five; whole bands are dealt out 60/20/20 by number of chips. Where so few bands hold chips that a split
     would stay empty, the bands are made of equal numbers of chips instead; fewer than three chips are all train.
 
@@ -26,7 +26,6 @@ def assign(lonlat: NDArray[np.float64], cell: float, seed: int) -> NDArray[np.st
     """
     if len(lonlat) < len(SPLITS):
         return np.full(len(lonlat), SPLITS[0], dtype="<U10")
-    generator = np.random.default_rng(seed)
     angle = generator.uniform(0.0, np.pi)
     x, y = _local_metres(lonlat)
     along = x * np.cos(angle) + y * np.sin(angle)

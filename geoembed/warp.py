@@ -106,7 +106,7 @@ def mosaic(
 
 
 def windows(raster: Raster, place: Place) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the windows (row, column, height, width) of a raster that a place needs: none, one, or two at 180 degrees."""
+    """Yield the windows (row, column, height, width) of a raster that a place needs: up to two, at 180 degrees."""
     left, bottom, right, top = _bounds(place, raster.crs)
     spans = [(left, right)] if left <= right else [(left, 180.0), (-180.0, right)]
     inverse = ~raster.transform

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a value is stored: value = stored * scale + offset, then `stored` says whether that is dB, power or amplitude.
+    """How a value is stored: value = stored * scale + offset, which `stored` says to be dB, power or amplitude.
 
     dtype: of the stored numbers. nodata: the stored number that stands for no value, or None.
     """
