@@ -1,0 +1,170 @@
+"""What Sentinel-1 sees: seasonal gamma0 in VV and VH, and the coherence of repeat passes.
+
+Backscatter levels follow Ulaby and Dobson 1989 (Handbook of radar scattering statistics for terrain, C band, near 38
+degrees) and the seasonal global mosaics of Kellndorfer et al. 2022 (Scientific Data 9:73), from which also come the
+levels of coherence; the decay model is theirs: gamma(t) = rho + (1 - rho) exp(-t / tau).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.ndimage
+from numpy.typing import NDArray
+
+from geoembed.earth.landscape import Landscape
+from geoembed.earth.noise import Field, fractal, mixed, uniform
+from geoembed.earth.optics import GREEN, at_phase, yearly
+from geoembed.earth.places import SEASONS
+from geoembed.earth.relief import slope
+from geoembed.earth.surfaces import BUILT
+from geoembed.earth.surfaces import Surface as S
+
+LOOKS = 18  # equivalent number of looks of a seasonal mean: some four looks of a ground range scene, several dates
+WINDOW = 10  # independent looks behind a coherence estimate on 20 m pixels
+BASELINES = (12, 24, 36, 48)  # days
+NOISE = 10 ** (-2.45)  # noise-equivalent backscatter of the instrument, about -24 dB
+LOOK = np.deg2rad(102.0)  # azimuth toward the sensor on a descending pass
+INCIDENCE = np.deg2rad(38.0)
+NADA = -32768
+
+# gamma0 in dB (VV, VH) of each surface bare or leafless, and at full green.
+BACKSCATTER = {
+    S.WATER: ((-19.0, -27.0), (-19.0, -27.0)), S.CONIFER: ((-9.2, -14.8), (-8.6, -14.2)),
+    S.BROADLEAF: ((-9.6, -15.8), (-8.4, -13.8)), S.ORCHARD: ((-10.2, -16.4), (-9.0, -14.6)),
+    S.SHRUB: ((-12.2, -18.8), (-10.4, -16.4)), S.GRASS: ((-13.2, -20.4), (-12.4, -18.8)),
+    S.PASTURE: ((-12.8, -20.2), (-12.2, -18.6)), S.CEREAL: ((-11.6, -19.4), (-13.6, -19.2)),
+    S.SUMMER_CROP: ((-12.0, -19.8), (-9.6, -15.4)), S.RICE: ((-12.6, -20.2), (-9.4, -15.8)),
+    S.FALLOW: ((-11.8, -19.4), (-12.2, -18.8)), S.SOIL: ((-13.2, -21.4), (-12.4, -18.8)),
+    S.ROCK: ((-9.4, -16.4), (-9.4, -16.0)), S.SAND: ((-17.8, -25.5), (-14.0, -20.0)),
+    S.MARSH: ((-12.0, -19.5), (-9.0, -16.0)), S.TILES: ((-6.0, -12.8), (-6.0, -12.8)),
+    S.BRIGHT_ROOF: ((-5.2, -12.2), (-5.2, -12.2)), S.DARK_ROOF: ((-6.4, -13.2), (-6.4, -13.2)),
+    S.PAVED: ((-12.6, -19.8), (-12.6, -19.8)), S.GREENHOUSE: ((-8.6, -15.2), (-8.6, -15.2)),
+    S.GARDEN: ((-11.8, -18.2), (-11.0, -16.8)),
+}  # fmt: skip
+# Long-term coherence rho and decay time tau (days), bare or leafless, and at full green.
+MEMORY = {
+    S.WATER: ((0.0, 1.5), (0.0, 1.5)), S.CONIFER: ((0.10, 8), (0.09, 6)), S.BROADLEAF: ((0.18, 14), (0.07, 5)),
+    S.ORCHARD: ((0.28, 24), (0.15, 10)), S.SHRUB: ((0.45, 40), (0.20, 12)), S.GRASS: ((0.38, 30), (0.16, 10)),
+    S.PASTURE: ((0.32, 24), (0.14, 9)), S.CEREAL: ((0.30, 26), (0.08, 7)), S.SUMMER_CROP: ((0.30, 26), (0.07, 6)),
+    S.RICE: ((0.26, 20), (0.07, 6)), S.FALLOW: ((0.30, 24), (0.14, 9)), S.SOIL: ((0.50, 45), (0.2, 14)),
+    S.ROCK: ((0.66, 90), (0.5, 40)), S.SAND: ((0.45, 45), (0.25, 20)), S.MARSH: ((0.25, 14), (0.10, 7)),
+    S.TILES: ((0.62, 90), (0.62, 90)), S.BRIGHT_ROOF: ((0.64, 100), (0.64, 100)),
+    S.DARK_ROOF: ((0.62, 90), (0.62, 90)), S.PAVED: ((0.52, 60), (0.52, 60)),
+    S.GREENHOUSE: ((0.40, 30), (0.40, 30)), S.GARDEN: ((0.28, 20), (0.16, 11)),
+}  # fmt: skip
+
+
+def power(land: Landscape, rng: np.random.Generator) -> dict[str, Field]:
+    """Return speckle-free gamma0 in linear power per channel name."""
+    n = land.height.shape[0]
+    east, north = slope(scipy.ndimage.gaussian_filter(land.height, 1.0, mode="nearest"))
+    rise = np.arctan(east * np.sin(LOOK) + north * np.cos(LOOK))  # of the ground away from the sensor's side
+    patch, fine = fractal(rng, n, 1.8, 80, 3), fractal(rng, n, 0.4, 8, 2)
+    corner = _corners(land)
+    green_share = yearly(land.place, GREEN, 1.0)
+    found = {}
+    for index, season in enumerate(SEASONS):
+        phase = land.place.phase(index)
+        green = np.clip(at_phase(green_share, land, phase) * (1 + 0.25 * land.vigour), 0, 1)
+        wet = land.place.wet[phase] * (0.5 + land.damp)
+        ripple = fractal(rng, n, 2.4, 260, 8)
+        sheet = land.drowned(phase)
+        flooded = (land.surface == S.RICE) & (phase == 1) & (land.shift > -0.3)
+        for band, name in enumerate(("vv", "vh")):
+            low = np.array([BACKSCATTER[surface][0][band] for surface in S], np.float32)[land.surface]
+            full = np.array([BACKSCATTER[surface][1][band] for surface in S], np.float32)[land.surface]
+            level = low + (full - low) * green + corner * (1.0 if band == 0 else 0.6)
+            bare = (1 - green) * (corner == 0)
+            level += bare * (3.0 - 1.2 * band) * (wet - 0.4)  # moist soil is brighter (Ulaby and Dobson, soils)
+            level += np.where(sheet, 0, 0.9 * patch * (0.5 + bare) + 0.9 * fine + 0.8 * land.vigour)
+            # Wind roughens open water by up to some ten dB in VV, far less in VH.
+            open_water = -21.5 + (9.5 if band == 0 else 3.0) * land.place.wind[phase] - 5.5 * band
+            open_water = open_water + (1.9 if band == 0 else 0.8) * ripple
+            level = np.where(sheet, open_water, level)
+            level = np.where(flooded, -17.5 - 6.0 * band + 1.5 * patch, level)
+            found[f"{season}_{name}"] = _relief(10 ** (level / 10).astype(np.float32), rise)
+    return found
+
+
+def _corners(land: Landscape) -> Field:
+    """Return dB that walls add: much where streets run square to the look, little elsewhere, none off the towns.
+
+    A few buildings shine: heights differ, and so do their reflectors.
+    """
+    off = np.abs((LOOK - (np.pi / 2 - land.street) + np.pi / 4) % (np.pi / 2) - np.pi / 4)
+    n = land.surface.shape[0]
+    rows, columns = np.indices((n, n), dtype=np.int64)
+    luck = uniform(mixed(rows // 2, columns // 2), 41)
+    gain = -3.2 + 7.0 * np.exp(-((off / np.deg2rad(14)) ** 2)) + 7 * luck**3
+    roofs = np.isin(land.surface, [int(surface) for surface in BUILT if surface != S.PAVED])
+    return np.where(roofs, gain, 0).astype(np.float32)
+
+
+def _relief(gamma: Field, rise: Field) -> Field:
+    # Terrain flattening leaves a part of the slope's effect, and layover, which it cannot mend (Small 2011).
+    left = (np.tan(INCIDENCE) / np.tan(np.clip(INCIDENCE - rise, 0.12, 1.45))) ** 0.45
+    layover = np.clip((rise - 0.9 * INCIDENCE) / 0.1, 0, 1)
+    return np.asarray(scipy.ndimage.gaussian_filter(gamma * left * (1 + layover), 0.8, mode="nearest"), np.float32)
+
+
+def amplitude(powers: dict[str, Field], rng: np.random.Generator) -> dict[str, NDArray[np.int16]]:
+    """Return stored gamma0 (dB * 100) per channel: power and noise under gamma-distributed speckle of `LOOKS`."""
+    found = {}
+    for name, value in powers.items():
+        seen = rng.standard_gamma(LOOKS, value.shape, np.float32) / np.float32(LOOKS)
+        decibels = 10 * np.log10(np.maximum((value + 0.25 * NOISE) * seen, 1e-5))
+        found[name] = np.rint(100 * decibels).astype(np.int16)
+    return found
+
+
+def coherence(land: Landscape, powers: dict[str, Field], rng: np.random.Generator) -> dict[str, NDArray[np.uint8]]:
+    """Return stored coherence (times 100, at least 1) of VV per channel on 20 m pixels.
+
+    Within a pixel, coherence is the mean over its parts weighted by their power; what the instrument's noise takes is
+    the factor S / (S + N).
+    """
+    green_share = yearly(land.place, GREEN, 1.0)
+    tables = np.array([MEMORY[surface] for surface in S], np.float32)  # (surface, bare or green, rho or tau)
+    upset = fractal(rng, land.height.shape[0], 2.2, 200, 6)
+    found = {}
+    for index, season in enumerate(SEASONS):
+        phase = land.place.phase(index)
+        green = np.clip(at_phase(green_share, land, phase) * (1 + 0.25 * land.vigour), 0, 1)
+        entry = tables[land.surface]
+        rho, tau = (entry[..., 0, k] * (1 - green) + entry[..., 1, k] * green for k in (0, 1))
+        sheet = land.drowned(phase)
+        # Rain and work on the land between the passes differ from field to field and season to season.
+        tau = (
+            tau
+            * np.exp(0.3 * upset + 0.35 * np.sin(9 * land.vigour + 2 * index))
+            * (1.15 - 0.5 * land.place.wet[phase])
+        )
+        rho, tau = np.where(sheet, 0, rho), np.where(sheet, 1.5, tau)
+        signal = powers[f"{season}_vv"]
+        weight = _halved(signal)
+        for days in BASELINES:
+            decayed = rho + (1 - rho) * np.exp(-days / tau)
+            true = _halved(decayed * signal) / weight * weight / (weight + NOISE)
+            stored = np.clip(np.rint(100 * estimated(true.astype(np.float32), WINDOW, rng)), 1, 100)
+            found[f"{season}_coh{days}"] = stored.astype(np.uint8)
+    return found
+
+
+def estimated(true: Field, looks: int, rng: np.random.Generator) -> Field:
+    """Return the sample coherence that `looks` independent looks give for a true coherence.
+
+    Drawn exactly, from the Bartlett factor of a complex Wishart matrix, so it has the bias and the scatter that Touzi
+    et al. 1999 derive: near nought it is about sqrt(pi / (4 * looks)) and never 0.
+    """
+    first = np.sqrt(rng.standard_gamma(looks, true.shape, np.float32))
+    second = rng.standard_gamma(looks - 1, true.shape, np.float32)
+    cross = rng.standard_normal((2, *true.shape), dtype=np.float32) * np.float32(0.5**0.5)
+    rest = np.sqrt(np.maximum(1 - true**2, 0))
+    real, imaginary = true * first + rest * cross[0], rest * cross[1]
+    shared = real**2 + imaginary**2
+    return np.asarray(np.sqrt(shared / (shared + rest**2 * second)))
+
+
+def _halved(field: Field) -> Field:
+    n, m = field.shape
+    return np.asarray(field.reshape(n // 2, 2, m // 2, 2).mean((1, 3)))
