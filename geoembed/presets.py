@@ -1,0 +1,90 @@
+"""Sizes of encoders, and how a training goes by default."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from geoembed.errors import ConfigError
+from geoembed.model import ModelConfig
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A size of encoder, and what its training is by default.
+
+    finest: smallest side of a patch in pixels; sides: patches along a chip's side, until patches reach 16 pixels.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    space: int
+    finest: int
+    sides: int
+    epochs: float
+    batch_size: int
+    lr: float
+    keep_tokens: float
+
+    def config(self, channels: dict[str, tuple[str, ...]], size: int) -> ModelConfig:
+        """Return the model for these channels and chips of `size` pixels."""
+        patch = min(16, max(self.finest, size // self.sides))
+        return ModelConfig(channels, patch, self.width, self.depth, self.heads, self.space)
+
+
+PRESETS = {
+    "tiny": Preset(128, 4, 4, 128, finest=4, sides=8, epochs=20, batch_size=128, lr=1e-3, keep_tokens=0.5),
+    "small": Preset(384, 8, 6, 256, finest=4, sides=16, epochs=40, batch_size=128, lr=5e-4, keep_tokens=0.5),
+    "base": Preset(768, 12, 12, 512, finest=8, sides=28, epochs=50, batch_size=256, lr=2e-4, keep_tokens=0.25),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a training goes; part of what a model was made from. Either `epochs` or `minutes` is None."""
+
+    preset: str
+    epochs: float | None
+    minutes: float | None
+    batch_size: int
+    lr: float
+    keep_tokens: float
+    seed: int
+
+
+def resolve(
+    preset: str,
+    epochs: float | None,
+    minutes: float | None,
+    batch_size: int | None,
+    lr: float | None,
+    keep_tokens: float | None,
+    seed: int,
+) -> Options:
+    """Fill in the preset's defaults for what is None; raises ConfigError for what makes no sense."""
+    if preset not in PRESETS:
+        raise ConfigError(f"preset {preset!r} is not {', '.join(PRESETS)}")
+    if epochs is not None and minutes is not None:
+        raise ConfigError("epochs and minutes exclude each other; give one")
+    default = PRESETS[preset]
+    options = Options(
+        preset=preset,
+        epochs=(default.epochs if epochs is None else epochs) if minutes is None else None,
+        minutes=minutes,
+        batch_size=default.batch_size if batch_size is None else batch_size,
+        lr=default.lr if lr is None else lr,
+        keep_tokens=default.keep_tokens if keep_tokens is None else keep_tokens,
+        seed=seed,
+    )
+    for name in ("epochs", "minutes", "lr"):
+        value = getattr(options, name)
+        if value is not None and not (value > 0 and math.isfinite(value)):
+            raise ConfigError(f"{name} {value} is not a number above 0")
+    if options.batch_size < 2:
+        raise ConfigError(f"batch_size {options.batch_size} is below 2; a contrastive loss needs two chips")
+    if not 0 < options.keep_tokens <= 1:
+        raise ConfigError(f"keep_tokens {options.keep_tokens} is not above 0 and at most 1")
+    if seed < 0:
+        raise ConfigError(f"seed {seed} is below 0")
+    return options

@@ -1,0 +1,367 @@
+"""Pretrain one encoder per modality on chips without labels."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import math
+import time
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+
+from geoembed import atomic, batches, checkpoint, chips, loss, record, training, views
+from geoembed.batches import Reader, Statistics
+from geoembed.checkpoint import Described
+from geoembed.errors import ChipError, ModelError, StaleError
+from geoembed.model import FUSED, Model, autocast, choose_device, encode
+from geoembed.presets import PRESETS, Options, resolve
+from geoembed.steps import Outcome, Progress, Steps
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from geoembed.batches import Batch
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+COLUMNS = (
+    "step", "epoch", "seconds", "loss", "learning_rate", "temperature", "chips_per_second", "retrieval_at_1",
+    "effective_rank",
+)  # fmt: skip
+"""Columns of training.csv; the effective rank of each modality's embeddings follows."""
+SAVE_SECONDS = 45.0
+"""Longest time between two states, so that a kill costs less than a minute."""
+MEASURED_CHIPS, VALIDATED_CHIPS = 4096, 256
+"""Most train chips that band statistics, and validation chips that a row of training.csv, are measured on."""
+ROW_STEPS = 50
+"""Most steps between two rows of training.csv."""
+COLLAPSED = 2.0
+"""Effective rank of validation embeddings below which training is said to collapse."""
+ALARM_AFTER, ALARM_CHIPS = 0.2, 16
+"""Share of the training before which, and number of validation chips below which, that is not said."""
+
+
+@dataclass
+class Run:
+    """How far a training is; what its state holds beside tensors.
+
+    losses: those of the steps since the last row. rows: those of training.csv, None where there is no figure.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    alarmed: bool = False
+    losses: list[float] = field(default_factory=list)
+    rows: list[list[float | None]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a training works with; `train` and `validation` are rows of the index."""
+
+    output: Path
+    described: Described
+    options: Options
+    reader: Reader
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    model: Model
+    optimiser: torch.optim.AdamW
+    run: Run
+
+    @property
+    def batch_size(self) -> int:
+        """Return the number of chips in a batch."""
+        return min(self.options.batch_size, len(self.train))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Return the number of batches in an epoch."""
+        return len(self.train) // self.batch_size
+
+    @property
+    def steps(self) -> int | None:
+        """Return the number of steps of the whole training, None where minutes say how long it is."""
+        epochs = self.options.epochs
+        return None if epochs is None else max(1, round(epochs * self.steps_per_epoch))
+
+    @property
+    def done(self) -> float:
+        """Return which share of the training is done, 1 or more at its end."""
+        if self.steps is not None:
+            return self.run.step / self.steps
+        return self.run.seconds / (60 * (self.options.minutes or 1.0))
+
+
+def pretrain(
+    chips_folder: Path,
+    output: Path,
+    *,
+    preset: str = "tiny",
+    epochs: float | None = None,
+    minutes: float | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    keep_tokens: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    workers: int = 2,
+    modalities: tuple[str, ...] | None = None,
+    overwrite: bool = False,
+) -> Steps:
+    """Pretrain on the train split of a chip folder and write a model folder.
+
+    `epochs` or `minutes` say how long, `lr` is the highest learning rate of AdamW, `keep_tokens` the share (0-1) of
+    a chip's patches that a view keeps; what is None comes from the preset. An unfinished training of the same chips
+    and options is continued.
+
+    Raises ConfigError for options, ChipError for chips that cannot be trained on, StaleError where `output` holds
+    another model, and ModelError when the loss is not finite.
+    """
+    started = time.monotonic()
+    target = choose_device(device)
+    options = resolve(preset, epochs, minutes, batch_size, lr, keep_tokens, seed)
+    chipset = chips.read(chips_folder)
+    channels = batches.choose(chipset.channels, modalities)
+    reader = Reader(chipset, channels)
+    train = _train_rows(reader)
+    made_from = {"chips": chipset.digest, "modalities": list(channels), **asdict(options)}
+    if _settle(output, made_from, overwrite):
+        return Outcome((output,), {"kept": 1})
+    if (output / checkpoint.CONFIG).exists():
+        described = checkpoint.read_config(output)
+    else:
+        described = yield from _describe(reader, train, options, made_from, workers)
+        checkpoint.write_config(output, described)
+    if described.model.channels != channels:
+        reader = Reader(chipset, described.model.channels)
+        train = _train_rows(reader)
+    model = checkpoint.build(described.model, seed).to(target)
+    optimiser = training.optimiser(model, options.lr)
+    run = _resume(output, model, optimiser)
+    validation = _validation_rows(reader, seed)
+    session = Session(output, described, options, reader, train, validation, model, optimiser, run)
+    yield from _train(session, started - run.seconds, workers)
+    checkpoint.write_weights(output, model, described)
+    (output / checkpoint.STATE).unlink(missing_ok=True)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    counts: dict[str, int | float] = {
+        "chips": len(train),
+        "steps": run.step,
+        "parameters": parameters,
+        "broken": len(reader.broken),
+    }
+    return Outcome((output,), counts)
+
+
+def _train_rows(reader: Reader) -> NDArray[np.int64]:
+    rows = reader.rows_of("train")
+    if len(rows) < 2 or reader.present[rows].sum(0).max() < 2:
+        names = ", ".join(reader.channels)
+        raise ChipError(
+            f"{reader.chipset.folder}: fewer than two train chips with {names}; choose a larger area or smaller chips"
+        )
+    return rows
+
+
+def _validation_rows(reader: Reader, seed: int) -> NDArray[np.int64]:
+    rows = reader.rows_of("validation")
+    if len(rows) < 2:
+        log.warning("%s: no validation chips to measure training on; retrieval stays empty", reader.chipset.folder)
+        return rows[:0]
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:VALIDATED_CHIPS])
+
+
+def _settle(output: Path, made_from: Mapping[str, Any], overwrite: bool) -> bool:
+    """Return whether a finished model may be kept; make room where it is not."""
+    if not (output / checkpoint.CONFIG).exists():
+        if (output / checkpoint.WEIGHTS).exists():
+            raise StaleError(f"{output / checkpoint.WEIGHTS}: not made by geoembed; choose another -o")
+        return False
+    found = checkpoint.read_config(output)
+    atomic.sweep(output)
+    if overwrite:
+        checkpoint.remove(output)
+        return False
+    record.require_same(output, found.made_from, made_from)
+    if not (output / checkpoint.WEIGHTS).exists():
+        return False
+    (output / checkpoint.STATE).unlink(missing_ok=True)
+    atomic.touch(output / checkpoint.CONFIG, output / checkpoint.LOG, output / checkpoint.WEIGHTS)
+    log.info("%s: kept, as chips and options are the same", output)
+    return True
+
+
+def _describe(
+    reader: Reader, train: NDArray[np.int64], options: Options, made_from: dict[str, Any], workers: int
+) -> Generator[Progress, None, Described]:
+    """Measure the bands and say what the model will be; channels that no train chip shows are left out, aloud."""
+    drawn = np.sort(np.random.default_rng(options.seed).permutation(train)[:MEASURED_CHIPS])
+    statistics = Statistics({}, {})
+    for found in batches.measure(reader, drawn, workers):
+        if isinstance(found, Statistics):
+            statistics = found
+        else:
+            yield Progress(found, len(drawn), "chips", "measuring bands")
+    shown = {
+        name: [i for i, value in enumerate(means) if math.isfinite(value)] for name, means in statistics.mean.items()
+    }
+    for name, names in reader.channels.items():
+        if len(shown[name]) < len(names):
+            gone = ", ".join(channel for i, channel in enumerate(names) if i not in shown[name])
+            log.warning("%s: no train chip has a valid pixel in %s; the model goes without", name, gone)
+    channels = _pick(reader.channels, shown)
+    kept = Statistics(_pick(statistics.mean, shown), _pick(statistics.std, shown))
+    if not channels:
+        raise ChipError(f"{reader.chipset.folder}: train chips hold no valid pixel; make them again")
+    config = PRESETS[options.preset].config(channels, reader.chipset.size)
+    return Described(config, kept, asdict(options), made_from)
+
+
+def _pick(values: Mapping[str, tuple[T, ...]], shown: Mapping[str, list[int]]) -> dict[str, tuple[T, ...]]:
+    return {name: tuple(values[name][i] for i in kept) for name, kept in shown.items() if kept}
+
+
+def _resume(output: Path, model: Model, optimiser: torch.optim.AdamW) -> Run:
+    """Put back the last state, where there is one."""
+    state = checkpoint.read_state(output)
+    if state is None:
+        return Run()
+    tensors, progress = state
+    training.unpack(tensors, model, optimiser)
+    run = Run(**progress)
+    log.info("%s: continuing after step %d, %.0f s", output, run.step, run.seconds)
+    return run
+
+
+def _train(session: Session, started: float, workers: int) -> Generator[Progress, None, None]:
+    """Train to the end; `started` is on the monotonic clock, time before a kill taken off."""
+    run, saved, measured, fresh = session.run, time.monotonic(), time.monotonic(), 0
+    order = training.order(session.train, session.batch_size, session.options.seed, run.step)
+    order = islice(order, None if session.steps is None else session.steps - run.step)
+    with closing(batches.ahead(session.reader, session.described.statistics, order, workers)) as source:
+        while session.done < 1.0 and (batch := next(source, None)) is not None:
+            rate = training.learning_rate(session.options.lr, session.done)
+            run.losses.append(_step(session, batch, rate))
+            run.step, fresh = run.step + 1, fresh + len(batch.rows)
+            run.seconds = time.monotonic() - started
+            if run.step % min(session.steps_per_epoch, ROW_STEPS) == 0 or session.done >= 1.0:
+                run.rows.append(_measure(session, rate, fresh / (time.monotonic() - measured)))
+                run.losses, fresh, measured = [], 0, time.monotonic()
+            if time.monotonic() - saved >= SAVE_SECONDS:
+                _save(session)
+                saved = time.monotonic()
+            yield _progress(session)
+    _save(session)
+
+
+def _step(session: Session, batch: Batch, rate: float) -> float:
+    """Train on one batch and return its loss; NaN where it holds nothing to contrast."""
+    run, model = session.run, session.model
+    source = training.generator(session.options.seed, run.step)
+    with autocast(model.log_scale.device):
+        value = training.batch_loss(model, batch, session.options.keep_tokens, source)
+    if value is None:
+        return math.nan
+    if not math.isfinite(shown := float(value.detach())):
+        raise ModelError(
+            f"{session.output}: the loss is {shown} at step {run.step}; train again with a lower --lr and --overwrite"
+        )
+    training.update(model, session.optimiser, value, rate)
+    return shown
+
+
+def _measure(session: Session, rate: float, speed: float) -> list[float | None]:
+    """Return a row of training.csv, and raise the alarm, once, where the embeddings collapse."""
+    run, model = session.run, session.model
+    retrieval, ranks = _health(session)
+    loss_values = [value for value in run.losses if not math.isnan(value)]
+    collapsed = [name for name, rank in ranks.items() if rank < COLLAPSED]
+    if collapsed and not run.alarmed and session.done >= ALARM_AFTER and len(session.validation) >= ALARM_CHIPS:
+        run.alarmed = True
+        log.warning(
+            "%s: embeddings of %s collapse (effective rank %.1f, below %g); lower --lr or raise --batch-size",
+            session.output, ", ".join(collapsed), ranks[collapsed[0]], COLLAPSED,
+        )  # fmt: skip
+    low, high = loss.LOG_SCALE_LIMITS
+    figures = [
+        run.step,
+        run.step / session.steps_per_epoch,
+        round(run.seconds, 3),
+        sum(loss_values) / len(loss_values) if loss_values else math.nan,
+        rate,
+        math.exp(-min(max(float(model.log_scale), low), high)),
+        speed,
+        retrieval,
+        ranks[FUSED],
+        *(ranks[name] for name in model.config.modalities),
+    ]
+    return [None if math.isnan(figure) else figure for figure in figures]
+
+
+@torch.no_grad()
+def _health(session: Session) -> tuple[float, dict[str, float]]:
+    """Return retrieval at 1 on validation chips, across modalities, and the effective rank per modality and fused.
+
+    With one modality retrieval is between two views, as in training.
+    """
+    model, source = session.model, training.generator(session.options.seed, 0)
+    found: dict[str, list[Tensor]] = {name: [] for name in (*model.config.modalities, FUSED)}
+    twins: list[tuple[Tensor, Tensor]] = []
+    order = [
+        session.validation[i : i + session.batch_size] for i in range(0, len(session.validation), session.batch_size)
+    ]
+    for batch in batches.ahead(session.reader, session.described.statistics, order, 1):
+        values = {name: pixels.to(model.log_scale.device) for name, pixels in batch.values.items()}
+        with autocast(model.log_scale.device):
+            for name, some in encode(model, values).items():
+                found[name].append(some)
+            if len(values) == 1:
+                ((name, pixels),) = values.items()
+                cuts = [views.view(pixels, model.config.patch, session.options.keep_tokens, source) for _ in range(2)]
+                twins.append((model(name, cuts[0]).float(), model(name, cuts[1]).float()))
+    if not order:
+        return math.nan, dict.fromkeys(found, math.nan)
+    vectors = {name: torch.cat(parts) for name, parts in found.items()}
+    here = {name: ~values.isnan().any(1) for name, values in vectors.items()}
+    ranks = {name: loss.effective_rank(values[here[name]]) for name, values in vectors.items()}
+    pairs = loss.cross_modal({name: vectors[name] for name in model.config.modalities}, here)
+    if twins:
+        one, other = (torch.cat(side)[here[FUSED]] for side in zip(*twins, strict=True))
+        pairs = [(one, other)]
+    return loss.retrieval_at_1(pairs), ranks
+
+
+def _save(session: Session) -> None:
+    """Save the state, then training.csv, so that the state holds every row that the file shows."""
+    checkpoint.write_state(session.output, training.pack(session.model, session.optimiser), asdict(session.run))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, *(f"effective_rank_{name}" for name in session.model.config.modalities)])
+    writer.writerows(session.run.rows)
+    atomic.write_text(session.output / checkpoint.LOG, text.getvalue())
+
+
+def _progress(session: Session) -> Progress:
+    run, options = session.run, session.options
+    note = f"loss {run.losses[-1]:.3f}" if run.losses else ""
+    if run.rows:
+        figures = dict(zip(COLUMNS, run.rows[-1], strict=False))
+        wanted = {"loss": "loss {:.3f}", "retrieval_at_1": "retrieval {:.2f}", "chips_per_second": "{:.0f} chips/s"}
+        note = ", ".join(text.format(figures[key]) for key, text in wanted.items() if figures[key] is not None)
+    if options.minutes is not None:
+        return Progress(min(run.seconds / 60, options.minutes), options.minutes, "minutes", note)
+    assert session.steps is not None
+    return Progress(run.step / session.steps_per_epoch, session.steps / session.steps_per_epoch, "epochs", note)

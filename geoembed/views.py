@@ -1,0 +1,84 @@
+"""Views of chips for training: random crops, flips and quarter turns, of which some patches are kept."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the name that torch users know
+
+from geoembed.model import Patches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SMALLEST_CROP = 0.6
+"""Smallest side of a crop, as a share of the chip's."""
+
+SEASONS_DROPPED, CHANNELS_DROPPED = 0.25, 0.15
+"""Share of seasons, and of the single channels that are left, that a view goes without."""
+
+
+def view(values: Tensor, patch: int, keep_tokens: float, generator: torch.Generator) -> Patches:
+    """Take a random view of each chip (B, C, H, W): a crop, flipped and turned, of which some patches are kept.
+
+    All views of a batch have the same number of patches: `keep_tokens` (0-1) of the chip's, or the whole crop where
+    that is smaller. Patches with a valid centre are kept first. `generator` lives on the CPU.
+    """
+    B, C, H, W = values.shape
+    side = -(-max(H, W) // patch)  # of the chip, in patches
+    values = F.pad(values, (0, side * patch - W, 0, side * patch - H), value=math.nan)
+    smallest = math.ceil(side * SMALLEST_CROP)
+    crop = int(torch.randint(smallest, side + 1, (), generator=generator))
+    corner = torch.randint((side - crop) * patch + 1, (B, 2), generator=generator)
+    turn = torch.randint(2, (3, B), generator=generator).bool()
+    luck = torch.rand(B, crop * crop, generator=generator)
+
+    grid = torch.arange(crop * crop)
+    where = torch.stack([grid // crop, grid % crop], 1).expand(B, -1, -1)  # (B, crop * crop, 2)
+    centre = torch.tensor([[patch // 2, patch // 2]])
+    centres = _locate(where * patch + centre, crop * patch, corner, turn) @ torch.tensor([side * patch, 1])
+    valid = (~values.isnan()).any(1).flatten(1)  # (B, pixels)
+    score = luck.to(values.device) + valid.gather(1, centres.to(values.device))
+    kept = score.topk(min(max(1, round(keep_tokens * side**2)), crop * crop), dim=1).indices.cpu()  # (B, N)
+
+    where = where.gather(1, kept[..., None].expand(-1, -1, 2))  # (B, N, 2)
+    inner = torch.cartesian_prod(torch.arange(patch), torch.arange(patch))  # (P, 2)
+    pixels = (where[:, :, None] * patch + inner).flatten(1, 2)  # (B, N * P, 2)
+    index = (_locate(pixels, crop * patch, corner, turn) @ torch.tensor([side * patch, 1])).to(values.device)
+    taken = values.flatten(2).gather(2, index[:, None].expand(-1, C, -1))  # (B, C, N * P)
+    taken = taken.view(B, C, -1, patch**2).transpose(1, 2)  # (B, N, C, P)
+    return Patches(taken, where.to(values.device))
+
+
+def _locate(points: Tensor, length: int, corner: Tensor, turn: Tensor) -> Tensor:
+    """Map rows and columns (B, n, 2) in views of `length` pixels a side to those in the chips."""
+    points = torch.where(turn[:2].T[:, None], length - 1 - points, points)
+    points = torch.where(turn[2][:, None, None], points.flip(2), points)
+    return points + corner[:, None]
+
+
+def drop_channels(patches: Patches, groups: Tensor, generator: torch.Generator) -> Patches:
+    """Take whole seasons and single channels away from each sample at random, but never all.
+
+    `groups` (C,) numbers the season of each channel from 0; see `seasons`.
+    """
+    B, C = len(patches.values), len(groups)
+    season = torch.rand(B, int(groups.max()) + 1, generator=generator)[:, groups]
+    single = torch.rand(B, C, generator=generator)
+    # One channel per sample, of which neither number counts, always stays.
+    stays = torch.zeros(B, C, dtype=torch.bool).scatter(1, torch.randint(C, (B, 1), generator=generator), True)
+    kept = stays | ((season >= SEASONS_DROPPED) & (single >= CHANNELS_DROPPED))
+    return replace(
+        patches, values=patches.values.masked_fill(~kept.to(patches.values.device)[:, None, :, None], math.nan)
+    )
+
+
+def seasons(channels: Sequence[str]) -> Tensor:
+    """Number the seasons of channels (C,) from 0: what stands before the first underscore; see `drop_channels`."""
+    prefixes = [name.partition("_")[0] for name in channels]
+    order = list(dict.fromkeys(prefixes))
+    return torch.tensor([order.index(prefix) for prefix in prefixes])

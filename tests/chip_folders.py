@@ -1,0 +1,119 @@
+"""A made-up chip folder, written the way geoembed/chips.py reads it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import rasterio
+from rasterio.transform import from_origin
+
+from geoembed import chips, grid
+
+CHANNELS = {
+    "s2": tuple(f"{season}_{colour}" for season in ("djf", "jja") for colour in ("red", "green", "blue")),
+    "s1": tuple(f"{season}_{band}" for season in ("djf", "jja") for band in ("vv", "vh")),
+}
+UNITS = {"s2": "reflectance", "s1": "dB", "coh": "coherence"}
+ENCODINGS: dict[str, dict[str, Any]] = {
+    "s2": {"dtype": "uint16", "nodata": 0, "scale": 1e-4, "offset": 0.0},
+    "s1": {"dtype": "uint16", "nodata": 0, "scale": 0.01, "offset": -60.0},
+    "coh": {"dtype": "uint8", "nodata": 0, "scale": 0.01, "offset": 0.0},
+}
+CENTRES = {"s2": (0.2, 0.05), "s1": (-12.0, 3.0), "coh": (0.5, 0.15)}
+
+
+def make_chips(
+    folder: Path,
+    n: int = 40,
+    size: int = 16,
+    *,
+    channels: dict[str, tuple[str, ...]] | None = None,
+    absent: float = 0.0,
+    clouds: float = 0.0,
+    splits: tuple[str, ...] = ("train", "train", "train", "validation", "test"),
+    seed: int = 0,
+) -> chips.ChipSet:
+    """Write n chips whose hidden class, 0 to 3, shows in every modality, and read the folder back.
+
+    `absent` is the chance of a modality to be absent from a chip, `clouds` the share of pixels without data. The
+    AOI column tells the class, for tests that want labels: class-0 to class-3.
+    """
+    channels = CHANNELS if channels is None else channels
+    rng = np.random.default_rng(seed)
+    lattice = grid.utm(32, south=False, size=size, resolution=10)
+    columns, rows = 1500 + np.arange(n) % 20, 17000 + np.arange(n) // 20
+    ids = np.array([lattice.chip_id(int(c), int(r)) for c, r in zip(columns, rows, strict=True)])
+    kinds = rng.integers(0, 4, n)
+    here = rng.random((n, len(channels))) >= absent
+    here[~here.any(1), 0] = True
+    for m, (name, bands) in enumerate(channels.items()):
+        for i in np.flatnonzero(here[:, m]):
+            x, y = lattice.upper_left(int(columns[i]), int(rows[i]))
+            transform = from_origin(x, y, lattice.dx, lattice.dy)
+            values = _values(rng, name, int(kinds[i]), len(bands), size)
+            write_chip(chips.path_of(folder, ids[i], name), values, name, bands, lattice.crs, transform, clouds, rng)
+    outlines, _ = grid.footprints((lattice,), ids)
+    split = [splits[i % len(splits)] for i in range(n)]
+    table: dict[str, Any] = {"chip_id": ids, "aoi": [f"class-{kind}" for kind in kinds], "split": split}
+    table |= {name: np.where(here[:, m], 1.0 - clouds, np.nan) for m, name in enumerate(channels)}
+    index = geopandas.GeoDataFrame(table, geometry=outlines, crs="EPSG:4326")
+    description = {
+        "modalities": {name: {"channels": list(bands), "unit": UNITS[name]} for name, bands in channels.items()},
+        "grids": [lattice.to_json()],
+        "size": size,
+        "made_from": {"seed": seed, "n": n},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / chips.DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
+    index.to_file(folder / chips.INDEX, layer=chips.LAYER, driver="GPKG")
+    return chips.read(folder)
+
+
+def _values(rng: np.random.Generator, name: str, kind: int, bands: int, size: int) -> np.ndarray:
+    """Return pixels whose level and stripes tell the class, beside noise."""
+    mean, spread = CENTRES[name]
+    stripes = np.sin(np.arange(size) * (0.4 + 0.5 * (kind % 2)))
+    level = (kind // 2 - 0.5) * np.linspace(1, -1, bands)[:, None, None]
+    noise = rng.normal(size=(bands, size, size))
+    return np.asarray(mean + spread * (level + stripes[:, None] + 0.5 * noise))
+
+
+def write_chip(
+    path: Path,
+    values: np.ndarray,
+    modality: str,
+    bands: tuple[str, ...],
+    crs: str,
+    transform: Any,
+    clouds: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> None:
+    """Write one chip file from values in the modality's unit; `clouds` is the share of pixels made nodata."""
+    encoding = ENCODINGS[modality]
+    high = np.iinfo(encoding["dtype"]).max
+    stored = np.clip(np.round((values - encoding["offset"]) / encoding["scale"]), 1, high)
+    if clouds and rng is not None:
+        stored[:, rng.random(values.shape[1:]) < clouds] = 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count, height, width = values.shape
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        count=count,
+        height=height,
+        width=width,
+        dtype=encoding["dtype"],
+        nodata=encoding["nodata"],
+        crs=crs,
+        transform=transform,
+        compress="zstd",
+    ) as target:
+        target.write(stored.astype(encoding["dtype"]))
+        target.descriptions = bands
+        target.scales = (encoding["scale"],) * count
+        target.offsets = (encoding["offset"],) * count
