@@ -1,0 +1,82 @@
+"""Made-up chip folders, rasters and embeddings for the tests of the measuring half."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import rasterio
+from affine import Affine
+
+from geoembed import atomic, embeddings, grid
+
+LATTICE = grid.utm(32, south=False, size=32, resolution=10.0)
+
+
+def ids(lattice: grid.Grid, columns: int, rows: int, column: int = 1500, row: int = 16000) -> np.ndarray[Any, Any]:
+    """Chip ids of a rectangle of cells, by rows from the south."""
+    return np.array([lattice.chip_id(column + c, row + r) for r in range(rows) for c in range(columns)])
+
+
+def chip_folder(
+    folder: Path, chip_ids: np.ndarray[Any, Any], grids: tuple[grid.Grid, ...] = (LATTICE,), aoi: Any = "here"
+) -> Path:
+    """A chip folder without pixels: index and description, as `chips.read` reads them."""
+    shapes, _ = grid.footprints(grids, chip_ids)
+    table = geopandas.GeoDataFrame(
+        {"chip_id": chip_ids, "aoi": aoi, "split": "train", "s2": 1.0}, geometry=shapes, crs="EPSG:4326"
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_file(folder / "index.gpkg", layer="chips", driver="GPKG")
+    description = {
+        "modalities": {"s2": {"channels": ["jja_red"], "unit": "reflectance"}},
+        "grids": [one.to_json() for one in grids],
+        "size": grids[0].size,
+        "made_from": {"test": 1},
+    }
+    atomic.write_json(folder / "chips.json", description)
+    return folder
+
+
+def raster(path: Path, values: np.ndarray[Any, Any], left: float, top: float, pixel: float, **options: Any) -> Path:
+    """A one-band GeoTIFF in the lattice's CRS, unless `crs` is given."""
+    options = {"crs": LATTICE.crs, **options}
+    colours = options.pop("colours", None)
+    scale = options.pop("scale", None)
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=values.shape[0],
+        width=values.shape[1],
+        count=1,
+        dtype=values.dtype,
+        transform=Affine(pixel, 0, left, 0, -pixel, top),
+        **options,
+    ) as file:
+        file.write(values, 1)
+        if colours:
+            file.write_colormap(1, colours)
+        if scale:
+            file.scales, file.offsets = (scale[0],), (scale[1],)
+    return path
+
+
+def embeddings_file(
+    path: Path, vectors: dict[str, np.ndarray[Any, Any]], *, columns: int, aois: int = 1, seed: int = 0
+) -> embeddings.Embeddings:
+    """An embeddings file of a rectangle of cells: AOIs side by side, splits dealt at random (60/20/20)."""
+    n = len(next(iter(vectors.values())))
+    chip_ids = ids(LATTICE, columns, n // columns)
+    aoi = np.array([f"aoi{i * aois // columns}" for _ in range(n // columns) for i in range(columns)])
+    split = np.random.default_rng(seed).choice(["train", "validation", "test"], n, p=[0.6, 0.2, 0.2])
+    modalities = tuple(name for name in vectors if name != "fused")
+    present = np.stack([~np.isnan(vectors[name][:, 0]) for name in modalities], axis=1)
+    block = embeddings.Block(present, vectors)
+    attributes = {"model_sha256": "ab" * 32, "space": "last layer", "model_config": {}, "channels": {}}
+    embeddings.write(
+        path, chip_ids, aoi, split, grids=(LATTICE,), modalities=modalities, blocks=[block], attributes=attributes
+    )
+    return embeddings.read(path)
