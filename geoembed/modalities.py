@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from geoembed.errors import ConfigError
+from geoembed.settings import nearest
 
 SEASONS = ("djf", "mam", "jja", "son")
 """Seasons by their months, as winter and summer differ between the hemispheres."""
@@ -79,7 +79,7 @@ def read(config: Path | None, located: dict[str, tuple[str, ...]] | None = None)
         if name in tables:
             modality = _parse(modality, tables[name], config or Path())
         elif name in located and name not in built_in:
-            raise ConfigError(f"--source {name}=...: no such modality{_nearest(name, [*built_in, *tables])}")
+            raise ConfigError(f"--source {name}=...: no such modality{nearest(name, [*built_in, *tables])}")
         if name in located:
             modality = _relocate(modality, located[name])
         if modality.sources:
@@ -122,7 +122,7 @@ def _parse_source(table: dict[str, Any], place: str, config: Path) -> Source:
     known = ["source", *(field.name for field in fields(Source) if field.name != "paths"), "unit", "sources"]
     for key in table:
         if key not in known:
-            raise ConfigError(f"{place}: unknown key {key}{_nearest(key, known)}")
+            raise ConfigError(f"{place}: unknown key {key}{nearest(key, known)}")
     located = table.pop("source", ())
     for key, kinds in _KINDS.items():
         if key in table and (not isinstance(table[key], kinds) or isinstance(table[key], bool)):
@@ -153,6 +153,12 @@ def _relocate(modality: Modality, paths: tuple[str, ...]) -> Modality:
     return replace(modality, sources=(replace(source, paths=paths),))
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    match = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {match[0]}?" if match else f"; known are {', '.join(known)}"
+def located(texts: list[str]) -> dict[str, tuple[str, ...]]:
+    """Return the paths per modality of `--source` options such as s2=PATH; raises ConfigError where one is not so."""
+    found: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not (name and equals and path):
+            raise ConfigError(f"--source {text}: say which modality it is, such as s2={text}")
+        found[name] = (*found.get(name, ()), path)
+    return found

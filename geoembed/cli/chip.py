@@ -1,0 +1,69 @@
+"""geoembed chip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geoembed.cli import command, streams
+from geoembed.cli.options import Output, Overwrite, Seed, Workers
+from geoembed.steps import Steps
+
+Aoi = Annotated[
+    list[Path],
+    typer.Option("--aoi", metavar="FILE", help="Polygons of the area of interest; any vector file. Repeatable."),
+]
+Source = Annotated[
+    list[str],
+    typer.Option("--source", metavar="NAME=PATH", help="Where a modality's imagery lies, such as s2=scenes/*.tif."),
+]
+Size = Annotated[int, typer.Option("--size", metavar="PIXELS", min=1, help="Pixels along a chip's side.")]
+Resolution = Annotated[
+    float | None, typer.Option("--resolution", metavar="METRES", help="Metres per pixel [default: 10].")
+]
+Align = Annotated[
+    str | None, typer.Option("--align", metavar="NAME", help="Lay the grid on this modality's own pixels.")
+]
+MinValid = Annotated[
+    float,
+    typer.Option(
+        "--min-valid", metavar="SHARE", min=0.0, max=1.0, help="Share of valid pixels below which a modality is absent."
+    ),
+]
+
+
+@command
+def chip(
+    aoi: Aoi,
+    source: Source = [],  # noqa: B006 (typer copies it)
+    output: Output = Path("chips"),
+    size: Size = 448,
+    resolution: Resolution = None,
+    align: Align = None,
+    min_valid: MinValid = 0.5,
+    seed: Seed = 0,
+    workers: Workers = 2,
+    overwrite: Overwrite = False,
+    config: Path | None = None,
+) -> Steps:
+    """Cut aligned chips from the imagery named in geoembed.toml or with --source.
+
+    Example: geoembed chip --aoi aoi.gpkg --source s2=scenes/*.tif
+    """
+    from geoembed import modalities
+    from geoembed.chip import cut
+
+    return cut(
+        streams.all_paths(aoi),
+        modalities.read(config, modalities.located(source)),
+        output,
+        size=size,
+        resolution=resolution,
+        align=align,
+        min_valid=min_valid,
+        seed=seed,
+        workers=workers,
+        overwrite=overwrite,
+    )

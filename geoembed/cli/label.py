@@ -1,0 +1,70 @@
+"""geoembed label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geoembed.cli import command, streams
+from geoembed.cli.options import Overwrite
+from geoembed.steps import Steps
+
+Rasters = Annotated[
+    list[Path], typer.Argument(metavar="RASTER...", help="Rasters, one mosaic; - reads paths from stdin.")
+]
+ChipsOption = Annotated[Path, typer.Option("--chips", metavar="FOLDER", help="Chip folder to label.")]
+Classes = Annotated[
+    list[str],
+    typer.Option("--class", metavar="CLASS", help="Such as water=80, vegetation=10,20,30 or cropland. Repeatable."),
+]
+Threshold = Annotated[
+    float,
+    typer.Option("--threshold", metavar="SHARE", min=0.0, max=1.0, help="Share of a chip from which its label is 1."),
+]
+Above = Annotated[
+    float | None, typer.Option("--above", metavar="VALUE", help="Mean value above which a chip's label is 1.")
+]
+Name = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", help="Name of the labels of a continuous raster [default: its own]."),
+]
+LabelOutput = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="File to write, or folder for several classes [default: labels/<name>.gpkg].",
+    ),
+]
+
+
+@command
+def label(
+    rasters: Rasters,
+    chips: ChipsOption = Path("chips"),
+    classes: Classes = [],  # noqa: B006 (typer copies it)
+    threshold: Threshold = 0.5,
+    above: Above = None,
+    name: Name = None,
+    output: LabelOutput = None,
+    overwrite: Overwrite = False,
+) -> Steps:
+    """Label chips from a class raster (--class) or a continuous one (--above).
+
+    Example: geoembed label landcover.tif --class water=80 --class vegetation=10,20,30
+    """
+    from geoembed.label import label
+
+    return label(
+        streams.all_paths(rasters),
+        output,
+        chips=chips,
+        classes=tuple(classes),
+        threshold=threshold,
+        above=above,
+        name=name,
+        overwrite=overwrite,
+    )

@@ -1,0 +1,50 @@
+"""Options that two or more commands share, each declared once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Device(StrEnum):
+    """Where a model runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Settings file [default: geoembed.toml where it exists]."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what is wrong.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object in place of the path.")]
+Output = Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="Where to write.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what geoembed made there before.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="NUMBER", min=0, help="Seed of everything random.")]
+Workers = Annotated[int, typer.Option("--workers", metavar="NUMBER", min=1, help="Threads that read and write chips.")]
+Chips = Annotated[Path, typer.Argument(metavar="[CHIPS]", help="Chip folder, or - to read its path from stdin.")]
+Embeddings = Annotated[
+    Path, typer.Argument(metavar="[EMBEDDINGS]", help="Embeddings file, or - to read its path from stdin.")
+]
+DeviceOption = Annotated[
+    Device, typer.Option("--device", help="Where the model runs; auto takes a GPU if there is one.")
+]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", metavar="NUMBER", min=1, help="Chips per batch [default: the preset's].")
+]
+Modalities = Annotated[str | None, typer.Option("--modalities", metavar="NAMES", help="Only these, such as s1,coh.")]
+Classifier = Annotated[str, typer.Option("--classifier", metavar="NAME", help="logistic, ridge, forest or knn.")]
+Target = Annotated[
+    str | None, typer.Option("--target", metavar="COLUMN", help="The labels' column [default: label, else value].")
+]
+
+
+def names(text: str | None) -> tuple[str, ...] | None:
+    """Return the words of a list such as "s1,coh", or None where nothing was said."""
+    return None if text is None else tuple(word for word in text.replace(",", " ").split() if word)

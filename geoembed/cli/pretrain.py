@@ -1,0 +1,90 @@
+"""geoembed pretrain."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geoembed.cli import command, streams
+from geoembed.cli.options import (
+    BatchSize,
+    Chips,
+    Device,
+    DeviceOption,
+    Modalities,
+    Output,
+    Overwrite,
+    Seed,
+    Workers,
+    names,
+)
+from geoembed.steps import Steps
+
+
+class Preset(StrEnum):
+    """Sizes of model."""
+
+    tiny = "tiny"
+    small = "small"
+    base = "base"
+
+
+PresetOption = Annotated[Preset, typer.Option("--preset", help="Size of the model, and defaults of its training.")]
+Epochs = Annotated[
+    float | None,
+    typer.Option("--epochs", metavar="NUMBER", help="How often each chip is seen [default: the preset's]."),
+]
+Minutes = Annotated[
+    float | None, typer.Option("--minutes", metavar="NUMBER", help="How long to train, in place of --epochs.")
+]
+Rate = Annotated[
+    float | None, typer.Option("--lr", metavar="RATE", help="Highest learning rate [default: the preset's].")
+]
+KeepTokens = Annotated[
+    float | None,
+    typer.Option(
+        "--keep-tokens", metavar="SHARE", help="Share of a chip's patches seen in a step [default: the preset's]."
+    ),
+]
+
+
+@command
+def pretrain(
+    chips: Chips = Path("chips"),
+    output: Output = Path("model"),
+    preset: PresetOption = Preset.tiny,
+    modalities: Modalities = None,
+    epochs: Epochs = None,
+    minutes: Minutes = None,
+    batch_size: BatchSize = None,
+    lr: Rate = None,
+    keep_tokens: KeepTokens = None,
+    seed: Seed = 0,
+    device: DeviceOption = Device.auto,
+    workers: Workers = 2,
+    overwrite: Overwrite = False,
+) -> Steps:
+    """Pretrain one encoder per modality on chips, without labels. Killed and run again, it goes on.
+
+    Example: geoembed pretrain --preset small --minutes 60
+    """
+    from geoembed.pretrain import pretrain
+
+    return pretrain(
+        streams.one_path(chips),
+        output,
+        preset=preset.value,
+        modalities=names(modalities),
+        epochs=epochs,
+        minutes=minutes,
+        batch_size=batch_size,
+        lr=lr,
+        keep_tokens=keep_tokens,
+        seed=seed,
+        device=device.value,
+        workers=workers,
+        overwrite=overwrite,
+    )
