@@ -245,6 +245,8 @@ def _areas_over_chips(
     pieces, inside = cells[cell], _listed(tree.query(shapes, predicate="covers"), shape, cell, len(cells))
     pieces[~inside] = shapely.intersection(shapes[shape[~inside]], pieces[~inside])
     share = shapely.area(pieces) / shapely.area(cells)[cell]
+    real = share > 0  # a neighbour's border touches, too
+    shape, cell, pieces, share = shape[real], cell[real], pieces[real], share[real]
     group = np.zeros(shape.size) if averaged else codes[row[shape]]
     _, at = np.unique(np.stack([owner[cell], group], axis=1), axis=0, return_inverse=True)
     total, size = np.bincount(at, weights=share), np.bincount(at)
