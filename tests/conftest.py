@@ -1,0 +1,83 @@
+"""A small place on Earth, made on the fly: rasters, an area, and the folder of the real scenes where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+
+SCENES = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def scenes() -> Path:
+    """The folder of real scenes; skips where it is absent."""
+    if not (SCENES / "five-scenes").is_dir():
+        pytest.skip(f"the real scenes are not beside this checkout ({SCENES})")
+    return SCENES
+
+
+WriteRaster = Callable[..., Path]
+
+
+@pytest.fixture
+def write_raster(tmp_path: Path) -> WriteRaster:
+    """Write a GeoTIFF into the test's folder: name, numbers (C, H, W), upper left x and y, and more."""
+
+    def write(
+        name: str,
+        numbers: np.ndarray[Any, Any],
+        x: float = 500_000.0,
+        y: float = 5_000_000.0,
+        *,
+        pixel: float = 10.0,
+        crs: str | None = "EPSG:32632",
+        names: tuple[str, ...] = (),
+        scale: float = 1.0,
+        offset: float = 0.0,
+        nodata: float | None = None,
+        **profile: Any,
+    ) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        transform = Affine(pixel, 0.0, x, 0.0, -pixel, y)
+        count, height, width = numbers.shape
+        with rasterio.open(
+            path, "w", driver="GTiff", count=count, height=height, width=width, dtype=numbers.dtype, crs=crs,
+            transform=transform, nodata=nodata, **profile,
+        ) as file:  # fmt: skip
+            file.write(numbers)
+            if names:
+                file.descriptions = names
+            file.scales, file.offsets = (scale,) * count, (offset,) * count
+        return path
+
+    return write
+
+
+WriteArea = Callable[..., Path]
+
+
+@pytest.fixture
+def write_area(tmp_path: Path) -> WriteArea:
+    """Write polygons as an area of interest: name of the file, polygons, CRS, and their names."""
+
+    def write(name: str, *polygons: Any, crs: str = "EPSG:32632", names: tuple[str, ...] | None = None) -> Path:
+        table = geopandas.GeoDataFrame({"name": names} if names else {}, geometry=list(polygons), crs=crs)
+        path = tmp_path / name
+        table.to_file(path)
+        return path
+
+    return write
+
+
+def square(x: float, y: float, side: float) -> Any:
+    """A square by its lower left corner."""
+    return shapely.box(x, y, x + side, y + side)
