@@ -44,9 +44,9 @@ def touch(*paths: Path) -> None:
         os.utime(path)
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed processes left half written directly in a folder; those of live processes stay."""
-    for part in folder.glob(f"{_PART}*"):
+def sweep(folder: Path, *, deep: bool = False) -> None:
+    """Remove what killed processes left half written in a folder (and below); those of live processes stay."""
+    for part in folder.rglob(f"{_PART}*") if deep else folder.glob(f"{_PART}*"):
         pid = part.name.removeprefix(_PART).split("-")[0]
         if not (pid.isdigit() and _alive(int(pid))):
             part.unlink(missing_ok=True)

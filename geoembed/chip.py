@@ -122,7 +122,7 @@ def _prepare(output: Path, description: dict[str, Any], overwrite: bool) -> None
     elif output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ChipError(f"{output}: exists and was not made by geoembed chip; choose another -o")
     output.mkdir(parents=True, exist_ok=True)
-    atomic.sweep(output)
+    atomic.sweep(output, deep=not (output / chips.INDEX).exists())
     if not path.exists():
         atomic.write_json(path, description)
 

@@ -1,0 +1,186 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from conftest import WriteRaster
+from rasterio.warp import Resampling, reproject, transform
+
+from geoembed import warp
+from geoembed.errors import ImageryError
+from geoembed.modalities import Modality, Source
+from geoembed.sources.rasters import Encoding, Raster, read
+from geoembed.warp import Place, Readers
+
+GENERATOR = np.random.default_rng(5)
+
+
+def smooth(shape: tuple[int, ...], dtype: str = "float32") -> np.ndarray:
+    """Numbers with structure at all scales, as an image has."""
+    _, height, width = shape
+    y, x = np.mgrid[:height, :width]
+    pattern = 500 + 200 * np.sin(x / 7.0) * np.cos(y / 11.0) + 30 * GENERATOR.random(shape)
+    return pattern.astype(dtype)
+
+
+def raster(path: Path, decibel: bool = False, **keys: object) -> Raster:
+    modality = Modality("m", decibel=decibel)
+    return read(modality, Source((str(path),), **keys), path)  # type: ignore[arg-type]
+
+
+def mosaic(rasters: list[Raster], place: Place, target: Encoding | None = None) -> np.ndarray:
+    channels = list(dict.fromkeys(channel for one in rasters for channel in one.channels))
+    encodings = dict.fromkeys(channels, target or rasters[0].encodings[0])
+    return warp.mosaic(rasters, channels, encodings, place, Readers())
+
+
+def near(x: float, y: float, crs: str, pixel: float, size: int) -> Place:
+    (left,), (top,) = transform("EPSG:32632", crs, [x], [y])
+    left, top = round(left / pixel) * pixel, round(top / pixel) * pixel
+    return Place(crs, Affine(pixel, 0.0, left, 0.0, -pixel, top), size, size)
+
+
+def whole(path: Path, place: Place, resampling: Resampling) -> np.ndarray:
+    """The same place out of a warp of the whole scene by rasterio."""
+    with rasterio.open(path) as file:
+        numbers = file.read().astype("float64")
+        out = np.full((file.count, place.height, place.width), np.nan)
+        reproject(
+            numbers, out, src_transform=file.transform, src_crs=file.crs, dst_transform=place.transform,
+            dst_crs=place.crs, src_nodata=np.nan, dst_nodata=np.nan, resampling=resampling,
+        )  # fmt: skip
+    return out
+
+
+def test_pixels_are_copied_where_lattices_coincide(write_raster: WriteRaster) -> None:
+    numbers = GENERATOR.integers(-3000, 3000, (2, 50, 60), dtype="int16")
+    path = write_raster("a.tif", numbers, names=("a", "b"))
+    place = Place("EPSG:32632", Affine(10.0, 0.0, 500_100.0, 0.0, -10.0, 5_000_050.0), 40, 70)
+    found = mosaic([raster(path)], place)
+    assert (found[:, 5:, :50] == numbers[:, :35, 10:]).all()
+    assert np.isnan(found[:, :5]).all()
+    assert np.isnan(found[:, :, 50:]).all()
+
+
+@pytest.mark.parametrize(
+    ("pixel", "resampling"), [(10.0, Resampling.bilinear), (7.0, Resampling.bilinear), (40.0, Resampling.average)]
+)
+def test_parts_agree_with_a_warp_of_the_whole_scene(
+    write_raster: WriteRaster, pixel: float, resampling: Resampling
+) -> None:
+    path = write_raster("a.tif", smooth((2, 300, 300)), names=("a", "b"))
+    size = int(1600 / pixel)
+    place = near(500_700.0, 4_999_300.0, "EPSG:32633", pixel, size)
+    expected = whole(path, place, resampling)
+    one = raster(path)
+    made = mosaic([one], place)
+    half = size // 2
+    parts = [[mosaic([one], place.part(r, c, half, half)) for c in (0, half)] for r in (0, half)]
+    seamed = np.concatenate([np.concatenate(row, axis=2) for row in parts], axis=1)
+    edge = 2 * half
+    assert np.isfinite(expected).all()
+    assert np.abs(made - expected).max() < 0.5
+    assert np.abs(seamed - expected[:, :edge, :edge]).max() < 0.5
+    assert np.median(np.abs(seamed - expected[:, :edge, :edge])) < 0.02
+
+
+def test_a_place_too_large_to_read_is_made_in_parts(write_raster: WriteRaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_raster("a.tif", smooth((1, 200, 200)), names=("a",))
+    place = near(500_200.0, 4_999_800.0, "EPSG:32633", 10.0, 120)
+    at_once = mosaic([raster(path)], place)
+    monkeypatch.setattr(warp, "LARGEST_READ", 2000)
+    assert np.allclose(mosaic([raster(path)], place), at_once, atol=0.2, equal_nan=True)
+
+
+def test_decibels_are_averaged_as_power(write_raster: WriteRaster) -> None:
+    numbers = np.full((1, 40, 40), -20.0, dtype="float32")
+    numbers[:, :, ::2] = -10.0
+    path = write_raster("a.tif", numbers, names=("vv",))
+    place = Place("EPSG:32632", Affine(40.0, 0.0, 500_000.0, 0.0, -40.0, 5_000_000.0), 10, 10)
+    found = mosaic([raster(path, decibel=True)], place)
+    assert np.allclose(found, 10 * np.log10((0.1 + 0.01) / 2), atol=1e-4)
+    as_value = mosaic([raster(path)], place)
+    assert np.allclose(as_value, -15.0)
+
+
+@pytest.mark.parametrize(("stored", "numbers"), [("linear", 0.1), ("amplitude", 0.1**0.5)])
+def test_power_and_amplitude_are_told_in_decibels(write_raster: WriteRaster, stored: str, numbers: float) -> None:
+    path = write_raster("a.tif", np.full((1, 20, 20), numbers, dtype="float32"), names=("vv",))
+    one = raster(path, decibel=True, stored=stored)
+    target = Encoding("float32", nodata=np.nan, stored="db")
+    same = Place("EPSG:32632", one.transform, 20, 20)
+    coarse = Place("EPSG:32632", Affine(20.0, 0.0, 500_000.0, 0.0, -20.0, 5_000_000.0), 10, 10)
+    for place in (same, coarse):
+        assert np.allclose(mosaic([one], place, target), -10.0, atol=1e-4)
+
+
+def test_class_rasters_keep_their_classes(write_raster: WriteRaster) -> None:
+    classes = GENERATOR.choice(np.array([10, 40, 80], dtype="uint8"), (1, 100, 100))
+    path = write_raster("a.tif", classes, names=("class",))
+    place = near(500_200.0, 4_999_800.0, "EPSG:32633", 10.0, 50)
+    assert set(np.unique(mosaic([raster(path, resampling="nearest")], place))) == {10.0, 40.0, 80.0}
+
+
+@pytest.mark.parametrize("nodata", [None, -1.0])
+def test_nodata_takes_no_part(write_raster: WriteRaster, nodata: float | None) -> None:
+    numbers = np.full((2, 60, 60), 8.0, dtype="float32")
+    numbers[0, 20:30, 20:30] = np.nan if nodata is None else nodata
+    path = write_raster("a.tif", numbers, names=("a", "b"), nodata=nodata)
+    place = near(500_050.0, 4_999_950.0, "EPSG:32633", 10.0, 45)
+    found = mosaic([raster(path)], place)
+    assert np.allclose(found[0][np.isfinite(found[0])], 8.0)
+    assert 60 < np.isnan(found[0]).sum() < 140
+    assert np.isfinite(found[1]).all()
+
+
+def test_of_overlapping_files_the_first_valid_pixel_counts(write_raster: WriteRaster) -> None:
+    one = np.full((1, 40, 40), 1.0, dtype="float32")
+    one[:, 10:20] = np.nan
+    first = write_raster("a.tif", one, names=("a",))
+    second = write_raster("b.tif", np.full((1, 40, 40), 2.0, "float32"), x=500_200.0, names=("a",))
+    place = Place("EPSG:32632", Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0), 40, 60)
+    found = mosaic([raster(first), raster(second)], place)[0]
+    assert (found[:10, :40] == 1.0).all()
+    assert (found[:, 40:] == 2.0).all()
+    assert (found[10:20, 20:40] == 2.0).all()
+    assert np.isnan(found[10:20, :20]).all()
+
+
+def test_files_side_by_side_leave_no_seam(write_raster: WriteRaster) -> None:
+    numbers = np.full((1, 80, 40), 5.0, dtype="float32")
+    left = write_raster("a.tif", numbers, names=("a",))
+    right = write_raster("b.tif", numbers, x=500_400.0, names=("a",))
+    place = near(500_150.0, 4_999_800.0, "EPSG:32633", 10.0, 45)
+    assert np.allclose(mosaic([raster(left), raster(right)], place), 5.0)
+
+
+def test_other_encodings_are_converted(write_raster: WriteRaster) -> None:
+    path = write_raster("a.tif", np.full((1, 20, 20), 2000, dtype="uint16"), names=("a",))
+    place = Place("EPSG:32632", Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0), 20, 20)
+    found = mosaic([raster(path, scale=1e-4, offset=-0.1)], place, Encoding("uint16", 1e-4, 0.0))
+    assert np.allclose(found, 1000.0, atol=1e-2)
+
+
+def test_a_raster_over_180_degrees_has_two_windows(write_raster: WriteRaster) -> None:
+    world = smooth((1, 20, 3600))
+    path = write_raster("w.tif", world, x=-180.0, y=11.0, pixel=0.1, crs="EPSG:4326", names=("a",))
+    (left,), (top,) = transform("EPSG:4326", "EPSG:32601", [-180.0], [10.5])
+    place = Place("EPSG:32601", Affine(1000.0, 0.0, left - 30_000, 0.0, -1000.0, top), 40, 60)
+    one = raster(path)
+    assert len(list(warp.windows(one, place))) == 2
+    found = mosaic([one], place)[0]
+    assert np.isfinite(found).all()
+    columns = [int((lon + 180.0) % 360.0 / 0.1) for lon in transform(
+        "EPSG:32601", "EPSG:4326", [left - 25_000, left + 25_000], [top - 20_000] * 2)[0]]  # fmt: skip
+    for column, at in zip(columns, (5, 55), strict=True):
+        assert found[20, at] == pytest.approx(world[0, 6, column], abs=120)
+
+
+def test_broken_pixels_are_named(write_raster: WriteRaster) -> None:
+    path = write_raster("a.tif", smooth((1, 256, 256)), names=("a",), tiled=True, blockxsize=64, blockysize=64)
+    one = raster(path)
+    path.write_bytes(path.read_bytes()[:40_000])
+    place = Place("EPSG:32632", one.transform, 256, 256)
+    with pytest.raises(ImageryError, match=r"a.tif: .*cannot be read"):
+        mosaic([one], place)
