@@ -1,0 +1,1 @@
+complete --command geoembed --no-files --arguments "(env _GEOEMBED_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) geoembed)" --condition "env _GEOEMBED_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) geoembed"
