@@ -19,11 +19,14 @@ def names(classes: int) -> tuple[str, ...]:
     return NUMERIC if classes == 0 else BINARY if classes == 2 else MULTICLASS
 
 
-def score(truth: NDArray[np.float64], predicted: NDArray[np.float64], classes: int) -> dict[str, float]:
+def score(
+    truth: NDArray[np.float64], predicted: NDArray[np.float64], decided: NDArray[np.int64], classes: int
+) -> dict[str, float]:
     """Score predictions of N test chips.
 
     `truth` is (N,) positions of classes, or numbers where `classes` is 0. `predicted` is (N, K) probabilities, or (N,)
-    numbers. NaN throughout where the test chips lack a class, or numbers do not vary.
+    numbers; `decided` is (N,) the class predicted, unused for numbers. NaN throughout where the test chips lack a
+    class, or numbers do not vary.
     """
     if classes == 0:
         return _numeric(truth, predicted)
@@ -31,7 +34,7 @@ def score(truth: NDArray[np.float64], predicted: NDArray[np.float64], classes: i
     if (counts == 0).any():
         return dict.fromkeys(names(classes), float("nan"))
     confusion = np.zeros((classes, classes))
-    np.add.at(confusion, (truth.astype(np.int64), predicted.argmax(axis=1)), 1)
+    np.add.at(confusion, (truth.astype(np.int64), decided), 1)
     hits = np.diag(confusion)
     f1 = 2 * hits / (confusion.sum(axis=0) + confusion.sum(axis=1))
     balanced = float((hits / counts).mean())

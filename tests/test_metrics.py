@@ -4,6 +4,8 @@ from sklearn import metrics as reference
 
 from geoembed import metrics
 
+NONE = np.empty(0, dtype=int)
+
 
 @pytest.mark.parametrize("ties", [False, True])
 def test_two_classes_agree_with_sklearn(ties: bool) -> None:
@@ -11,8 +13,8 @@ def test_two_classes_agree_with_sklearn(ties: bool) -> None:
     truth = (rng.random(500) < 0.2).astype(float)
     p = np.clip(0.3 * truth + rng.random(500) * 0.7, 0, 1)
     p = np.round(p, 1) if ties else p
-    found = metrics.score(truth, np.stack([1 - p, p], axis=1), 2)
-    predicted = np.stack([1 - p, p], axis=1).argmax(axis=1)
+    found = metrics.score(truth, np.stack([1 - p, p], axis=1), (p > 0.5).astype(int), 2)
+    predicted = p > 0.5
     assert found["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(truth, predicted))
     assert found["f1"] == pytest.approx(reference.f1_score(truth, predicted))
     assert found["roc_auc"] == pytest.approx(reference.roc_auc_score(truth, p))
@@ -23,7 +25,7 @@ def test_more_classes_agree_with_sklearn() -> None:
     rng = np.random.default_rng(1)
     truth = rng.integers(0, 4, 300).astype(float)
     p = rng.random((300, 4)) + np.eye(4)[truth.astype(int)] * 0.4
-    found = metrics.score(truth, p, 4)
+    found = metrics.score(truth, p, p.argmax(1), 4)
     assert found["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(truth, p.argmax(1)))
     assert found["macro_f1"] == pytest.approx(reference.f1_score(truth, p.argmax(1), average="macro"))
 
@@ -32,12 +34,12 @@ def test_numbers_agree_with_sklearn() -> None:
     rng = np.random.default_rng(2)
     truth = rng.normal(size=100)
     guess = truth + rng.normal(size=100) * 0.3
-    found = metrics.score(truth, guess, 0)
+    found = metrics.score(truth, guess, NONE, 0)
     assert found["r2"] == pytest.approx(reference.r2_score(truth, guess))
     assert found["rmse"] == pytest.approx(np.sqrt(reference.mean_squared_error(truth, guess)))
 
 
 def test_what_cannot_be_scored_is_nan() -> None:
-    assert all(np.isnan(list(metrics.score(np.zeros(5), np.ones((5, 2)), 2).values())))
-    assert all(np.isnan(list(metrics.score(np.ones(5), np.ones(5), 0).values())))
-    assert all(np.isnan(list(metrics.score(np.array([]), np.ones((0, 2)), 2).values())))
+    assert all(np.isnan(list(metrics.score(np.zeros(5), np.ones((5, 2)), np.ones(5, int), 2).values())))
+    assert all(np.isnan(list(metrics.score(np.ones(5), np.ones(5), NONE, 0).values())))
+    assert all(np.isnan(list(metrics.score(np.array([]), np.ones((0, 2)), NONE, 2).values())))
