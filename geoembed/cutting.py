@@ -121,18 +121,19 @@ class Cutter:
             return
         size = block.grid.size
         place, tops, lefts = _place(block)
-        numbers = warp.mosaic(near, layer.channels, layer.storage.encodings, place, self._readers())
+        stored = warp.mosaic(near, layer.storage, place, self._readers())
         for chip_id, top, left in zip(block.chip_ids, tops, lefts, strict=True):
-            pixels = numbers[:, top : top + size, left : left + size]
-            valid = ~np.isnan(pixels)
-            there = valid.any(axis=(1, 2))
+            pixels = stored[:, top : top + size, left : left + size]
+            valid = ~layer.storage.invalid(pixels)
+            there = np.asarray(valid.any(axis=(1, 2)))
             fraction = float(valid[there].all(axis=0).mean()) if there.any() else 0.0
             if not there.any() or fraction < self._min_valid:
                 continue
             channels = tuple(name for name, is_there in zip(layer.channels, there, strict=True) if is_there)
             part = place.part(top, left, size, size)
             path = chips.path_of(self._output, chip_id, layer.modality.name)
-            chips.write_chip(path, layer.storage.pack(pixels[there]), channels, layer.storage, part.crs, part.transform)
+            kept = pixels if there.all() else pixels[there]
+            chips.write_chip(path, kept, channels, layer.storage, part.crs, part.transform)
             found[chip_id][layer.modality.name] = (round(fraction, 6), channels)
 
 

@@ -23,6 +23,10 @@ class Storage:
     nodata: float
     encodings: dict[str, Encoding]
 
+    def invalid(self, stored: NDArray[Any]) -> NDArray[np.bool_]:
+        """Tell which stored numbers stand for no value."""
+        return np.isnan(stored) if np.isnan(self.nodata) else np.asarray(stored == self.nodata)
+
     def pack(self, numbers: NDArray[Any]) -> NDArray[Any]:
         """Turn numbers with NaN (any shape) into the stored type with nodata; a valid number never becomes nodata."""
         dtype = np.dtype(self.dtype)

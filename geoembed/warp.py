@@ -12,6 +12,7 @@ import numpy as np
 
 from geoembed.errors import ImageryError
 from geoembed.sources.rasters import Encoding, Raster, working_type
+from geoembed.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -82,26 +83,23 @@ class Readers:
             self._open.popitem()[1].close()
 
 
-def mosaic(
-    rasters: Sequence[Raster], channels: Sequence[str], target: dict[str, Encoding], place: Place, readers: Readers
-) -> NDArray[Any]:
-    """Return the stored numbers of a place, (C, H, W) float, NaN where no raster has a valid pixel.
+def mosaic(rasters: Sequence[Raster], storage: Storage, place: Place, readers: Readers) -> NDArray[Any]:
+    """Return the stored numbers of a place, (C, H, W), nodata where no raster has a valid pixel.
 
-    Of several rasters the first valid pixel counts. `target` gives the encoding that the numbers are in, per channel;
-    rasters that are stored so are copied or resampled as they are, others are converted.
+    Of several rasters the first valid pixel counts. Rasters that are stored as `storage` says are copied or resampled
+    as they are, others are converted.
     """
-    dtype = np.result_type(working_type(tuple(target.values())), *(working_type(r.encodings) for r in rasters))
-    pixels = np.full((len(channels), place.height, place.width), np.nan, dtype=dtype)
-    position = {channel: i for i, channel in enumerate(channels)}
+    position = {channel: i for i, channel in enumerate(storage.encodings)}
+    pixels = np.full((len(position), place.height, place.width), storage.nodata, dtype=storage.dtype)
+    holes: dict[int, Any] = dict.fromkeys(range(len(position)), True)
     for raster in rasters:
-        rows = [position[channel] for channel in raster.channels]
-        open_rows = [row for row in rows if np.isnan(pixels[row]).any()]
-        if not open_rows or not any(True for _ in windows(raster, place)):
+        chosen = [i for i, channel in enumerate(raster.channels) if np.any(holes[position[channel]])]
+        if not chosen or not any(True for _ in windows(raster, place)):
             continue
-        chosen = [i for i, row in enumerate(rows) if row in open_rows]
-        values = _on_place(raster, chosen, tuple(target[raster.channels[i]] for i in chosen), place, readers, dtype)
-        for value, row in zip(values, open_rows, strict=True):
-            np.copyto(pixels[row], value, where=np.isnan(pixels[row]))
+        for i, stored in zip(chosen, _on_place(raster, chosen, storage, place, readers), strict=True):
+            row = position[raster.channels[i]]
+            np.copyto(pixels[row], stored, where=holes[row])
+            holes[row] = storage.invalid(pixels[row])
     return pixels
 
 
@@ -162,98 +160,127 @@ def _lattice_offset(raster: Raster, place: Place) -> tuple[int, int] | None:
     return round(row), round(column)
 
 
-def _on_place(
-    raster: Raster, chosen: list[int], target: tuple[Encoding, ...], place: Place, readers: Readers, dtype: Any
-) -> NDArray[Any]:
-    """Return some channels of one raster on a place, in the target's stored numbers, NaN where invalid."""
-    stored = tuple(raster.encodings[i] for i in chosen)
+def _on_place(raster: Raster, chosen: list[int], storage: Storage, place: Place, readers: Readers) -> NDArray[Any]:
+    """Return some channels of one raster on a place, as stored numbers, nodata where invalid."""
     offset = _lattice_offset(raster, place)
-    out = np.full((len(chosen), place.height, place.width), np.nan, dtype=dtype)
     if offset is not None:
         row, column = offset
         top, left = max(0, row), max(0, column)
         bottom, right = min(raster.height, row + place.height), min(raster.width, column + place.width)
-        if bottom > top and right > left:
-            values = _read(raster, chosen, (top, left, bottom - top, right - left), readers, dtype)
-            values = _convert(values, stored, target)
-            out[:, top - row : bottom - row, left - column : right - column] = values
-        return out
-    for window in windows(raster, place):
-        if window[2] * window[3] * len(chosen) > LARGEST_READ and max(place.height, place.width) > 1:
-            return _in_parts(raster, chosen, target, place, readers, dtype)
-        values = _resample(raster, _read(raster, chosen, window, readers, dtype), window, stored, target, place)
-        np.copyto(out, values, where=np.isnan(out))
-    return out
+        if bottom <= top or right <= left:
+            return np.full((len(chosen), place.height, place.width), storage.nodata, dtype=storage.dtype)
+        stored = _copy(raster, chosen, (top, left, bottom - top, right - left), storage, readers)
+        beside = ((0, 0), (top - row, row + place.height - bottom), (left - column, column + place.width - right))
+        if any(map(any, beside)):
+            stored = np.pad(stored, beside, constant_values=storage.nodata)
+        return stored
+    needed = list(windows(raster, place))
+    if max(place.height, place.width) > 1 and any(w[2] * w[3] * len(chosen) > LARGEST_READ for w in needed):
+        return _in_parts(raster, chosen, storage, place, readers)
+    parts = [storage.pack(_resample(raster, chosen, window, storage, place, readers)) for window in needed]
+    for part in parts[1:]:
+        np.copyto(parts[0], part, where=storage.invalid(parts[0]))
+    return parts[0]
 
 
-def _in_parts(
-    raster: Raster, chosen: list[int], target: tuple[Encoding, ...], place: Place, readers: Readers, dtype: Any
-) -> NDArray[Any]:
+def _in_parts(raster: Raster, chosen: list[int], storage: Storage, place: Place, readers: Readers) -> NDArray[Any]:
     tall = place.height >= place.width
     half = max(place.height, place.width) // 2
     if tall:
         parts = [place.part(0, 0, half, place.width), place.part(half, 0, place.height - half, place.width)]
     else:
         parts = [place.part(0, 0, place.height, half), place.part(0, half, place.height, place.width - half)]
-    made = [_on_place(raster, chosen, target, part, readers, dtype) for part in parts]
+    made = [
+        _on_place(raster, chosen, storage, part, readers)
+        if any(True for _ in windows(raster, part))
+        else np.full((len(chosen), part.height, part.width), storage.nodata, dtype=storage.dtype)
+        for part in parts
+    ]
     return np.concatenate(made, axis=1 if tall else 2)
 
 
-def _read(
-    raster: Raster, chosen: list[int], window: tuple[int, int, int, int], readers: Readers, dtype: Any
+def _copy(
+    raster: Raster, chosen: list[int], window: tuple[int, int, int, int], storage: Storage, readers: Readers
 ) -> NDArray[Any]:
-    """Return stored numbers of a window (row, column, height, width), (C, h, w), NaN for nodata."""
+    """Return a window's numbers as they are to be stored; nothing is computed where they are stored so already."""
+    stored = _read(raster, chosen, window, readers)
+    encodings = [raster.encodings[i] for i in chosen]
+    targets = [storage.encodings[raster.channels[i]] for i in chosen]
+    if any(not one.same_value(other) for one, other in zip(encodings, targets, strict=True)):
+        return storage.pack(_convert(_with_nan(stored, encodings), encodings, targets))
+    copied = stored.astype(storage.dtype, copy=False)
+    for one, number, encoding in zip(copied, stored, encodings, strict=True):
+        if encoding.nodata is not None and not math.isnan(encoding.nodata) and encoding.nodata != storage.nodata:
+            one[number == encoding.nodata] = storage.nodata
+    if stored.dtype.kind == "f":
+        copied[~np.isfinite(stored)] = storage.nodata
+    return copied
+
+
+def _read(raster: Raster, chosen: list[int], window: tuple[int, int, int, int], readers: Readers) -> NDArray[Any]:
+    """Return the numbers of a window (row, column, height, width) as the file stores them, (C, h, w)."""
     import rasterio
     from rasterio.windows import Window
 
     row, column, height, width = window
     source = readers(raster)
     try:
-        stored = source.read([raster.bands[i] for i in chosen], window=Window(column, row, width, height))
+        stored: NDArray[Any] = source.read([raster.bands[i] for i in chosen], window=Window(column, row, width, height))
     except rasterio.errors.RasterioError as error:
         fault = str(error).splitlines()[0]
         raise ImageryError(f"{raster.path}: its pixels cannot be read ({fault}); mend or remove it") from None
-    values: NDArray[Any] = stored.astype(dtype)
-    for value, number, i in zip(values, stored, chosen, strict=True):
-        nodata = raster.encodings[i].nodata
-        if nodata is not None and not math.isnan(nodata):
-            value[number == nodata] = np.nan
-    np.copyto(values, np.nan, where=np.isinf(values))
-    return values
+    return stored
+
+
+def _with_nan(stored: NDArray[Any], encodings: Sequence[Encoding]) -> NDArray[Any]:
+    """Return stored numbers as floats that hold them exactly, NaN for nodata and what is infinite."""
+    numbers = stored.astype(working_type(tuple(encodings)))
+    for number, one, encoding in zip(numbers, stored, encodings, strict=True):
+        if encoding.nodata is not None and not math.isnan(encoding.nodata):
+            number[one == encoding.nodata] = np.nan
+    if stored.dtype.kind == "f":
+        numbers[np.isinf(numbers)] = np.nan
+    return numbers
 
 
 def _resample(
     raster: Raster,
-    values: NDArray[Any],
+    chosen: list[int],
     window: tuple[int, int, int, int],
-    stored: tuple[Encoding, ...],
-    target: tuple[Encoding, ...],
+    storage: Storage,
     place: Place,
+    readers: Readers,
 ) -> NDArray[Any]:
-    """Warp a window's stored numbers (C, h, w) to a place; SAR is averaged as power, nodata takes no part."""
+    """Warp a window of a raster to a place, as numbers to store, NaN where invalid; SAR is averaged as power."""
     from affine import Affine
     from rasterio.warp import Resampling, reproject
 
+    encodings = [raster.encodings[i] for i in chosen]
+    targets = [storage.encodings[raster.channels[i]] for i in chosen]
+    numbers = _with_nan(_read(raster, chosen, window, readers), encodings)
     name = raster.resampling or ("average" if _is_finer(raster, place) else "bilinear")
-    as_power = name in ("bilinear", "average", "cubic") and stored[0].stored != "value"
+    as_power = name in ("bilinear", "average", "cubic") and encodings[0].stored != "value"
     if as_power:
-        values = np.stack([_to_power(value, encoding) for value, encoding in zip(values, stored, strict=True)])
-    warped = np.full((len(values), place.height, place.width), np.nan, dtype=values.dtype)
+        numbers = np.stack([_to_power(one, encoding) for one, encoding in zip(numbers, encodings, strict=True)])
+    warped = np.full((len(numbers), place.height, place.width), np.nan, dtype=numbers.dtype)
+    # GDAL is faster where it need not look for nodata; pixels beyond the window are left as they are, NaN.
+    nodata = np.nan if np.isnan(numbers).any() else None
     reproject(
-        values,
+        numbers,
         warped,
         src_transform=raster.transform @ Affine.translation(window[1], window[0]),
         src_crs=raster.crs,
         dst_transform=place.transform,
         dst_crs=place.crs,
-        src_nodata=np.nan,
-        dst_nodata=np.nan,
+        src_nodata=nodata,
+        dst_nodata=nodata,
+        init_dest_nodata=nodata is not None,
         resampling=Resampling[name],
         UNIFIED_SRC_NODATA="NO",
     )
     if as_power:
-        return np.stack([_from_power(value, encoding) for value, encoding in zip(warped, target, strict=True)])
-    return _convert(warped, stored, target)
+        return np.stack([_from_power(one, target) for one, target in zip(warped, targets, strict=True)])
+    return _convert(warped, encodings, targets)
 
 
 @lru_cache(maxsize=4096)
@@ -290,11 +317,11 @@ def _from_power(power: NDArray[Any], encoding: Encoding) -> NDArray[Any]:
     return stored.astype(power.dtype, copy=False)
 
 
-def _convert(values: NDArray[Any], stored: tuple[Encoding, ...], target: tuple[Encoding, ...]) -> NDArray[Any]:
+def _convert(numbers: NDArray[Any], encodings: Sequence[Encoding], targets: Sequence[Encoding]) -> NDArray[Any]:
     """Turn stored numbers of one encoding into those of another; nothing is computed where they are the same."""
-    for value, one, other in zip(values, stored, target, strict=True):
+    for number, one, other in zip(numbers, encodings, targets, strict=True):
         if one.stored in ("linear", "amplitude"):
-            value[:] = _from_power(_to_power(value, one), other)
-        elif (one.scale, one.offset) != (other.scale, other.offset):
-            value[:] = (value * one.scale + (one.offset - other.offset)) / other.scale
-    return values
+            number[:] = _from_power(_to_power(number, one), other)
+        elif not one.same_value(other):
+            number[:] = (number * one.scale + (one.offset - other.offset)) / other.scale
+    return numbers

@@ -7,10 +7,10 @@ from affine import Affine
 from conftest import WriteRaster
 from rasterio.warp import Resampling, reproject, transform
 
-from geoembed import warp
+from geoembed import storage, warp
 from geoembed.errors import ImageryError
 from geoembed.modalities import Modality, Source
-from geoembed.sources.rasters import Encoding, Raster, read
+from geoembed.sources.rasters import Raster, read
 from geoembed.warp import Place, Readers
 
 GENERATOR = np.random.default_rng(5)
@@ -29,10 +29,12 @@ def raster(path: Path, decibel: bool = False, **keys: object) -> Raster:
     return read(modality, Source((str(path),), **keys), path)  # type: ignore[arg-type]
 
 
-def mosaic(rasters: list[Raster], place: Place, target: Encoding | None = None) -> np.ndarray:
-    channels = list(dict.fromkeys(channel for one in rasters for channel in one.channels))
-    encodings = dict.fromkeys(channels, target or rasters[0].encodings[0])
-    return warp.mosaic(rasters, channels, encodings, place, Readers())
+def mosaic(rasters: list[Raster], place: Place, kept: storage.Storage | None = None) -> np.ndarray:
+    """Stored numbers as floats, NaN for nodata."""
+    kept = kept or storage.of(rasters, ())
+    stored = warp.mosaic(rasters, kept, place, Readers())
+    assert stored.dtype == kept.dtype
+    return np.where(kept.invalid(stored), np.nan, stored)
 
 
 def near(x: float, y: float, crs: str, pixel: float, size: int) -> Place:
@@ -108,11 +110,10 @@ def test_decibels_are_averaged_as_power(write_raster: WriteRaster) -> None:
 def test_power_and_amplitude_are_told_in_decibels(write_raster: WriteRaster, stored: str, numbers: float) -> None:
     path = write_raster("a.tif", np.full((1, 20, 20), numbers, dtype="float32"), names=("vv",))
     one = raster(path, decibel=True, stored=stored)
-    target = Encoding("float32", nodata=np.nan, stored="db")
     same = Place("EPSG:32632", one.transform, 20, 20)
     coarse = Place("EPSG:32632", Affine(20.0, 0.0, 500_000.0, 0.0, -20.0, 5_000_000.0), 10, 10)
     for place in (same, coarse):
-        assert np.allclose(mosaic([one], place, target), -10.0, atol=1e-4)
+        assert np.allclose(mosaic([one], place), -10.0, atol=1e-4)
 
 
 def test_class_rasters_keep_their_classes(write_raster: WriteRaster) -> None:
@@ -158,7 +159,8 @@ def test_files_side_by_side_leave_no_seam(write_raster: WriteRaster) -> None:
 def test_other_encodings_are_converted(write_raster: WriteRaster) -> None:
     path = write_raster("a.tif", np.full((1, 20, 20), 2000, dtype="uint16"), names=("a",))
     place = Place("EPSG:32632", Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0), 20, 20)
-    found = mosaic([raster(path, scale=1e-4, offset=-0.1)], place, Encoding("uint16", 1e-4, 0.0))
+    first = raster(path, scale=1e-4)
+    found = mosaic([raster(path, scale=1e-4, offset=-0.1)], place, storage.of([first], ()))
     assert np.allclose(found, 1000.0, atol=1e-2)
 
 

@@ -31,6 +31,10 @@ class Encoding:
     nodata: float | None = None
     stored: str = "value"
 
+    def same_value(self, other: Encoding) -> bool:
+        """Tell whether one and the same stored number means the same value in both."""
+        return (self.scale, self.offset, self.stored) == (other.scale, other.offset, other.stored)
+
 
 @dataclass(frozen=True)
 class Raster:

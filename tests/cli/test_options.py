@@ -1,0 +1,105 @@
+"""What holds for every command: help, settings from three places, stdin, stdout, JSON, exit status."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from geoembed import settings
+from geoembed.cli import OPTIONS
+
+COMMANDS = ("sample", "chip", "label", "pretrain", "embed", "probe", "evaluate")
+
+
+def test_the_contracts_commands_are_there() -> None:
+    assert set(OPTIONS) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example_and_explains_every_option(command: str, run) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert f"Example: geoembed {command}" in result.stdout
+    for option in OPTIONS[command]:
+        assert f"--{option.key.replace('_', '-')}" in result.stdout
+
+
+def test_command_line_beats_environment_beats_file(place: Path, run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def size(*words: str) -> int:
+        result = run("chip", "--aoi", "aoi.gpkg", "--json", "--overwrite", *words)
+        assert result.exit_code == 0, result.stderr
+        return int(json.loads(Path("chips/chips.json").read_text())["size"])
+
+    assert size() == 16
+    monkeypatch.setenv("GEOEMBED_CHIP_SIZE", "20")
+    assert size() == 20
+    assert size("--size", "40") == 40
+
+
+def test_paths_in_the_file_are_relative_to_the_file(place: Path, run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (place / "geoembed.toml").open("a") as file:
+        file.write('[label]\nchips = "mine"\n')
+    text = (place / "geoembed.toml").read_text().replace("size = 16", 'size = 16\naoi = ["aoi.gpkg"]\noutput = "mine"')
+    (place / "geoembed.toml").write_text(text)
+    (place / "below").mkdir()
+    monkeypatch.chdir(place / "below")
+    for words in (("--config", "../geoembed.toml", "chip"), ("chip", "--config", "../geoembed.toml")):
+        result = run(*words)
+        assert (result.exit_code, result.stdout) == (0, "../mine\n"), result.stderr
+    assert (place / "mine" / "index.gpkg").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[chip]\nszie = 3", "[chip] has no option szie; did you mean size?"),
+        ("[chpi]\nsize = 3", "unknown table [chpi]; did you mean chip?"),
+        ("[chip]\nsize = [1, 2]", "[chip] size takes one value"),
+        ("[chip\n", "cannot be read as TOML"),
+        ("chip = 3", "chip must be a table"),
+    ],
+)
+def test_bad_settings_are_told_in_one_line(tmp_path: Path, run, monkeypatch, text: str, fault: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "geoembed.toml").write_text(text)
+    result = run("chip", "--aoi", "aoi.gpkg")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("geoembed: geoembed.toml: ")
+    assert fault in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_unknown_variables_name_the_nearest(place: Path, run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEOEMBED_CHIP_MIN_VALD", "0.1")
+    result = run("chip", "--aoi", "aoi.gpkg")
+    assert result.exit_code == 1
+    assert "did you mean GEOEMBED_CHIP_MIN_VALID?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["--size", "x"], ["--min-valid", "2"], ["--nothing"], [], ["--aoi", "a", "extra"]], ids=" ".join
+)
+def test_wrong_usage_is_2(tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("chip", *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_quiet_says_nothing_before_and_after_the_command(place: Path, run) -> None:
+    assert "chips" in run("chip", "--aoi", "aoi.gpkg").stderr
+    for words in (("-q", "chip", "--aoi", "aoi.gpkg"), ("chip", "--aoi", "aoi.gpkg", "-q")):
+        result = run(*words)
+        assert (result.exit_code, result.stdout, result.stderr) == (0, "chips\n", "")
+
+
+def test_an_empty_stdin_is_an_error(place: Path, run) -> None:
+    result = run("chip", "--aoi", "-")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "standard input: holds no path" in result.stderr
+
+
+def test_environment_names_are_the_options_names() -> None:
+    option = settings.Option("min_valid", "min_valid")
+    assert option.variable("chip") == "GEOEMBED_CHIP_MIN_VALID"
+    keys = {option.key for option in OPTIONS["label"]}
+    assert {"class", "threshold", "chips", "config", "overwrite"} <= keys
