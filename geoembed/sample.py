@@ -1,4 +1,4 @@
-"""The step that writes a simulated Earth: five areas of imagery, land cover, settings and a Makefile that runs it all."""
+"""The step that writes a simulated Earth: imagery of five areas, land cover, settings and a Makefile."""
 
 from __future__ import annotations
 
@@ -67,9 +67,7 @@ def simulate(folder: Path, *, seed: int = 0, overwrite: bool = False) -> Steps:
     total = len(PLACES)
     yield Progress(0, total, "areas")
     if any(name in mine for name in missing):
-        done = 0
-        for name in _write_imagery(folder, seed, missing):
-            done += 1
+        for done, name in enumerate(_write_imagery(folder, seed, missing), 1):
             yield Progress(done, total, "areas", name)
     if "aoi.gpkg" in missing:
         _write_areas(folder / "aoi.gpkg")
@@ -202,6 +200,7 @@ def _open_cover(path: Path) -> DatasetWriter:
 
 
 def _write_cover(cover: DatasetWriter, site: Site, classes: NDArray[np.uint8]) -> None:
+    from affine import Affine
     from rasterio.warp import Resampling, reproject, transform_bounds
     from rasterio.windows import Window
 
@@ -209,13 +208,15 @@ def _write_cover(cover: DatasetWriter, site: Site, classes: NDArray[np.uint8]) -
     west, south, east, north = transform_bounds(
         f"EPSG:{site.epsg}", "EPSG:4326", site.left, site.top - reach, site.left + reach, site.top
     )
-    column, row = (int(np.floor(value)) for value in ~cover.transform @ (west, north))
-    last_column, last_row = (int(np.ceil(value)) for value in ~cover.transform @ (east, south))
+    left, top = cover.transform.c, cover.transform.f
+    column, row = int(np.floor((west - left) * COVER_STEP)), int(np.floor((top - north) * COVER_STEP))
+    last_column, last_row = int(np.ceil((east - left) * COVER_STEP)), int(np.ceil((top - south) * COVER_STEP))
+    corner = Affine(1 / COVER_STEP, 0, left + column / COVER_STEP, 0, -1 / COVER_STEP, top - row / COVER_STEP)
     window = Window(column, row, last_column - column, last_row - row)
     found = np.zeros((last_row - row, last_column - column), np.uint8)
     reproject(
         classes, found, src_transform=site.transform(10.0), src_crs=f"EPSG:{site.epsg}", src_nodata=0,
-        dst_transform=cover.window_transform(window), dst_crs=cover.crs, dst_nodata=0,
+        dst_transform=corner, dst_crs=cover.crs, dst_nodata=0,
         resampling=Resampling.nearest,
     )  # fmt: skip
     cover.write(found, 1, window=window)
@@ -235,7 +236,7 @@ def _write_areas(path: Path) -> None:
         square = shapely.box(x - SIDE / 2, y - SIDE / 2, x + SIDE / 2, y + SIDE / 2)
         turned = shapely.affinity.rotate(square, (number - 2) * 0.9 + 0.4)
         transformer = Transformer.from_crs(site.epsg, 4326, always_xy=True)
-        shapes.append(shapely.transform(turned, transformer.transform, interleaved=False))
+        shapes.append(shapely.Polygon(list(transformer.itransform(turned.exterior.coords))))
     table = geopandas.GeoDataFrame({"name": [site.place.name for site in sites()]}, geometry=shapes, crs=4326)
     # A GeoPackage carries the hour it was written; a fixed one keeps the bytes the same.
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "2026-01-01T00:00:00.000Z"})
@@ -290,24 +291,23 @@ PRETRAIN ?= --preset tiny --minutes 3
 N ?= 500
 
 TASKS := water vegetation built cropland
+CLASSES_water := 80
+CLASSES_vegetation := 10,20,30
+CLASSES_built := 50
+CLASSES_cropland := 40
 LABELS := $(TASKS:%=labels/%.gpkg)
-LABEL = $(GEOEMBED) label landcover.tif --class water=80 --class vegetation=10,20,30 --class built=50 \\
-\t--class cropland=40
 
 all: probe/water/predictions.gpkg report/report.html
 
 chips/index.gpkg: aoi.gpkg geoembed.toml $(wildcard s2/*.tif s1/*.tif coh/*.tif)
 \t$(GEOEMBED) chip --aoi aoi.gpkg
 
-# One command writes all four label files. Make knows it by the first; the others follow it in a chain.
+# One command writes all four label files. Make knows it by the first and only renews the others, or mends them.
 labels/water.gpkg: chips/index.gpkg landcover.tif
-\t$(LABEL)
+\t$(GEOEMBED) label landcover.tif $(foreach task,$(TASKS),--class $(task)=$(CLASSES_$(task)))
 
-labels/vegetation.gpkg: labels/water.gpkg
-labels/built.gpkg: labels/vegetation.gpkg
-labels/cropland.gpkg: labels/built.gpkg
-labels/vegetation.gpkg labels/built.gpkg labels/cropland.gpkg:
-\t@test -f $@ || $(LABEL)
+labels/vegetation.gpkg labels/built.gpkg labels/cropland.gpkg: labels/water.gpkg
+\t@test -f $@ || $(GEOEMBED) label landcover.tif --class $(@F:.gpkg=)=$(CLASSES_$(@F:.gpkg=))
 \t@touch $@
 
 model/weights.safetensors: chips/index.gpkg

@@ -14,7 +14,7 @@ from geoembed.earth.places import Place
 from geoembed.earth.relief import COARSE, shape_relief, slope
 from geoembed.earth.settlement import Settlement, settle
 from geoembed.earth.surfaces import CODES, Surface
-from geoembed.earth.waters import Waters, make_waters
+from geoembed.earth.waters import Waters, embanked, make_waters
 
 PIXEL = 10.0
 ROUND = 999.0  # stands for the distance to the edge in circular fields, which have no hedges
@@ -33,7 +33,9 @@ class Landscape:
     vigour: Field  # how well a parcel or patch grows, about -1 to 1
     damp: Field  # standing of the soil's moisture, 0 ridge to 1 hollow
     street: Field  # direction of the streets, radians north of east
-    depth: Field  # of the full reservoir, metres
+    depth: Field  # of the full reservoirs, metres
+    playa: Field  # of basins that fill in the wet season, metres
+    weeds: Field  # plants on the water where they grow, 0 none to 1 closed
     silt: Field  # of the water, 0 clear to 1 brown
 
     @property
@@ -44,7 +46,11 @@ class Landscape:
     def drowned(self, phase: int) -> Mask:
         """Whether each pixel is under water in a phase of the year (0 winter to 3 autumn)."""
         reservoir = self.depth > 0
-        return np.where(reservoir, self.depth > self.place.drawdown[phase], self.surface == Surface.WATER)
+        wettest = sorted(self.place.wet)
+        brim = {wettest[3]: 0.0, wettest[2]: 0.1, wettest[1]: 0.4}.get(self.place.wet[phase], 1e3)
+        full = (self.playa > brim * self.playa.max()) & (self.surface == Surface.MUD)
+        lakes = np.where(reservoir, self.depth > self.place.drawdown[phase], self.surface == Surface.WATER)
+        return np.asarray(lakes | full)
 
 
 def build(place: Place, rng: np.random.Generator, n: int = 1088) -> Landscape:
@@ -52,27 +58,28 @@ def build(place: Place, rng: np.random.Generator, n: int = 1088) -> Landscape:
     coarse, flow = shape_relief(place, rng, round(n * PIXEL / COARSE))
     height = magnify(coarse, n)
     east, north = slope(height)
-    steep = np.hypot(east, north)
-    height = height + fractal(rng, n, 2.8, 64, 2.5) * (0.6 + 14 * np.minimum(steep, 0.5))
+    steep = np.asarray(np.hypot(east, north), np.float32)
+    height += fractal(rng, n, 2.8, 64, 2.5) * (0.6 + 14 * np.minimum(steep, 0.5)).astype(np.float32)
     waters = make_waters(place, rng, coarse, flow, height)
+    height = embanked(height, waters)
     towns = settle(place, rng, coarse, waters, steep)
     bend = (fractal(rng, n, 3.2, 300, 20), fractal(rng, n, 3.2, 300, 20))
     low = 1 - ranks(height - scipy.ndimage.gaussian_filter(height, 60, mode="nearest"))
 
     surface = _wild(place, rng, height, steep, low, waters)
-    group, fields = _farmland(place, rng, n, bend)
+    fields = _farmland(place, rng, n, bend)
     number, ids = numbered(fields.ids)
     farmed = _farm(place, rng, surface, number, ids, fields, steep, low, waters, towns)
     street = _build_up(place, rng, surface, bend, towns, farmed)
     _farmsteads(rng, surface, towns, farmed)
-    silt = _water(place, rng, surface, waters)
+    silt, weeds = _water(place, rng, surface, waters)
     vary = uniform(ids, 21)[number]
     patch = 0.5 * fractal(rng, n, 2.2, 90, 3)
     return Landscape(
         place=place, height=height, surface=surface,
         shift=np.where(farmed, uniform(ids, 22)[number] - 0.5, 0.15 * bend[0]).astype(np.float32),
         vigour=np.where(farmed, 2 * vary - 1 + 0.35 * patch, patch).astype(np.float32),
-        damp=low, street=street, depth=waters.depth, silt=silt,
+        damp=low, street=street, depth=waters.depth, playa=waters.playa, weeds=weeds, silt=silt,
     )  # fmt: skip
 
 
@@ -89,10 +96,11 @@ def _wild(
     bare = 1 - place.shrub - place.grass
     surface[rest > bare] = Surface.SHRUB
     surface[rest > bare + place.shrub * 0.9] = Surface.GRASS
-    stony = (surface == Surface.SOIL) & (0.16 * fine + steep * 3 > 0.35)
+    stony = (surface == Surface.SOIL) & (0.16 * fine + steep * 3 + 0.25 * broad > 0.2)
     surface[stony] = Surface.ROCK
-    dunes = fractal(rng, n, 3.0, 400, 20)
-    surface[(surface == Surface.SOIL) & ~stony & (dunes > 0.1)] = Surface.SAND
+    level = surface == Surface.SOIL
+    dunes = ranks(fractal(rng, n, 3.0, 400, 20) + 0.1 * fine, level)
+    surface[level & (dunes > 1 - place.sand)] = Surface.SAND
     forest = woody > 1 - place.forest
     cold = ranks(high + 0.25 * fractal(rng, n, 2.2, 200, 5), forest)
     surface[forest] = np.where(cold > 1 - place.conifers, Surface.CONIFER, Surface.BROADLEAF)[forest]
@@ -105,9 +113,7 @@ def _wild(
     return surface
 
 
-def _farmland(
-    place: Place, rng: np.random.Generator, n: int, bend: tuple[Field, Field]
-) -> tuple[NDArray[np.int64], Cells]:
+def _farmland(place: Place, rng: np.random.Generator, n: int, bend: tuple[Field, Field]) -> Cells:
     """Cut the whole area into fields, as if all of it were farmed."""
     count = int(np.clip((n * PIXEL / (place.parcel * 6)) ** 2, 25, 160))
     group = districts(rng, n, count, bend, 12)
@@ -119,7 +125,7 @@ def _farmland(
     fields = bricks(group, along, across, width.astype(np.float32)[group], length.astype(np.float32)[group])
     if place.pivots:
         fields = _pivots(place, group, n, fields)
-    return group, fields
+    return fields
 
 
 def _pivots(place: Place, group: NDArray[np.int64], n: int, fields: Cells) -> Cells:
@@ -143,8 +149,8 @@ def _farm(
     n = surface.shape[0]
     fertile = 0.8 * fractal(rng, n, 3.0, 500, 20) - 7 * steep + 0.8 * low + 1.2 * np.exp(-waters.to_river / 700)
     fertile += 0.7 * np.exp(-towns.to_road / 400)
-    dry = ~(waters.river | waters.oxbow) & (waters.depth == 0)
-    worth = mean_of(fertile - 20 * ~dry * (waters.depth > 0), number) + 0.25 * (uniform(ids, 11) - 0.5)
+    dry = ~(waters.river | waters.oxbow) & (waters.depth + waters.playa == 0)
+    worth = mean_of(fertile - 20 * (waters.depth + waters.playa > 0), number) + 0.25 * (uniform(ids, 11) - 0.5)
     land = worth[number]
     farm = land > np.quantile(land[dry], 1 - place.farms)
     farm &= dry & (waters.to_river > 15)
@@ -184,11 +190,12 @@ def _build_up(
     drawn = uniform(block.ids, 31)
     taken = (density > 0) & (drawn < 0.25 + 6 * density)
     lot = mixed(block.ids.view(np.int64), np.floor(along / 18).astype(np.int64), np.floor(across / 26).astype(np.int64))
-    house = uniform(lot, 32) < 0.42 + 0.55 * density
-    kind, tone = uniform(block.ids, 33), uniform(lot, 34)
-    roofs = np.where(tone < 0.5, Surface.TILES, np.where(tone < 0.68, Surface.BRIGHT_ROOF, Surface.DARK_ROOF))
+    crowded = uniform(mixed(quarter), 38)
+    house = uniform(lot, 32) < 0.22 + 0.3 * crowded + 0.38 * density
+    kind, tone = uniform(block.ids, 33), 0.65 * uniform(block.ids, 37) + 0.35 * uniform(lot, 34)
+    roofs = np.where(tone < place.tiles, Surface.TILES, np.where(tone < 0.84, Surface.DARK_ROOF, Surface.BRIGHT_ROOF))
     yard = np.where(uniform(lot, 35) < 0.3 + 0.4 * density, Surface.PAVED, Surface.GARDEN)
-    yard = np.where(uniform(lot, 36) < 0.22, Surface.BROADLEAF, yard)
+    yard = np.where(uniform(lot, 36) < 0.12 + 0.4 * place.forest, Surface.BROADLEAF, yard)
     built = np.where(house, roofs, yard)
     shed = (kind < 0.07) & (block.edge > 12)
     built = np.where(shed, np.where(drawn < 0.5, Surface.BRIGHT_ROOF, Surface.DARK_ROOF), built)
@@ -213,17 +220,25 @@ def _farmsteads(rng: np.random.Generator, surface: NDArray[np.uint8], towns: Set
             farmed[max(r, 0) : r + 3, max(c, 0) : c + 3] = False
 
 
-def _water(place: Place, rng: np.random.Generator, surface: NDArray[np.uint8], waters: Waters) -> Field:
-    """Draw the permanent water last, under all bridges; return how silty it is."""
+def _water(place: Place, rng: np.random.Generator, surface: NDArray[np.uint8], waters: Waters) -> tuple[Field, Field]:
+    """Draw the permanent water last, under all bridges; return how silty it is and where plants float on it."""
     n = surface.shape[0]
     surface[waters.bars & (surface != Surface.PAVED)] = Surface.SAND
     surface[waters.oxbow] = Surface.WATER
     bridge = surface == Surface.PAVED
     surface[waters.river & ~bridge] = Surface.WATER
+    surface[(waters.playa > 0) & ~bridge] = Surface.MUD
     usual = float(np.mean(place.drawdown))
     surface[(waters.depth > 0) & (waters.depth <= usual)] = Surface.SOIL
     surface[(waters.depth > usual) & ~bridge] = Surface.WATER
-    swirl = fractal(rng, n, 3.0, 200, 6)
-    lake = 0.55 * place.turbidity + 0.2 * swirl - 0.35 * np.tanh(waters.depth / 8) + 0.1
+    swirl = fractal(rng, n, 3.6, 500, 16)
+    lake = 0.6 * place.turbidity + 0.10 * swirl - 0.3 * np.tanh(waters.depth / 9) + 0.1
     silt = np.where(waters.depth > 0, lake, place.turbidity + 0.07 * swirl)
-    return np.clip(np.where(waters.oxbow, 0.25 + 0.15 * swirl, silt), 0, 1).astype(np.float32)
+    silt = np.where(waters.oxbow, 0.25 + 0.15 * swirl, np.where(surface == Surface.MUD, 0.8 + 0.05 * swirl, silt))
+    mats = fractal(rng, n, 2.6, 160, 4) - 0.2 * waters.depth / (1 + place.tilt / 60)
+    still = (surface == Surface.WATER) & ((waters.depth > 0) | waters.oxbow)
+    reeds = still & (ranks(mats + 0.25 * fractal(rng, n, 2.0, 60, 3), still) > 1 - 0.4 * place.weeds)
+    surface[reeds] = Surface.MARSH
+    still &= ~reeds
+    weeds = still * np.clip((ranks(mats, still) - 1 + place.weeds) / 0.08, 0, 1)
+    return np.clip(silt, 0, 1).astype(np.float32), weeds.astype(np.float32)

@@ -43,7 +43,8 @@ def turned(n: int, angle: Field | float, bend: tuple[Field, Field], reach: float
     east = (columns + reach * bend[1]) * PIXEL
     north = -(rows + reach * bend[0]) * PIXEL
     cos, sin = np.cos(angle, dtype=np.float32), np.sin(angle, dtype=np.float32)
-    return east * cos + north * sin, north * cos - east * sin
+    along, across = east * cos + north * sin, north * cos - east * sin
+    return np.asarray(along, np.float32), np.asarray(across, np.float32)
 
 
 def bricks(group: NDArray[np.int64], along: Field, across: Field, width: Field, length: Field) -> Cells:

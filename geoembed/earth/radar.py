@@ -13,18 +13,19 @@ from numpy.typing import NDArray
 
 from geoembed.earth.landscape import Landscape
 from geoembed.earth.noise import Field, fractal, mixed, uniform
-from geoembed.earth.optics import GREEN, at_phase, yearly
+from geoembed.earth.optics import GREEN, WEEDS, at_phase, yearly
 from geoembed.earth.places import SEASONS
 from geoembed.earth.relief import slope
 from geoembed.earth.surfaces import BUILT
-from geoembed.earth.surfaces import Surface as S
+from geoembed.earth.surfaces import Surface as S  # noqa: N817  (tables of it fill this module)
 
 LOOKS = 18  # equivalent number of looks of a seasonal mean: some four looks of a ground range scene, several dates
 WINDOW = 10  # independent looks behind a coherence estimate on 20 m pixels
 BASELINES = (12, 24, 36, 48)  # days
-NOISE = 10 ** (-2.45)  # noise-equivalent backscatter of the instrument, about -24 dB
+NOISE = 10 ** (-2.2)  # noise-equivalent backscatter of the instrument, about -22 dB
 LOOK = np.deg2rad(102.0)  # azimuth toward the sensor on a descending pass
 INCIDENCE = np.deg2rad(38.0)
+RESIDUE = 0.6  # share of the noise that thermal noise removal leaves
 NADA = -32768
 
 # gamma0 in dB (VV, VH) of each surface bare or leafless, and at full green.
@@ -35,21 +36,22 @@ BACKSCATTER = {
     S.PASTURE: ((-12.8, -20.2), (-12.2, -18.6)), S.CEREAL: ((-11.6, -19.4), (-13.6, -19.2)),
     S.SUMMER_CROP: ((-12.0, -19.8), (-9.6, -15.4)), S.RICE: ((-12.6, -20.2), (-9.4, -15.8)),
     S.FALLOW: ((-11.8, -19.4), (-12.2, -18.8)), S.SOIL: ((-13.2, -21.4), (-12.4, -18.8)),
-    S.ROCK: ((-9.4, -16.4), (-9.4, -16.0)), S.SAND: ((-17.8, -25.5), (-14.0, -20.0)),
-    S.MARSH: ((-12.0, -19.5), (-9.0, -16.0)), S.TILES: ((-6.0, -12.8), (-6.0, -12.8)),
-    S.BRIGHT_ROOF: ((-5.2, -12.2), (-5.2, -12.2)), S.DARK_ROOF: ((-6.4, -13.2), (-6.4, -13.2)),
+    S.ROCK: ((-8.2, -15.0), (-8.6, -15.0)), S.SAND: ((-18.4, -26.0), (-14.0, -20.0)),
+    S.MUD: ((-18.6, -25.5), (-14.0, -20.0)), S.MARSH: ((-12.6, -19.5), (-10.2, -16.6)),
+    S.TILES: ((-6.0, -12.8), (-6.0, -12.8)), S.BRIGHT_ROOF: ((-5.2, -12.2), (-5.2, -12.2)),
+    S.DARK_ROOF: ((-6.4, -13.2), (-6.4, -13.2)),
     S.PAVED: ((-12.6, -19.8), (-12.6, -19.8)), S.GREENHOUSE: ((-8.6, -15.2), (-8.6, -15.2)),
     S.GARDEN: ((-11.8, -18.2), (-11.0, -16.8)),
 }  # fmt: skip
 # Long-term coherence rho and decay time tau (days), bare or leafless, and at full green.
 MEMORY = {
-    S.WATER: ((0.0, 1.5), (0.0, 1.5)), S.CONIFER: ((0.10, 8), (0.09, 6)), S.BROADLEAF: ((0.18, 14), (0.07, 5)),
+    S.WATER: ((0.0, 1.5), (0.0, 1.5)), S.CONIFER: ((0.06, 5), (0.05, 4.5)), S.BROADLEAF: ((0.14, 10), (0.04, 4)),
     S.ORCHARD: ((0.28, 24), (0.15, 10)), S.SHRUB: ((0.45, 40), (0.20, 12)), S.GRASS: ((0.38, 30), (0.16, 10)),
-    S.PASTURE: ((0.32, 24), (0.14, 9)), S.CEREAL: ((0.30, 26), (0.08, 7)), S.SUMMER_CROP: ((0.30, 26), (0.07, 6)),
-    S.RICE: ((0.26, 20), (0.07, 6)), S.FALLOW: ((0.30, 24), (0.14, 9)), S.SOIL: ((0.50, 45), (0.2, 14)),
-    S.ROCK: ((0.66, 90), (0.5, 40)), S.SAND: ((0.45, 45), (0.25, 20)), S.MARSH: ((0.25, 14), (0.10, 7)),
-    S.TILES: ((0.62, 90), (0.62, 90)), S.BRIGHT_ROOF: ((0.64, 100), (0.64, 100)),
-    S.DARK_ROOF: ((0.62, 90), (0.62, 90)), S.PAVED: ((0.52, 60), (0.52, 60)),
+    S.PASTURE: ((0.32, 24), (0.14, 9)), S.CEREAL: ((0.34, 34), (0.06, 5)), S.SUMMER_CROP: ((0.34, 34), (0.05, 5)),
+    S.RICE: ((0.26, 20), (0.05, 5)), S.FALLOW: ((0.36, 36), (0.14, 9)), S.SOIL: ((0.50, 45), (0.2, 14)),
+    S.ROCK: ((0.63, 90), (0.5, 45)), S.SAND: ((0.14, 9), (0.10, 7)), S.MUD: ((0.08, 6), (0.08, 6)),
+    S.MARSH: ((0.10, 6), (0.05, 5)), S.TILES: ((0.52, 75), (0.52, 75)), S.BRIGHT_ROOF: ((0.55, 80), (0.55, 80)),
+    S.DARK_ROOF: ((0.52, 75), (0.52, 75)), S.PAVED: ((0.44, 50), (0.44, 50)),
     S.GREENHOUSE: ((0.40, 30), (0.40, 30)), S.GARDEN: ((0.28, 20), (0.16, 11)),
 }  # fmt: skip
 
@@ -78,8 +80,10 @@ def power(land: Landscape, rng: np.random.Generator) -> dict[str, Field]:
             level += bare * (3.0 - 1.2 * band) * (wet - 0.4)  # moist soil is brighter (Ulaby and Dobson, soils)
             level += np.where(sheet, 0, 0.9 * patch * (0.5 + bare) + 0.9 * fine + 0.8 * land.vigour)
             # Wind roughens open water by up to some ten dB in VV, far less in VH.
-            open_water = -21.5 + (9.5 if band == 0 else 3.0) * land.place.wind[phase] - 5.5 * band
-            open_water = open_water + (1.9 if band == 0 else 0.8) * ripple
+            calm, gain, gusts = ((-21.5, 11.5, 2.4), (-27.0, 4.5, 1.0))[band]
+            open_water = calm + gain * land.place.wind[phase] + gusts * ripple
+            floating = land.weeds * WEEDS[phase]
+            open_water = open_water * (1 - floating) + (-10.8 - 6.2 * band + patch) * floating
             level = np.where(sheet, open_water, level)
             level = np.where(flooded, -17.5 - 6.0 * band + 1.5 * patch, level)
             found[f"{season}_{name}"] = _relief(10 ** (level / 10).astype(np.float32), rise)
@@ -112,7 +116,7 @@ def amplitude(powers: dict[str, Field], rng: np.random.Generator) -> dict[str, N
     found = {}
     for name, value in powers.items():
         seen = rng.standard_gamma(LOOKS, value.shape, np.float32) / np.float32(LOOKS)
-        decibels = 10 * np.log10(np.maximum((value + 0.25 * NOISE) * seen, 1e-5))
+        decibels = 10 * np.log10(np.maximum((value + RESIDUE * NOISE) * seen, 1e-5))
         found[name] = np.rint(100 * decibels).astype(np.int16)
     return found
 

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.ndimage
 import scipy.sparse
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
+from scipy.sparse.csgraph import depth_first_order, minimum_spanning_tree
 
 from geoembed.earth.noise import Field, fractal
 from geoembed.earth.places import Place
@@ -19,11 +19,12 @@ INFLOW = 3000  # cells' worth of water that the main river brings from upstream 
 
 @dataclass(frozen=True)
 class Drainage:
-    """Which coarse cell each flows to (flat index; an outlet flows to itself), and how many cells drain through it."""
+    """Which coarse cell each flows to (the outlet's is its own), and how many drain through it (`area`)."""
 
     receiver: NDArray[np.int64]
-    order: NDArray[np.int64]  # downstream before upstream
+    order: NDArray[np.int64]  # depth first from the outlet: what drains through a cell follows it at once
     area: NDArray[np.float64]
+    cells: NDArray[np.int64]  # the same without what comes in from outside
 
 
 def edges(shape: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
@@ -55,15 +56,18 @@ def drain(height: NDArray[np.float64], outlet: int, inlet: int) -> Drainage:
     weight += 1.0 - weight.min()  # a weight of zero would mean no link
     graph = scipy.sparse.coo_matrix((weight, (a, b)), shape=(flat.size, flat.size)).tocsr()
     tree = minimum_spanning_tree(graph)
-    order, before = breadth_first_order(tree, outlet, directed=False)
+    order, before = depth_first_order(tree, outlet, directed=False)
     receiver = np.asarray(before, np.int64)
     receiver[outlet] = outlet
-    area = [1.0] * flat.size
-    area[inlet] += INFLOW
-    to = receiver.tolist()
+    cells, to = [1] * flat.size, receiver.tolist()
     for cell in order[:0:-1].tolist():
-        area[to[cell]] += area[cell]
-    return Drainage(receiver, np.asarray(order, np.int64), np.asarray(area))
+        cells[to[cell]] += cells[cell]
+    area, cell = np.asarray(cells, np.float64), inlet
+    while cell != outlet:
+        area[cell] += INFLOW
+        cell = to[cell]
+    area[outlet] += INFLOW
+    return Drainage(receiver, np.asarray(order, np.int64), area, np.asarray(cells))
 
 
 def shape_relief(place: Place, rng: np.random.Generator, cells: int) -> tuple[NDArray[np.float64], Drainage]:
@@ -108,4 +112,4 @@ def _incise(height: NDArray[np.float64], flow: Drainage, strength: float) -> NDA
 def slope(height: Field, pixel: float = 10.0) -> tuple[Field, Field]:
     """Return the rise per metre toward the east and toward the north."""
     down, east = np.gradient(height, np.float32(pixel))
-    return east.astype(np.float32), -down.astype(np.float32)
+    return np.asarray(east, np.float32), -np.asarray(down, np.float32)

@@ -33,8 +33,8 @@ def settle(
     n, m = steep.shape[0], coarse.shape[0]
     pick = np.minimum((np.arange(m) + 0.5) * n / m, n - 1).astype(int)
     grid = np.ix_(pick, pick)
-    water = ((waters.depth > 0) | waters.river)[grid]
-    lake = (waters.depth > 0)[grid]
+    water = ((waters.depth + waters.playa > 0) | waters.river)[grid]
+    lake = (waters.depth + waters.playa > 0)[grid]
     flat = steep[grid]
     near = np.exp(-waters.to_river[grid] / 1500)
     score = near - 6 * flat + 0.5 * fractal(rng, m, 2.0, 60, 4) - 9 * water
@@ -96,6 +96,6 @@ def _density(
         pull += np.exp(-np.hypot(rows - row, columns - column) * COARSE / (900 * radius)) * radius
     grown = magnify(pull, n) * np.exp(0.35 * fractal(rng, n, 2.4, 160, 6)) + 0.10 * np.exp(-to_road / 90)
     grown *= np.exp(-((steep / 0.22) ** 2))
-    dry = ~(waters.river | (waters.depth > 0))
-    rank = ranks(np.log(grown + 1e-6), dry)
-    return np.clip((rank - (1 - place.town)) / place.town, 0, 1) * dry
+    dry = ~(waters.river | (waters.depth + waters.playa > 0))
+    dense = ranks(np.log(grown + 1e-6), dry)
+    return np.asarray(np.clip((dense - (1 - place.town)) / place.town, 0, 1) * dry, np.float32)

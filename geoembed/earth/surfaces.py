@@ -24,6 +24,7 @@ class Surface(IntEnum):
     SOIL = auto()
     ROCK = auto()
     SAND = auto()
+    MUD = auto()
     MARSH = auto()
     TILES = auto()
     BRIGHT_ROOF = auto()
@@ -40,7 +41,7 @@ BUILT = (Surface.TILES, Surface.BRIGHT_ROOF, Surface.DARK_ROOF, Surface.PAVED, S
 WORLDCOVER = {
     Surface.WATER: 80, Surface.CONIFER: 10, Surface.BROADLEAF: 10, Surface.ORCHARD: 10, Surface.SHRUB: 20,
     Surface.GRASS: 30, Surface.PASTURE: 30, Surface.CEREAL: 40, Surface.SUMMER_CROP: 40, Surface.RICE: 40,
-    Surface.FALLOW: 40, Surface.SOIL: 60, Surface.ROCK: 60, Surface.SAND: 60, Surface.MARSH: 90,
+    Surface.FALLOW: 40, Surface.SOIL: 60, Surface.ROCK: 60, Surface.SAND: 60, Surface.MUD: 60, Surface.MARSH: 90,
     Surface.TILES: 50, Surface.BRIGHT_ROOF: 50, Surface.DARK_ROOF: 50, Surface.PAVED: 50,
     Surface.GREENHOUSE: 50, Surface.GARDEN: 30,
 }  # fmt: skip

@@ -14,7 +14,8 @@ from geoembed.earth.relief import COARSE, Drainage
 
 Line = NDArray[np.float64]  # (points, 2): row and column, in pixels of 10 m
 PIXEL = 10.0
-LAKES = (0.5, 0.3, 0.2)  # shares of the lakes' area; several, so that no band of the area is left without
+LAKES = (0.45, 0.3, 0.25)  # shares of the lakes' area; several, so that no band of the area is left without
+PLAYAS = (0.28, 0.22)  # the same of basins that stand dry for half the year
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Waters:
     width: Field  # of the nearest river, metres
     bars: NDArray[np.bool_]  # sand and gravel inside the bends
     oxbow: NDArray[np.bool_]
-    depth: Field  # of the full reservoir, metres; 0 outside
+    depth: Field  # of the full reservoirs, metres; 0 outside
+    playa: Field  # of basins that fill in the wet season only
 
 
 def chains(flow: Drainage, least: float) -> list[NDArray[np.int64]]:
@@ -38,7 +40,8 @@ def chains(flow: Drainage, least: float) -> list[NDArray[np.int64]]:
     heads = np.flatnonzero(wet & (feeders == 0))
     seen = np.zeros(flow.area.size, bool)
     found = []
-    for head in heads[np.argsort(-_reach(flow)[heads], kind="stable")]:
+    # The largest flow first, so that the main river's line runs through where others join it.
+    for head in heads[np.argsort(-flow.area[heads], kind="stable")]:
         line, cell = [int(head)], int(head)
         while not seen[cell] and flow.receiver[cell] != cell:
             seen[cell] = True
@@ -47,11 +50,6 @@ def chains(flow: Drainage, least: float) -> list[NDArray[np.int64]]:
         if len(line) > 4:
             found.append(np.asarray(line))
     return found
-
-
-def _reach(flow: Drainage) -> NDArray[np.float64]:
-    # The largest flow wins where streams meet, so the main river's line runs through from the edge.
-    return flow.area
 
 
 def smooth_line(cells: NDArray[np.int64], columns: int, sigma: float, spacing: float = 0.6) -> Line:
@@ -97,7 +95,7 @@ def meandering(line: Line, width: float, angle: float, rng: np.random.Generator)
     ahead = scipy.ndimage.gaussian_filter1d(np.gradient(line, axis=0), wavelength / 6 / step, axis=0, mode="nearest")
     ahead /= np.hypot(*ahead.T)[:, None] + 1e-9
     left = np.stack([-ahead[:, 1], ahead[:, 0]], 1)
-    return line + fade[:, None] * (forward[:, None] * ahead + sideways[:, None] * left)
+    return np.asarray(line + fade[:, None] * (forward[:, None] * ahead + sideways[:, None] * left))
 
 
 def distance_to(lines: list[Line], values: list[NDArray[np.float64]], n: int) -> tuple[Field, Field]:
@@ -145,57 +143,57 @@ def make_waters(
     past, _ = distance_to(old, [np.zeros(len(line)) for line in old], n)
     kept = fractal(rng, n, 4.0, 120, 25) > 0.9
     oxbow = (past < 0.22 * place.river) & kept & (bank > 0.5 * place.river) & (bank < 900)
-    return Waters(river, bank, width, bars, oxbow, _reservoirs(place, rng, coarse, flow, height))
+    return Waters(river, bank, width, bars, oxbow, *_reservoirs(place, rng, coarse, flow, height))
 
 
 def _reservoirs(
     place: Place, rng: np.random.Generator, coarse: NDArray[np.float64], flow: Drainage, height: Field
-) -> Field:
-    """Return the depth of reservoirs of the wished area: for each the best of several dams, far from the others."""
+) -> tuple[Field, Field]:
+    """Return the depth of lakes and of playas of the wished areas: each the best of several dams, and apart."""
     rank = np.argsort(flow.order)
-    depth = np.zeros(height.shape, np.float32)
+    depth, playa = np.zeros((2, *height.shape), np.float32)
     taken = np.zeros(coarse.shape, bool)
-    for share in LAKES:
+    ragged = fractal(rng, len(height), 2.4, 60, 3)
+    for number, share in enumerate(LAKES + PLAYAS):
         wanted = share * place.lake * coarse.size
         apart = scipy.ndimage.distance_transform_edt(~taken) if taken.any() else np.full(coarse.shape, 1e3)
-        sites = np.flatnonzero((flow.area > 1.5 * wanted) & (apart.ravel() > 0.17 * coarse.shape[0]))
+        sites = np.flatnonzero((flow.area > 1.5 * wanted) & (apart.ravel() > 0.15 * coarse.shape[0]))
         best, chosen = np.inf, None
-        for site in rng.permutation(sites)[:24]:
-            basin = _basin(flow, int(site), rank).reshape(coarse.shape)
-            level, pool = _fill(coarse, basin & (apart > 8), int(site), wanted)
+        for site in rng.permutation(sites)[:80]:
+            basin = flow.order[rank[site] : rank[site] + flow.cells[site]]
+            basin = basin[apart.ravel()[basin] > 8]
+            if basin.size <= wanted:
+                continue
+            # Water runs downhill to the dam, so whatever lies below a level there is joined up.
+            level = float(np.partition(coarse.ravel()[basin], int(wanted))[int(wanted)])
+            pool = np.zeros(coarse.shape, bool)
+            pool.ravel()[basin[coarse.ravel()[basin] <= level]] = True
             rim = pool[[0, -1]].sum() + pool[:, [0, -1]].sum()
-            miss = abs(pool.sum() - wanted) / wanted + 0.04 * rim
-            if miss < best:
-                best, chosen = miss, (level, pool)
+            # A long rim would leave the area, a high dam would look it.
+            cost = rim + 200 * (level - coarse.ravel()[site]) / (place.uplift + place.tilt)
+            if cost < best:
+                best, chosen = cost, (level, pool)
         if chosen is None:
             continue
         level, pool = chosen
         taken |= pool
-        reach = magnify(scipy.ndimage.binary_dilation(pool, iterations=2).astype(np.float64), len(height)) > 0.5
+        reach = magnify(scipy.ndimage.binary_dilation(pool, iterations=2).astype(np.float64), len(height))
         dam = magnify(pool.astype(np.float64), len(height)) > 0.3
-        here = np.where(reach & (dam | (height < level - 0.5)), level - height, 0)
-        depth = np.maximum(depth, here).astype(np.float32)
-    return depth
+        below = (reach > np.clip(0.5 + 0.2 * ragged, 0.1, 0.9)) & (height < level - 0.5)
+        here = np.where(dam | below, level - height, 0)
+        if number >= len(LAKES):
+            playa = np.maximum(playa, here * (depth == 0)).astype(np.float32)
+        else:
+            depth = np.maximum(depth, here).astype(np.float32)
+    return depth, playa
 
 
-def _basin(flow: Drainage, site: int, rank: NDArray[np.int64]) -> NDArray[np.bool_]:
-    inside = [False] * flow.area.size
-    inside[site] = True
-    to = flow.receiver.tolist()
-    for cell in flow.order[rank[site] + 1 :].tolist():
-        inside[cell] = inside[to[cell]]
-    return np.asarray(inside)
-
-
-def _fill(
-    coarse: NDArray[np.float64], basin: NDArray[np.bool_], site: int, wanted: float
-) -> tuple[float, NDArray[np.bool_]]:
-    low = float(coarse.ravel()[site])
-    high = float(np.quantile(coarse[basin], 0.9))
-    pool = np.zeros_like(basin)
-    for _ in range(12):
-        level = (low + high) / 2
-        labels, _ = scipy.ndimage.label(basin & (coarse <= level))
-        pool = labels == labels.ravel()[site] if labels.ravel()[site] else np.zeros_like(basin)
-        low, high = (level, high) if pool.sum() < wanted else (low, level)
-    return level, pool
+def embanked(height: Field, waters: Waters) -> Field:
+    """Return the ground as seen from above: water is level, so is what silt fills, and dams slope down from it."""
+    lake = waters.depth + waters.playa
+    seen = height + lake
+    if not lake.any():
+        return seen
+    far, near = scipy.ndimage.distance_transform_edt(lake == 0, return_indices=True)
+    level = seen[near[0], near[1]]
+    return np.asarray(np.maximum(seen, np.where(lake > 0, seen, level - 0.3 * PIXEL * far)), np.float32)
