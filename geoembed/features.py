@@ -38,7 +38,7 @@ def require(embeddings: Embeddings, wanted: Sequence[str]) -> tuple[str, ...]:
     known = [*names(embeddings), CONCAT]
     for name in wanted:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}? It" if near else "it"
             raise ProbeError(
                 f"--features {name}: not in {embeddings.path}; {hint} offers {', '.join(names(embeddings))}"

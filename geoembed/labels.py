@@ -123,6 +123,15 @@ def _is_numeric(path: Path, column: str, dtype: str, values: Any, target: str | 
     return True
 
 
+def digest(labels: Labels) -> str:
+    """Return the SHA-256, in hexadecimal, of a label file's rows, geometries, CRS and target."""
+    from geoembed import record
+
+    if hasattr(labels.table, "crs"):
+        return record.digest([labels.column, record.of_table(labels.table)])
+    return record.digest([labels.column, labels.table.to_csv(index=False)])
+
+
 def join(labels: Labels, chip_ids: NDArray[Any], grids: Sequence[Grid]) -> Targets:
     """Give each of N chips its target.
 

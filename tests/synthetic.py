@@ -71,7 +71,7 @@ def embeddings_file(
     n = len(next(iter(vectors.values())))
     chip_ids = ids(LATTICE, columns, n // columns)
     aoi = np.array([f"aoi{i * aois // columns}" for _ in range(n // columns) for i in range(columns)])
-    split = np.random.default_rng(seed).choice(["train", "validation", "test"], n, p=[0.6, 0.2, 0.2])
+    split = np.random.default_rng(seed + 1000).choice(["train", "validation", "test"], n, p=[0.6, 0.2, 0.2])
     modalities = tuple(name for name in vectors if name != "fused")
     present = np.stack([~np.isnan(vectors[name][:, 0]) for name in modalities], axis=1)
     block = embeddings.Block(present, vectors)
