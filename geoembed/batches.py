@@ -45,13 +45,13 @@ class Batch:
     rows: (B,) their rows in the index.
     values: per modality (B, C, H, W) float32, normalised, NaN where a pixel, channel or modality is missing.
     present: per modality (B,) bool, whether a chip has a valid pixel in it.
-    broken: (row, modality) of the files that could not be read; their values are NaN.
+    broken: (row, number of the modality) of the files that could not be read; their values are NaN.
     """
 
     rows: NDArray[np.int64]
     values: dict[str, Tensor]
     present: dict[str, Tensor]
-    broken: tuple[tuple[int, str], ...]
+    broken: tuple[tuple[int, int], ...]
 
 
 class Reader:
@@ -62,11 +62,17 @@ class Reader:
         chipset: chips.ChipSet,
         channels: dict[str, tuple[str, ...]],
         *,
+        only: dict[str, tuple[str, ...]] | None = None,
         strict: bool = False,
         memory: int = CACHE_BYTES,
     ) -> None:
-        """Read the named channels of each modality; `strict` raises at the first broken file, else it is logged."""
+        """Read the named channels of each modality, in their order.
+
+        `only` names those to use; the others are as if missing. `strict` raises at the first broken file, else it is
+        logged. `memory` is in bytes.
+        """
         self.chipset, self.channels, self.strict, self.memory = chipset, channels, strict, memory
+        self.only = channels if only is None else only
         self.chip_ids = chipset.index["chip_id"].to_numpy(str)
         self.present = np.stack([chipset.index[name].notna().to_numpy() for name in channels], 1)  # (N, M)
         self.broken: set[tuple[int, str]] = set()
@@ -110,9 +116,9 @@ class Reader:
             found = " x ".join(map(str, chip.values.shape[1:]))
             raise ChipError(f"{path}: {found} pixels, not {size} x {size}; delete it and run geoembed chip again")
         values = np.where(np.isfinite(chip.values), chip.values, np.float32(np.nan))
-        if chip.channels == self.channels[modality]:
+        if chip.channels == self.channels[modality] == self.only[modality]:
             return values
-        at = {name: i for i, name in enumerate(chip.channels)}
+        at = {name: i for i, name in enumerate(chip.channels) if name in self.only[modality]}
         pixels = np.full((len(self.channels[modality]), size, size), np.nan, np.float32)
         for i, name in enumerate(self.channels[modality]):
             if name in at:
@@ -132,7 +138,7 @@ class Reader:
                     stacked[i] = pixels
                     here[i] = not np.isnan(pixels).all()
                 elif self.present[row, m]:
-                    broken.append((row, name))
+                    broken.append((row, m))
             stacked -= np.asarray(statistics.mean[name], np.float32)[:, None, None]
             stacked /= np.asarray(statistics.std[name], np.float32)[:, None, None]
             values[name], present[name] = torch.from_numpy(stacked), torch.from_numpy(here)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FUSED = "fused"
-_DATASETS = ("chip_id", "lonlat", "bounds", "aoi", "split", "present", f"embeddings/{FUSED}")
+_DATASETS = ("chip_id", "lonlat", "bounds", "aoi", "split", "present", "broken", f"embeddings/{FUSED}")
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,12 @@ class Block:
 
     present: (n, M) bool, which modalities each chip has.
     vectors: per modality and for 'fused', (n, D) float; NaN rows where a chip lacks the modality.
+    broken: (k, 2) int, row of the whole file and column of `present`, where a chip's file could not be read.
     """
 
     present: NDArray[np.bool_]
     vectors: dict[str, NDArray[Any]]
+    broken: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Embeddings:
     lonlat: (N, 2) centres, degrees east and north (EPSG:4326).
     bounds: (N, 4) west, south, east, north in degrees; west > east over 180 degrees.
     present: (N, M) bool, columns in the order of `modalities`.
+    broken: (k, 2) rows, and columns of `present`, of the chip files that could not be read.
     grids: the lattices that the chips lie on; `grid.footprints(grids, chip_id)` gives their outlines.
     attributes: everything else that the file says of itself, JSON parsed.
     digest: SHA-256 of rows and vectors, the same for the same content whenever it was written.
@@ -55,6 +58,7 @@ class Embeddings:
     aoi: NDArray[np.str_]
     split: NDArray[np.str_]
     present: NDArray[np.bool_]
+    broken: NDArray[np.int64]
     modalities: tuple[str, ...]
     grids: tuple[grid.Grid, ...]
     attributes: dict[str, Any]
@@ -81,6 +85,13 @@ class Embeddings:
             values: NDArray[np.float32] = file[f"embeddings/{name}"].astype(np.float32)[rows or slice(None)]
         return values
 
+    def block(self, rows: slice) -> Block:
+        """Read some consecutive rows whole."""
+        inside = (self.broken[:, 0] >= rows.start) & (self.broken[:, 0] < rows.stop)
+        return Block(
+            self.present[rows].copy(), {name: self.vectors(name, rows) for name in self.names}, self.broken[inside]
+        )
+
 
 def read(path: Path) -> Embeddings:
     """Read an embeddings file's rows and attributes; raises EmbeddingsError when it is missing or something else."""
@@ -94,7 +105,7 @@ def read(path: Path) -> Embeddings:
             if missing:
                 raise EmbeddingsError(f"{path}: lacks {', '.join(missing)}; make it again with geoembed embed")
             text = {name: file[name].asstr()[:].astype(np.str_) for name in ("chip_id", "aoi", "split")}
-            numbers = {name: file[name][:] for name in ("lonlat", "bounds", "present")}
+            numbers = {name: file[name][:] for name in ("lonlat", "bounds", "present", "broken")}
             attributes = {name: _parsed(value) for name, value in file.attrs.items()}
     except (OSError, ValueError) as error:
         raise EmbeddingsError(f"{path}: cannot be read as HDF5 ({error}); make it again with geoembed embed") from None
@@ -148,6 +159,7 @@ def _write_blocks(file: Any, blocks: Iterable[Block], n: int, modalities: tuple[
     """Write presence and vectors block by block; return their SHA-256, which does not depend on the blocks' sizes."""
     present = file.create_dataset("present", (n, len(modalities)), dtype=bool)
     seen = {name: hashlib.sha256() for name in (*modalities, FUSED, "present")}
+    broken = [np.empty((0, 2), np.int64)]
     start = 0
     for block in blocks:
         stop = start + len(block.present)
@@ -158,7 +170,9 @@ def _write_blocks(file: Any, blocks: Iterable[Block], n: int, modalities: tuple[
             seen[name].update(values.data)
         present[start:stop] = block.present
         seen["present"].update(block.present.tobytes())
+        broken.append(block.broken)
         start = stop
+    file["broken"] = np.concatenate(broken)
     if start != n:
         raise ValueError(f"{start} rows of embeddings for {n} chips")
     return b"".join(one.digest() for one in seen.values())
