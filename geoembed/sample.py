@@ -258,7 +258,6 @@ SETTINGS = f"""\
 
 [chip]
 size = 32                # pixels of 10 m: chips of 320 m, small so that five small areas give some 5,000
-modalities = ["s2", "s1", "coh"]
 
 # A modality is data, not code: where it lies, what its bands are called and what a stored number means
 # (value = stored * scale + offset). Another one, say elevation, is another table.

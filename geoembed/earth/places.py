@@ -91,7 +91,7 @@ PLACES = (
         name="sim-sierra", longitude=-14.37, latitude=3.6,
         tilt=120, uplift=330, mountains=0.75, river=90, meander=0.9, turbidity=0.25,
         lake=0.105, drawdown=(12.0, 6.0, 0.0, 8.0), towns=7, town=0.21,
-        farms=0.42, parcel=140, crops=(0.5, 0.28, 0.0, 0.2, 0.02), pivots=0.0,
+        farms=0.5, parcel=140, crops=(0.5, 0.28, 0.0, 0.2, 0.02), pivots=0.0,
         forest=0.48, conifers=0.75, shrub=0.22, grass=0.46, sand=0.12, hedges=0.35,
         soil=(0.185, 0.140, 0.100), rock=(0.23, 0.215, 0.195),
         wet=(0.6, 0.6, 0.4, 0.5), green=(0.15, 0.65, 0.7, 0.35), sun=(22, 46, 58, 33), haze=0.006,

@@ -92,7 +92,7 @@ def _density(
     rows, columns = np.indices((m, m))
     pull = np.zeros((m, m))
     for rank, (row, column) in enumerate(centres):
-        radius = (1.0 + 0.5 * rng.random()) * (rank + 1.0) ** -0.42  # towns' sizes fall off with rank (Zipf)
+        radius = (1.0 + 0.5 * rng.random()) * (rank + 1.0) ** -0.3  # towns' sizes fall off with rank (Zipf)
         pull += np.exp(-np.hypot(rows - row, columns - column) * COARSE / (900 * radius)) * radius
     grown = magnify(pull, n) * np.exp(0.35 * fractal(rng, n, 2.4, 160, 6)) + 0.10 * np.exp(-to_road / 90)
     grown *= np.exp(-((steep / 0.22) ** 2))
