@@ -302,7 +302,7 @@ def _measure(session: Session, rate: float, speed: float) -> list[float | None]:
         round(run.seconds, 3),
         sum(loss_values) / len(loss_values) if loss_values else math.nan,
         rate,
-        math.exp(-min(max(float(model.log_scale), low), high)),
+        math.exp(-min(max(float(model.log_scale.detach()), low), high)),
         speed,
         retrieval,
         ranks[FUSED],

@@ -9,7 +9,7 @@ from typing import Any
 import geopandas
 import numpy as np
 import rasterio
-from rasterio.transform import from_origin
+from affine import Affine
 
 from geoembed import chips, grid
 
@@ -53,7 +53,7 @@ def make_chips(
     for m, (name, bands) in enumerate(channels.items()):
         for i in np.flatnonzero(here[:, m]):
             x, y = lattice.upper_left(int(columns[i]), int(rows[i]))
-            transform = from_origin(x, y, lattice.dx, lattice.dy)
+            transform = Affine(lattice.dx, 0.0, x, 0.0, -lattice.dy, y)
             values = _values(rng, name, int(kinds[i]), len(bands), size)
             write_chip(chips.path_of(folder, ids[i], name), values, name, bands, lattice.crs, transform, clouds, rng)
     outlines, _ = grid.footprints((lattice,), ids)
