@@ -1,4 +1,4 @@
-"""The README is true: its command help and its list of modules are generated (`python tests/test_docs.py`) and checked."""
+"""The README is true: its help and its list of modules are generated (`python tests/test_docs.py`) and checked."""
 
 import ast
 import os

@@ -1,0 +1,27 @@
+from pathlib import Path
+
+import geopandas
+
+
+def test_it_prints_a_file_per_class(here: Path, run, tmp_path: Path) -> None:
+    result = run("label", "landcover.tif", "--class", "water", "--class", "crops=40", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines() == [str(tmp_path / "out" / name) for name in ("water.gpkg", "crops.gpkg")]
+    water = geopandas.read_file(tmp_path / "out" / "water.gpkg")
+    crops = geopandas.read_file(tmp_path / "out" / "crops.gpkg")
+    assert ((water.fraction + crops.fraction - 1.0).abs() < 1e-9).all()
+    assert set(water.label) == {0, 1}
+    assert (tmp_path / "out" / "water.qml").exists()
+
+
+def test_an_unknown_class_names_the_nearest(here: Path, run, tmp_path: Path) -> None:
+    result = run("label", "landcover.tif", "--class", "watr", "-o", tmp_path / "x.gpkg")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "water" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_missing_chips_say_what_to_run(here: Path, run, tmp_path: Path) -> None:
+    result = run("label", "landcover.tif", "--class", "water", "--chips", tmp_path / "none")
+    assert result.exit_code == 1
+    assert "geoembed chip" in result.stderr

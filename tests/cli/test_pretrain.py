@@ -1,0 +1,22 @@
+import csv
+from pathlib import Path
+
+
+def test_it_writes_a_model(here: Path, run) -> None:
+    assert {"config.json", "training.csv", "weights.safetensors"} <= {one.name for one in (here / "model").iterdir()}
+    with (here / "model" / "training.csv").open() as file:
+        assert {"step", "loss", "learning_rate", "temperature", "chips_per_second"} <= set(next(csv.reader(file)))
+    result = run("pretrain")
+    assert (result.exit_code, result.stdout) == (0, "model\n"), result.stderr
+
+
+def test_epochs_or_minutes(here: Path, run, tmp_path: Path) -> None:
+    result = run("pretrain", "--epochs", 1, "--minutes", 1, "-o", tmp_path / "m")
+    assert result.exit_code in (1, 2)
+    assert "minutes" in result.stderr
+
+
+def test_missing_chips_say_what_to_run(here: Path, run, tmp_path: Path) -> None:
+    result = run("pretrain", tmp_path / "none", "-o", tmp_path / "m")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "geoembed chip" in result.stderr

@@ -1,0 +1,36 @@
+import json
+from pathlib import Path
+
+import geopandas
+
+from geoembed import chips
+
+
+def test_it_maps_every_chip(here: Path, run, tmp_path: Path) -> None:
+    result = run("probe", "--labels", "labels/water.gpkg", "--n", 30, "-o", tmp_path / "map")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'map' / 'predictions.gpkg'}\n"), result.stderr
+    table = geopandas.read_file(tmp_path / "map" / "predictions.gpkg")
+    assert len(table) == len(chips.read(here / "chips").index)
+    assert {"chip_id", "split", "prediction", "probability", "geometry"} <= set(table.columns)
+    assert json.loads((tmp_path / "map" / "metrics.json").read_text())["test"]["balanced_accuracy"] > 0.8
+
+
+def test_a_fitted_probe_maps_again(here: Path, run, tmp_path: Path) -> None:
+    assert run("probe", "--labels", "labels/water.gpkg", "-o", tmp_path / "map").exit_code == 0
+    (fitted,) = (tmp_path / "map").glob("*.skops")
+    result = run("probe", "--apply", fitted, "-o", tmp_path / "again")
+    assert result.exit_code == 0, result.stderr
+    one, other = (geopandas.read_file(tmp_path / name / "predictions.gpkg") for name in ("map", "again"))
+    assert (one.prediction == other.prediction).all()
+
+
+def test_labels_or_apply(here: Path, run) -> None:
+    result = run("probe")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--labels" in result.stderr
+
+
+def test_an_unknown_feature_names_the_nearest(here: Path, run, tmp_path: Path) -> None:
+    result = run("probe", "--labels", "labels/water.gpkg", "--features", "fussed", "-o", tmp_path / "map")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "fused" in result.stderr
