@@ -16,7 +16,7 @@ from geoembed.curves import LEVELS, Curve, Point
 from geoembed.styles import BLUE, GREEN, GREY, ORANGE, PINK, SKY, VERMILION
 
 WIDTH, HEIGHT = 400, 290
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 46
+LEFT, RIGHT, TOP, BOTTOM = 46, 18, 12, 46
 
 # Colour, dashes and marker all tell the features apart, so that print in grey does, too.
 _LOOKS = ((GREEN, "6 3"), (ORANGE, "2 3"), (PINK, "8 3 2 3"), (SKY, "1 2"), (GREY, "10 4"))
@@ -28,14 +28,15 @@ body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;margin:0 a
 h1{font-size:1.5rem;line-height:1.3;font-weight:650;margin:.5rem 0 1rem;max-width:46rem}
 h2{font-size:1.15rem;margin:2rem 0 .5rem}h3{font-size:1rem;margin:.2rem 0}
 p,li{max-width:46rem}.quiet{color:#555;font-size:.9rem}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,21rem),1fr));gap:1rem}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1rem}
 figure{margin:0;break-inside:avoid}figure svg{width:100%;height:auto;display:block}
 svg text{font:13px system-ui,sans-serif;fill:#333}
 .legend{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;padding:0;margin:.5rem 0 1rem;list-style:none}
 .legend svg{width:34px;height:12px;vertical-align:middle;margin-right:.4rem}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
 th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
-th{font-weight:600;border-bottom-color:#888}.name{text-align:left}
+th{font-weight:600;border-bottom-color:#888}.name{text-align:left}small{color:#666}
+.name:first-child{position:sticky;left:0;background:#fff}
 summary{cursor:pointer;font-weight:600;margin:1.5rem 0 .5rem}
 @media print{body{max-width:none;font-size:11pt}.scroll{overflow:visible}summary{list-style:none}}
 @media (max-width:30rem){h1{font-size:1.25rem}th,td{padding:.25rem .4rem}}
@@ -66,32 +67,28 @@ def best(pooled: Sequence[Curve]) -> list[Curve]:
 
 def answer(pooled: Sequence[Curve]) -> str:
     """Answer in one sentence how many labels are enough, from the curves of all areas together."""
-    chosen = [curve for curve in best(pooled) if curve.full is not None]
-    told = {curve.task: curve.enough(LEVELS[0]) for curve in chosen}
-    known = {task: n for task, n in told.items() if n is not None}
-    if not known:
+    chosen = [curve for curve in best(pooled) if curve.full is not None and curve.enough(LEVELS[0]) is not None]
+    if not chosen:
         return "How many labels are enough cannot be told: no task has a full-label score to compare with."
-    whole = max(curve.full.n for curve in chosen if curve.full)
-    most, least = max(known.values()), min(known.values())
-    short = [task for task, n in known.items() if n == _whole(chosen, task)]
-    features = chosen[0].features
-    if len(short) == len(known):
+    features, whole = chosen[0].features, max(curve.full.n for curve in chosen if curve.full)
+    fewer = {curve.task: curve.enough(LEVELS[0]) or 0 for curve in chosen if curve.enough(LEVELS[0]) != _all(curve)}
+    if not fewer:
         return f"No number of labels tried below all {whole:,} reaches 95 % of the score that all give ({features})."
-    span = f"{most:,} labels reach" if most == least else f"{least:,} to {most:,} labels, by task, reach"
-    if len(known) == 1:
-        span = f"{most:,} labels reach"
-    if short:
-        most = max(n for task, n in known.items() if task not in short)
-        span = f"{least:,} to {most:,} labels reach" if least < most else f"{most:,} labels reach"
-        tail = f" on {len(known) - len(short)} of {len(known)} tasks; {', '.join(short)} need them all"
-    else:
-        tail = f" on {'every task' if len(known) > 1 else next(iter(known))}"
+    least, most = min(fewer.values()), max(fewer.values())
+    span = f"{most:,} labels" if least == most else f"{least:,} to {most:,} labels, depending on the task,"
+    rest = [curve.task for curve in chosen if curve.task not in fewer]
+    where = "" if len(chosen) == 1 else " on every task" if not rest else f" on {len(fewer)} of {len(chosen)} tasks"
+    where = where or f" on {chosen[0].task}"
+    tail = f"; {', '.join(rest)} need{'s' if len(rest) == 1 else ''} them all" if rest else ""
     share = 100 * (1 - most / whole)
-    return f"{span} 95 % of the score that all {whole:,} give{tail} ({features}, {share:.0f} % fewer labels or more)."
+    return (
+        f"{span} reach 95 % of the score of all {whole:,}{where}{tail}"
+        f" ({features} embeddings, at least {share:.0f} % fewer labels)."
+    )
 
 
-def _whole(curves: Sequence[Curve], task: str) -> int:
-    return next(curve.full.n for curve in curves if curve.task == task and curve.full)
+def _all(curve: Curve) -> int:
+    return curve.full.n if curve.full else 0
 
 
 def html(answer: str, headline: Sequence[Curve], facts: Facts) -> str:
@@ -227,7 +224,7 @@ def _range(lines: Sequence[Curve]) -> tuple[float, float, float]:
         lowest, highest = max(lowest, -0.5), 1.0
     else:
         lowest, highest = max(lowest, 0.0), 1.0
-    rough = (highest - lowest) / 5
+    rough = (highest - lowest) / 6
     scale = 10.0 ** math.floor(math.log10(max(rough, 1e-12)))
     step = next(m * scale for m in (1, 2, 5, 10) if m * scale >= rough)
     return math.floor(lowest / step + 1e-9) * step, math.ceil(highest / step - 1e-9) * step, step
@@ -243,7 +240,7 @@ def _ticks(sizes: Sequence[int], x: Any) -> list[int]:
 
 
 def _short(n: int) -> str:
-    return f"{n / 1000:.3g}k" if n >= 1000 else str(n)
+    return f"{n / 1000:.2g}k" if 1000 <= n < 99_500 else f"{n / 1000:.0f}k" if n >= 99_500 else str(n)
 
 
 def _alternative(title: str, metric: str, lines: Sequence[Curve]) -> str:
@@ -268,8 +265,15 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], names: int) -> st
     return f'<div class="scroll"><table><thead><tr>{cells(head, "th")}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
+def _cell(text: str) -> str:
+    """Return a cell's text, its interval small."""
+    value, sign, half = text.partition(" ±")
+    return escape(value) + (f" <small>±{escape(half)}</small>" if sign else "")
+
+
 def _enough_table(curves: Sequence[Curve], several: bool) -> str:
     rows = []
+    mixed = len({curve.metric for curve in curves}) > 1
     for curve in curves:
         if curve.full is None:
             continue
@@ -280,16 +284,16 @@ def _enough_table(curves: Sequence[Curve], several: bool) -> str:
                 curve.task,
                 curve.features,
                 *([curve.classifier] if several else []),
-                _metric(curve.metric),
+                *([_metric(curve.metric)] if mixed else []),
                 f"{curve.full.n:,}",
                 f"{curve.full.mean:.3f}",
                 *("" if n is None else f"{n:,}" for n in enough),
                 saved,
             )
         )
-    kinds = ["classifier"] if several else []
-    head = ["task", "features", *kinds, "metric", "all labels", "their score", "95 % with", "99 % with", "saved"]
-    return _table(head, rows, 3 + several)
+    kinds = [*(["classifier"] if several else []), *(["metric"] if mixed else [])]
+    head = ["task", "features", *kinds, "all labels", "their score", "95 % with", "99 % with", "saved"]
+    return _table(head, rows, 2 + several + mixed)
 
 
 def _scores_table(curves: Sequence[Curve], several: bool) -> str:
@@ -307,7 +311,7 @@ def _scores_table(curves: Sequence[Curve], several: bool) -> str:
 def _interval(point: Point) -> str:
     if math.isnan(point.mean):
         return ""
-    half = "" if math.isnan(point.low) else f" ± {(point.high - point.low) / 2:.3f}"
+    half = "" if math.isnan(point.low) else f" ±{(point.high - point.low) / 2:.3f}"
     return f"{point.mean:.3f}{half}"
 
 

@@ -1,0 +1,163 @@
+import csv
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic import embeddings_file
+
+from geoembed import embeddings
+from geoembed.errors import ProbeError, StaleError
+from geoembed.evaluate import COLUMNS, evaluate
+from geoembed.steps import Progress, finish
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> embeddings.Embeddings:
+    """1,000 chips in two AOIs; s2 tells water and crops, s1 tells nothing; ice lies in the first AOI alone."""
+    rng = np.random.default_rng(0)
+    water, crops = rng.random(1000) < 0.2, rng.random(1000) < 0.4
+    s2 = rng.normal(size=(1000, 12)).astype(np.float32)
+    s2[:, 0] += 2.5 * water
+    s2[:, 1] += 2.5 * crops
+    s1 = rng.normal(size=(1000, 6)).astype(np.float32)
+    s1[:50] = np.nan
+    found = embeddings_file(tmp_path / "e.h5", {"s1": s1, "s2": s2, "fused": s2.copy()}, columns=40, aois=2)
+    for name, values in (("water", water), ("crops", crops), ("ice", water & (found.aoi == "aoi0"))):
+        table = pd.DataFrame({"chip_id": found.chip_id, "label": values.astype(int)})
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    pd.DataFrame({"chip_id": found.chip_id, "value": s2[:, 2] * 3.0}).to_csv(tmp_path / "height.csv", index=False)
+    return found
+
+
+def run(folder: Path, *tasks: str, **options: Any) -> Any:
+    options = {"sizes": ("10", "50", "100", "all"), "repeats": 3, **options}
+    return finish(evaluate(folder / "e.h5", tuple(folder / f"{t}.csv" for t in tasks), folder / "report", **options))
+
+
+def rows(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "report/results.csv")
+
+
+def test_one_row_per_fit_and_metric(tmp_path: Path, world: embeddings.Embeddings) -> None:
+    done = run(tmp_path, "water", "crops")
+    assert done.paths == (tmp_path / "report/report.html",)
+    table = rows(tmp_path)
+    assert tuple(table.columns) == COLUMNS
+    # 2 tasks x 3 places x 4 features x (3 sizes x 3 draws + all)
+    assert len(table) == 2 * 3 * 4 * 10 * 4 and done.counts["fits"] == 240
+    assert not table.duplicated(["task", "aoi", "features", "classifier", "n", "seed", "metric"]).any()
+    best = table[(table["metric"] == "balanced_accuracy") & (table["aoi"] == "all") & (table["n"] == 100)]
+    means = best.groupby(["task", "features"])["value"].mean()
+    assert means["water", "s2"] > 0.8 and abs(means["water", "s1"] - 0.5) < 0.06
+    assert means["water", "concat"] > 0.8 and means["water", "fused"] > 0.8
+
+
+def test_summary_says_how_many_are_enough(tmp_path: Path, world: embeddings.Embeddings) -> None:
+    done = run(tmp_path, "water")
+    summary = json.loads((tmp_path / "report/summary.json").read_text())
+    train = int((world.split == "train").sum())
+    cell = next(
+        one
+        for one in summary["cells"]
+        if (one["aoi"], one["features"], one["metric"]) == ("all", "s2", "balanced_accuracy")
+    )
+    assert cell["full"]["n"] == train and [point["n"] for point in cell["curve"]] == [10, 50, 100]
+    assert cell["enough"]["95%"] in (50, 100)
+    assert all(point["low"] < point["mean"] < point["high"] for point in cell["curve"])
+    assert summary["answer"] in (tmp_path / "report/report.html").read_text()
+    assert "water" in done.table
+
+
+def test_scores_are_of_the_test_split_and_draws_of_the_train_split(
+    tmp_path: Path, world: embeddings.Embeddings
+) -> None:
+    run(tmp_path, "water", features=("s2",))
+    before = rows(tmp_path)
+    # Turning every test label round mirrors ROC AUC; had test chips been learned from, it would not.
+    labels = pd.read_csv(tmp_path / "water.csv")
+    labels.loc[world.split == "test", "label"] ^= 1
+    labels.to_csv(tmp_path / "water.csv", index=False)
+    run(tmp_path, "water", features=("s2",), overwrite=True)
+    areas = [table.loc[table["metric"] == "roc_auc", "value"].to_numpy() for table in (before, rows(tmp_path))]
+    assert areas[0] == pytest.approx(1 - areas[1], abs=2e-6)
+
+
+def test_same_seed_same_results_whatever_the_cores(
+    tmp_path: Path, world: embeddings.Embeddings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, "water")
+    one = rows(tmp_path).drop(columns="seconds")
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    run(tmp_path, "water", overwrite=True)
+    assert one.equals(rows(tmp_path).drop(columns="seconds"))
+    run(tmp_path, "water", overwrite=True, seed=7)
+    assert not one["value"].equals(rows(tmp_path)["value"])
+
+
+def test_cells_without_a_class_are_empty_and_counted(
+    tmp_path: Path, world: embeddings.Embeddings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "geoembed"):
+        done = run(tmp_path, "ice", features=("s2", "s1"))
+    assert done.counts["cells_empty"] == 2 and done.counts["chips_without_s1"] == 50
+    assert set(rows(tmp_path)["aoi"]) == {"all", "aoi0"}
+    assert "2 cells with one class to learn from" in caplog.text and "50 chips without s1" in caplog.text
+
+
+def test_numbers_are_fitted_by_ridge(
+    tmp_path: Path, world: embeddings.Embeddings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "geoembed"):
+        done = run(tmp_path, "height", "water", features=("s2",))
+    assert "logistic means ridge" in caplog.text
+    table = rows(tmp_path)
+    assert set(table.loc[table["task"] == "height", "metric"]) == {"r2", "rmse"}
+    assert table.loc[(table["metric"] == "r2") & (table["n"] > 200), "value"].min() > 0.95
+    assert "r2" in done.table
+
+
+def test_several_classifiers_agree_on_the_easy_task(tmp_path: Path, world: embeddings.Embeddings) -> None:
+    run(tmp_path, "water", features=("s2",), sizes=("100",), repeats=2, classifiers=("ridge", "forest", "knn"))
+    table = rows(tmp_path)
+    found = table[(table["metric"] == "balanced_accuracy") & (table["aoi"] == "all")]
+    assert (found.groupby("classifier")["value"].mean() > 0.7).all() and found["classifier"].nunique() == 3
+
+
+def test_rerun_is_free_and_other_options_are_refused(tmp_path: Path, world: embeddings.Embeddings) -> None:
+    done = run(tmp_path, "water", features=("s2",))
+    before = (tmp_path / "report/results.csv").read_bytes()
+    again = run(tmp_path, "water", features=("s2",))
+    assert (tmp_path / "report/results.csv").read_bytes() == before and again.table == done.table
+    with pytest.raises(StaleError, match="seed was 0, now 1"):
+        run(tmp_path, "water", features=("s2",), seed=1)
+    (tmp_path / "report/summary.json").write_text("{}")
+    with pytest.raises(ProbeError, match="not made by geoembed"):
+        run(tmp_path, "water", features=("s2",), overwrite=True)
+
+
+def test_progress_counts_fits(tmp_path: Path, world: embeddings.Embeddings) -> None:
+    steps = list(evaluate(tmp_path / "e.h5", (tmp_path / "water.csv",), tmp_path / "r", sizes=("10", "all"), repeats=2))
+    assert all(isinstance(step, Progress) and step.unit == "fits" for step in steps)
+    assert steps[-1].done == steps[-1].total == 3 * 4 * 3
+    with (tmp_path / "r/results.csv").open() as file:
+        assert sum(1 for _ in csv.reader(file)) == 1 + 36 * 4
+
+
+def test_what_cannot_be_measured_says_the_remedy(tmp_path: Path, world: embeddings.Embeddings) -> None:
+    for options, words in (
+        ({"sizes": ("ten",)}, "--sizes ten"),
+        ({"repeats": 0}, "draw at least once"),
+        ({"features": ("s3",)}, "did you mean s2"),
+        ({"classifiers": ("tree",)}, "unknown"),
+    ):
+        with pytest.raises(ProbeError, match=words):
+            run(tmp_path, "water", **options)
+    with pytest.raises(ProbeError, match="rename one"):
+        run(tmp_path, "water", "water")
+    pd.DataFrame({"chip_id": world.chip_id, "label": 1}).to_csv(tmp_path / "water.csv", index=False)
+    with pytest.raises(ProbeError, match="nothing could be fitted"):
+        run(tmp_path, "water")

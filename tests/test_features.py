@@ -1,0 +1,33 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import embeddings_file
+
+from geoembed import features
+from geoembed.errors import ProbeError
+
+
+def test_concat_fills_with_the_train_mean_and_says_what_is_absent(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    s1, s2 = rng.normal(3, 2, (40, 3)).astype(np.float32), rng.normal(size=(40, 2)).astype(np.float32)
+    s1[5:9] = np.nan
+    found = embeddings_file(tmp_path / "e.h5", {"s1": s1, "s2": s2, "fused": s2}, columns=8)
+    X = features.read(found, "concat")
+    assert X.shape == (40, 3 + 2 + 2)
+    assert features.usable(X, "concat").all() and features.usable(s1, "s1").sum() == 36
+    train = found.split == "train"
+    Z = features.scaled(X, features.scaling(X, train))
+    assert np.isfinite(Z).all() and (Z[5:9, :3] == 0).all() and (Z[:, 6] == 0).all()
+    there = train & found.present[:, 0]
+    assert Z[there, :3].mean(axis=0) == pytest.approx(np.zeros(3), abs=1e-5)
+    assert Z[there, :3].std(axis=0) == pytest.approx(np.ones(3), abs=1e-5)
+    assert len(np.unique(Z[:, 5])) == 2
+
+
+def test_names_and_the_nearest_of_an_unknown_one(tmp_path: Path) -> None:
+    one = np.ones((8, 2), np.float32)
+    found = embeddings_file(tmp_path / "e.h5", {"s2": one, "fused": one}, columns=8)
+    assert features.names(found) == ("s2", "fused")
+    with pytest.raises(ProbeError, match="did you mean fused"):
+        features.require(found, ("fusd",))
