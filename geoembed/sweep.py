@@ -141,9 +141,9 @@ def run(
             here = np.flatnonzero(laid.usable if place == EVERYWHERE else laid.usable & (aoi == place))
             Z = features.scaled(X[here], features.scaling(X[here], train[here]))
             jobs = list(_jobs(cells, tasks, kinds, repeats, Z.shape[1]))
-            # The largest first, so that no core waits for another at the end.
-            jobs.sort(key=lambda job: -job.n * len(job.draws))
-            yield from pool.map(lambda job, Z=Z, here=here: _batch(Z, here, job, laid.features, tasks, seed), jobs)
+            # Large and small mixed, so that the share done tells the time left.
+            mixed = [jobs[i] for i in np.random.default_rng(0).permutation(len(jobs))]
+            yield from pool.map(lambda job, Z=Z, here=here: _batch(Z, here, job, laid.features, tasks, seed), mixed)
 
 
 @dataclass(frozen=True)
