@@ -51,6 +51,8 @@ def retrieval_at_1(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
     """Return the share of rows whose nearest row on the other side is their own, both ways, over all pairs; or NaN."""
     found, asked = 0, 0
     for a, b in pairs:
+        if not len(a):
+            continue
         scores = a @ b.T
         own = torch.arange(len(a), device=a.device)
         found += int((scores.argmax(0) == own).sum() + (scores.argmax(1) == own).sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+
+# Tests run side by side: threads of PyTorch must not wait by spinning (read when torch is imported).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SCENES = Path(__file__).parents[2] / "shared" / "data"
 

@@ -48,15 +48,19 @@ def test_paths_flow_through_a_pipe_and_a_failure_stops_it(folder: Path) -> None:
 def test_ctrl_c_is_130_and_nothing_is_lost(folder: Path) -> None:
     assert shell(folder, "geoembed chip --aoi aoi.gpkg").returncode == 0
     process = subprocess.Popen(
-        [BIN / "geoembed", "pretrain", "--minutes", "5"], cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE,
+        [BIN / "geoembed", "pretrain", "--epochs", "500"], cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     while not (folder / "model" / "config.json").exists():
+        assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
     time.sleep(1.0)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in err
-    again = shell(folder, "geoembed pretrain --minutes 0.05 -o other && geoembed chip --aoi aoi.gpkg")
-    assert again.stdout.splitlines() == ["other", "chips"], again.stderr
+    again = shell(folder, "geoembed pretrain && geoembed chip --aoi aoi.gpkg")
+    assert (again.returncode, again.stdout) == (1, ""), "another number of epochs is another model"
+    assert "--overwrite" in again.stderr
+    again = shell(folder, "geoembed pretrain --overwrite && geoembed chip --aoi aoi.gpkg")
+    assert again.stdout.splitlines() == ["model", "chips"], again.stderr

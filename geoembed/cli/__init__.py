@@ -102,8 +102,8 @@ def command(body: Callable[..., Steps]) -> Callable[..., Steps]:
         context: typer.Context, quiet: bool, verbose: bool, as_json: bool, config: Path | None, **options: Any
     ) -> None:
         said = context.find_root().params
-        if "config" in inspect.signature(body).parameters:
-            options["config"] = context.find_root().obj
+        given = {"config": context.find_root().obj, "context": context}
+        options |= {key: given[key] for key in inspect.signature(body).parameters if key in given}
         quiet, verbose = quiet or said["quiet"], verbose or said["verbose"]
         streams.tell(streams.watch(body(**options), quiet, verbose), as_json)
 
@@ -114,7 +114,11 @@ def command(body: Callable[..., Steps]) -> Callable[..., Steps]:
         "quiet": (Quiet, False),
         "verbose": (Verbose, False),
     }
-    own = [one for one in inspect.signature(body, eval_str=True).parameters.values() if one.name != "config"]
+    own = [
+        one
+        for one in inspect.signature(body, eval_str=True).parameters.values()
+        if one.name not in ("config", "context")
+    ]
     own = [one.replace(annotation=_settable(name, one)) for one in own]
     OPTIONS[name].append(Option("config", "config", "path"))
     added = [

@@ -48,3 +48,11 @@ Target = Annotated[
 def names(text: str | None) -> tuple[str, ...] | None:
     """Return the words of a list such as "s1,coh", or None where nothing was said."""
     return None if text is None else tuple(word for word in text.replace(",", " ").split() if word)
+
+
+def stronger(context: typer.Context | None, **values: float) -> tuple[float | None, ...]:
+    """Of options that exclude each other, keep those from the strongest place: command line, environment or file."""
+    assert context is not None
+    order = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
+    places = {name: order.index(getattr(context.get_parameter_source(name), "name", order[-1])) for name in values}
+    return tuple(value if places[name] == min(places.values()) else None for name, value in values.items())

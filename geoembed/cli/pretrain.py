@@ -20,6 +20,7 @@ from geoembed.cli.options import (
     Seed,
     Workers,
     names,
+    stronger,
 )
 from geoembed.steps import Steps
 
@@ -66,6 +67,7 @@ def pretrain(
     device: DeviceOption = Device.auto,
     workers: Workers = 2,
     overwrite: Overwrite = False,
+    context: typer.Context | None = None,
 ) -> Steps:
     """Pretrain one encoder per modality on chips, without labels. Killed and run again, it goes on.
 
@@ -73,6 +75,8 @@ def pretrain(
     """
     from geoembed.pretrain import pretrain
 
+    if epochs is not None and minutes is not None:
+        epochs, minutes = stronger(context, epochs=epochs, minutes=minutes)
     return pretrain(
         streams.one_path(chips),
         output,
