@@ -163,7 +163,7 @@ def test_rerun_keeps_changes_are_refused_and_overwrite_obeys(tmp_path: Path, chi
     before = out.read_bytes()
     assert finish(label((path,), out, chips=chips, classes=("a=1",))).counts["files_kept"] == 1
     assert out.read_bytes() == before
-    with pytest.raises(StaleError, match="threshold was 0[.]5, now 0[.]9"):
+    with pytest.raises(StaleError, match=r"threshold was 0\.5, now 0\.9"):
         finish(label((path,), out, chips=chips, classes=("a=1",), threshold=0.9))
     finish(label((path,), out, chips=chips, classes=("a=1",), threshold=0.9, overwrite=True))
     foreign = tmp_path / "foreign.gpkg"
