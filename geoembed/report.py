@@ -24,7 +24,7 @@ _FIXED = {"fused": (BLUE, ""), "concat": (VERMILION, "4 2")}
 
 _STYLE = """
 :root{color-scheme:light}
-body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;margin:0 auto;max-width:68rem;padding:1rem}
+body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;margin:0 auto;max-width:72rem;padding:1rem}
 h1{font-size:1.5rem;line-height:1.3;font-weight:650;margin:.5rem 0 1rem;max-width:46rem}
 h2{font-size:1.15rem;margin:2rem 0 .5rem}h3{font-size:1rem;margin:.2rem 0}
 p,li{max-width:46rem}.quiet{color:#555;font-size:.9rem}
@@ -34,8 +34,8 @@ svg text{font:13px system-ui,sans-serif;fill:#333}
 .legend{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;padding:0;margin:.5rem 0 1rem;list-style:none}
 .legend svg{width:34px;height:12px;vertical-align:middle;margin-right:.4rem}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
-th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
-th{font-weight:600;border-bottom-color:#888}.name{text-align:left}small{color:#666}
+th,td{padding:.25rem .5rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
+th{font-weight:600;border-bottom-color:#888}.name{text-align:left}small{color:#666;font-size:.8em}
 .name:first-child{position:sticky;left:0;background:#fff}
 summary{cursor:pointer;font-weight:600;margin:1.5rem 0 .5rem}
 @media print{body{max-width:none;font-size:11pt}.scroll{overflow:visible}summary{list-style:none}}
@@ -110,7 +110,7 @@ def html(answer: str, headline: Sequence[Curve], facts: Facts) -> str:
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width,initial-scale=1">',
             f"<title>How many labels are enough?</title><style>{_STYLE}</style></head><body>",
-            f"<h1>{escape(answer)}</h1>",
+            f"<h1>{escape(answer).replace(' %', '&nbsp;%')}</h1>",
             f'<p class="quiet">Scores on the spatial test split, {escape(where)}.'
             f" Lines are means over {facts.repeats} draws of labels; bands are 95 % t-intervals over draws,"
             " that is the uncertainty of which labels are drawn."
