@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from geoembed.model import Model
 
 ALONE = 0.25
-"""Share of samples of which one modality, drawn at random, is seen, in two views."""
+"""Share of batches in which one modality of every chip, the same where chips have it, is seen, in two views."""
 WARM_UP = 0.05
 """Share of the training in which the learning rate rises; it then falls along a cosine."""
 WEIGHT_DECAY = 0.05
@@ -51,13 +51,14 @@ def generator(seed: int, step: int) -> torch.Generator:
 def batch_loss(model: Model, batch: Batch, keep_tokens: float, source: torch.Generator) -> Tensor | None:
     """Return the contrastive loss of random views of a batch; None where no two samples can be told apart.
 
-    Samples with several modalities are contrasted across each two of them. Those with one, and the share `ALONE` of
-    the others, are contrasted with a second view of themselves in one modality.
+    Samples with several modalities are contrasted across each two of them, those with one with a second view of
+    themselves. In the share `ALONE` of batches all samples are seen in one modality, as far as they have it, so that
+    they too are told apart from many others within it.
     """
     names = model.config.modalities
     present = torch.stack([batch.present[name] for name in names], 1)  # (B, M)
-    alone = (present.sum(1) == 1) | (torch.rand(len(present), generator=source) < ALONE)
-    drawn = torch.rand(present.shape, generator=source).masked_fill(~present, -1.0).argmax(1)  # (B,)
+    alone = (present.sum(1) == 1) | (torch.rand((), generator=source) < ALONE)
+    drawn = torch.rand(len(names), generator=source).masked_fill(~present, -1.0).argmax(1)  # (B,)
     vectors, shown, pairs = {}, {}, []
     for m, name in enumerate(names):
         together = (present[:, m] & ~alone).nonzero()[:, 0]

@@ -127,7 +127,6 @@ def test_training_learned(five: Path) -> None:
     with (five / "model" / "training.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert float(rows[-1]["loss"]) < 0.8 * float(rows[0]["loss"])
-    assert float(rows[-1]["retrieval_at_1"]) > 5 * float(rows[0]["retrieval_at_1"])
 
 
 def test_embeddings_hold_every_chip(five: Path) -> None:
