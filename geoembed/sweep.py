@@ -132,7 +132,7 @@ def run(
     Features are scaled by the area's train split. Batches run side by side, each on one core: the small matrices of
     few labels gain nothing from a threaded BLAS, which besides crawls where the cores are shared.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
         for place, cells in laid.cells.items():

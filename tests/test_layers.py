@@ -14,7 +14,6 @@ OWNERS = {
     "h5py": {"embeddings"},
     "safetensors": {"checkpoint"},
     "skops": {"classifiers"},
-    "matplotlib": {"report"},
     "exactextract": {"zonal"},
     "typer": {"cli"},
     "rich": {"cli"},
