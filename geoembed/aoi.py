@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from geoembed import crs
 from geoembed.errors import AoiError
 
 if TYPE_CHECKING:
@@ -100,15 +101,14 @@ def _union(one: Area, other: Area, path: Path) -> Area:
 def holds(area: Area, points: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Tell which points, (N, 2) degrees east and north, lie in an area or on its edge; tested in the area's CRS."""
     import shapely
-    from pyproj import CRS, Transformer
 
     shapely.prepare(area.polygon)
     lon, lat = points[:, 0], points[:, 1]
-    if CRS(area.crs).equals("EPSG:4326", ignore_axis_order=True):
+    if crs.same(area.crs, crs.LONLAT):
         west, _, east, _ = area.polygon.bounds
         turns = [turn for turn in (-360.0, 0.0, 360.0) if west <= 180.0 + turn and east >= -180.0 + turn]
         inside = [shapely.intersects_xy(area.polygon, lon + turn, lat) for turn in turns]
         held: NDArray[np.bool_] = np.any(inside, axis=0) if inside else np.zeros(len(lon), dtype=bool)
         return held
-    x, y = Transformer.from_crs("EPSG:4326", area.crs, always_xy=True).transform(lon, lat)
+    x, y = crs.transformer(crs.LONLAT, area.crs).transform(lon, lat)
     return np.asarray(shapely.intersects_xy(area.polygon, x, y))

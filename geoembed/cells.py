@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geoembed import grid
+from geoembed import crs, grid
 from geoembed.aoi import Area, holds
 from geoembed.errors import AoiError
 from geoembed.grid import Grid
@@ -71,21 +71,11 @@ def aligned(areas: Sequence[Area], rasters: Sequence[Raster], size: int, recorde
 
 def _anchored(raster: Raster, size: int) -> Grid:
     left, _, _, top = raster.bounds
-    return grid.aligned(_named(raster.crs), raster.transform.a, -raster.transform.e, left, top, size)
-
-
-def _named(crs: str) -> str:
-    """Return a CRS by its authority's code where it has one: EPSG:32632."""
-    from pyproj import CRS
-
-    known = CRS(crs).to_authority(min_confidence=100)
-    return ":".join(known) if known else crs
+    return grid.aligned(crs.name(raster.crs), raster.transform.a, -raster.transform.e, left, top, size)
 
 
 def _on(lattice: Grid, raster: Raster, size: int) -> bool:
     """Tell whether a raster's pixels lie on a grid's pixel lattice."""
-    from pyproj import CRS
-
     if lattice.size != size or lattice.northward:
         return False
     left, _, _, top = raster.bounds
@@ -95,7 +85,7 @@ def _on(lattice: Grid, raster: Raster, size: int) -> bool:
         same_pixel
         and abs(column - round(column)) < 1e-3
         and abs(row - round(row)) < 1e-3
-        and CRS(raster.crs).equals(CRS(lattice.crs), ignore_axis_order=True)
+        and crs.same(raster.crs, lattice.crs)
     )
 
 
@@ -140,13 +130,12 @@ def _sorted(area: Area, lattice: Grid, pieces: list[NDArray[np.int64]]) -> Taken
 def _parts_lonlat(area: Area) -> Iterator[tuple[float, float, float, float]]:
     """Yield west, south, east, north (degrees; west may pass -180 and east 180) of each part of an area."""
     import shapely
-    from pyproj import CRS, Transformer
 
     bounds = shapely.bounds(shapely.get_parts(area.polygon))
-    if CRS(area.crs).equals("EPSG:4326", ignore_axis_order=True):
+    if crs.same(area.crs, crs.LONLAT):
         yield from (tuple(map(float, part)) for part in bounds)  # type: ignore[misc]
         return
-    transform = Transformer.from_crs(area.crs, "EPSG:4326", always_xy=True)
+    transform = crs.transformer(area.crs, crs.LONLAT)
     for part in bounds:
         west, south, east, north = transform.transform_bounds(part[0], part[1], part[2], part[3], densify_pts=51)
         if not np.isfinite([west, south, east, north]).all():
@@ -166,10 +155,8 @@ def _candidates(
     lattice: Grid, box: tuple[float, float, float, float]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield columns and rows of all cells near a box of longitudes and latitudes, some million at a time."""
-    from pyproj import Transformer
-
     west, south, east, north = box
-    transform = Transformer.from_crs("EPSG:4326", lattice.crs, always_xy=True)
+    transform = crs.transformer(crs.LONLAT, lattice.crs)
     south, north = max(south, -89.9), min(north, 89.9)
     left, bottom, right, top = transform.transform_bounds(west, south, east, north, densify_pts=51)
     yield from _block(lattice, left, bottom, right, top)

@@ -144,7 +144,7 @@ def write(
     with atomic.replacing(path) as part, h5py.File(part, "w") as file:
         for name, column in (("chip_id", chip_ids), ("aoi", aoi), ("split", split)):
             file.create_dataset(name, data=[str(value) for value in column], dtype=h5py.string_dtype("utf-8"))
-        file["lonlat"], file["bounds"] = _lonlat(grids, chip_ids), bounds
+        file["lonlat"], file["bounds"] = grid.centres(grids, chip_ids), bounds
         seen.update(_write_blocks(file, blocks, len(chip_ids), modalities, dtype))
         file.attrs.update({name: _text(value) for name, value in attributes.items()})
         file.attrs["modalities"] = _text(list(modalities))
@@ -176,18 +176,6 @@ def _write_blocks(file: Any, blocks: Iterable[Block], n: int, modalities: tuple[
     if start != n:
         raise ValueError(f"{start} rows of embeddings for {n} chips")
     return b"".join(one.digest() for one in seen.values())
-
-
-def _lonlat(grids: tuple[grid.Grid, ...], chip_ids: NDArray[Any]) -> NDArray[np.float64]:
-    parsed = [grid.parse(str(chip_id)) for chip_id in chip_ids]
-    names = np.array([name for name, _, _ in parsed])
-    cells = np.array([(column, row) for _, column, row in parsed], dtype=np.int64).reshape(-1, 2)
-    centres = np.empty((len(parsed), 2))
-    for lattice in grids:
-        rows = names == lattice.name
-        if rows.any():
-            centres[rows] = grid.lonlat(lattice, cells[rows, 0], cells[rows, 1])
-    return centres
 
 
 def slices(n: int, size: int) -> Iterator[slice]:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from geoembed import crs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
-    from pyproj import Transformer
 
 CHIP_ID = re.compile(r"^(?P<name>(?P<zone>[^-]+)-[^-]+)-(?P<column>-?\d+)-(?P<row>-?\d+)$")
 
@@ -133,17 +133,9 @@ def parse(chip_id: str) -> tuple[str, int, int]:
     return match["name"], int(match["column"]), int(match["row"])
 
 
-@lru_cache(maxsize=256)
-def to_lonlat(crs: str) -> Transformer:
-    """Return the transformation from a CRS (x, y order) to degrees east and north (EPSG:4326)."""
-    from pyproj import Transformer
-
-    return Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
-
-
 def lonlat(grid: Grid, columns: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:
     """Return the centres of cells, shape (N, 2): degrees east in [-180, 180) and degrees north (EPSG:4326)."""
-    lon, lat = to_lonlat(grid.crs).transform(*grid.centres(np.asarray(columns), np.asarray(rows)))
+    lon, lat = crs.transformer(grid.crs, crs.LONLAT).transform(*grid.centres(np.asarray(columns), np.asarray(rows)))
     return np.stack([(np.asarray(lon) + 180.0) % 360.0 - 180.0, np.asarray(lat)], axis=1)
 
 
@@ -155,14 +147,19 @@ def centres(grids: Iterable[Grid], chip_ids: NDArray[Any]) -> NDArray[np.float64
     return points
 
 
+def cells_of(chip_ids: NDArray[Any]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
+    """Return the grid names (N,) and the columns and rows (N, 2) of chip ids."""
+    parsed = [parse(str(chip_id)) for chip_id in chip_ids]
+    cells = np.array([(column, row) for _, column, row in parsed], dtype=np.int64).reshape(-1, 2)
+    return np.array([name for name, _, _ in parsed], dtype=np.str_), cells
+
+
 def _by_grid(
     grids: Iterable[Grid], chip_ids: NDArray[Any]
 ) -> Iterator[tuple[Grid, NDArray[np.bool_], NDArray[np.int64]]]:
     """Yield each grid, which of the chips lie on it, and their columns and rows, shape (n, 2)."""
     by_name = {grid.name: grid for grid in grids}
-    parsed = [parse(str(chip_id)) for chip_id in chip_ids]
-    names = np.array([name for name, _, _ in parsed], dtype=np.str_)
-    cells = np.array([(column, row) for _, column, row in parsed], dtype=np.int64).reshape(-1, 2)
+    names, cells = cells_of(chip_ids)
     for name in np.unique(names):
         yield by_name[str(name)], names == name, cells[names == name]
 
@@ -177,7 +174,7 @@ def corners(grid: Grid, columns: NDArray[Any], rows: NDArray[Any]) -> NDArray[np
     half_w, half_h = grid.width / 2, grid.height / 2
     xs = np.stack([x - half_w, x + half_w, x + half_w, x - half_w], axis=1)
     ys = np.stack([y - half_h, y - half_h, y + half_h, y + half_h], axis=1)
-    lon, lat = to_lonlat(grid.crs).transform(xs, ys)
+    lon, lat = crs.transformer(grid.crs, crs.LONLAT).transform(xs, ys)
     lon = np.asarray(lon)
     crossing = np.ptp(lon, axis=1) > 180.0
     lon = np.where(crossing[:, None] & (lon < 0.0), lon + 360.0, lon)

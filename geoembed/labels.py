@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geoembed import outlines
+from geoembed import crs as crs_
+from geoembed import grid, outlines
 from geoembed.errors import LabelError
 
 if TYPE_CHECKING:
@@ -204,15 +205,13 @@ def _points_in_chips(
     xy: NDArray[np.float64], crs: str, chip_ids: NDArray[Any], grids: Sequence[Grid]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return rows of chips and of the points that they hold; lower left borders belong to a cell."""
-    from pyproj import Transformer
-
-    names, cells = outlines.grid_cells(chip_ids)
+    names, cells = grid.cells_of(chip_ids)
     chips, points = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
-    for grid in grids:
-        rows = np.flatnonzero(names == grid.name)
-        x, y = Transformer.from_crs(crs, grid.crs, always_xy=True).transform(xy[:, 0], xy[:, 1])
+    for one in grids:
+        rows = np.flatnonzero(names == one.name)
+        x, y = crs_.transformer(crs, one.crs).transform(xy[:, 0], xy[:, 1])
         inside = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
-        keys = _key(grid.column_at(x[inside]), grid.row_at(y[inside]))
+        keys = _key(one.column_at(x[inside]), one.row_at(y[inside]))
         known = _key(cells[rows, 0], cells[rows, 1])
         order = np.argsort(known)
         at = np.searchsorted(known, keys, sorter=order)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geoembed import outlines
+from geoembed import crs
 from geoembed.errors import LabelError
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def by_lattice(rasters: Sequence[Raster]) -> list[list[Raster]]:
 
 def _same_lattice(one: Raster, other: Raster) -> bool:
     pixels = max(one.width, one.height, other.width, other.height)
-    if not outlines.same_crs(one.crs, other.crs):
+    if not crs.same(one.crs, other.crs):
         return False
     if max(abs(one.dx / other.dx - 1), abs(one.dy / other.dy - 1)) * pixels > SAME_LATTICE:
         return False

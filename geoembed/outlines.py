@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from geoembed import crs as crs_
 from geoembed import grid
 
 if TYPE_CHECKING:
@@ -16,18 +16,6 @@ if TYPE_CHECKING:
 
 SIDE_PARTS = 4
 """Straight pieces of a cell's side in another CRS. A UTM side of 4.5 km at 60 degrees north then lies within 5 cm."""
-
-
-@lru_cache(maxsize=256)
-def same_crs(one: str, other: str) -> bool:
-    """Tell whether two CRS are the same, however they are written and whatever their axis order."""
-    from pyproj import CRS
-
-    first, second = CRS.from_user_input(one), CRS.from_user_input(other)
-    if first.equals(second, ignore_axis_order=True):
-        return True
-    code = first.to_epsg()
-    return code is not None and code == second.to_epsg()
 
 
 def turns(crs: str) -> tuple[float, ...]:
@@ -47,27 +35,18 @@ def rings(
 
     Longitudes run on past 180 where a chip crosses it; points outside the CRS's domain are infinite.
     """
-    from pyproj import Transformer
-
-    names, cells = grid_cells(chip_ids)
+    names, cells = grid.cells_of(chip_ids)
     geographic = len(turns(crs)) > 1
     for one in grids:
         rows = np.flatnonzero(names == one.name)
         x, y = one.centres(cells[rows, 0], cells[rows, 1])
-        same = same_crs(one.crs, crs)
+        same = crs_.same(one.crs, crs)
         side = np.linspace(-0.5, 0.5, (1 if same else SIDE_PARTS) + 1)[:-1]
         edge = np.full(side.size, 0.5)
         across, up = np.concatenate([side, edge, -side, -edge]), np.concatenate([-edge, side, edge, -side])
         xs, ys = x[:, None] + across * one.width, y[:, None] + up * one.height
         if not same:
-            xs, ys = Transformer.from_crs(one.crs, crs, always_xy=True).transform(xs, ys)
+            xs, ys = crs_.transformer(one.crs, crs).transform(xs, ys)
         if geographic:
             xs = xs - 360.0 * np.round((xs - xs[:, :1]) / 360.0)
         yield np.stack([xs, ys], axis=2), rows
-
-
-def grid_cells(chip_ids: NDArray[Any]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
-    """Return the grid names (N,) and the columns and rows (N, 2) of chip ids."""
-    parsed = [grid.parse(str(chip_id)) for chip_id in chip_ids]
-    cells = np.array([(column, row) for _, column, row in parsed], dtype=np.int64).reshape(-1, 2)
-    return np.array([name for name, _, _ in parsed], dtype=np.str_), cells

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from geoembed import crs
 from geoembed.chips import SPLITS
 
 if TYPE_CHECKING:
@@ -41,14 +42,12 @@ def assign(lonlat: NDArray[np.float64], cell: float, generator: np.random.Genera
 
 def _local_metres(lonlat: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return x and y in metres around the middle of the points (azimuthal equal-area, also over 180 degrees)."""
-    from pyproj import Transformer
-
     lon, lat = np.radians(lonlat[:, 0]), np.radians(lonlat[:, 1])
     middle = np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)]).mean(axis=1)
     lon_0 = np.degrees(np.arctan2(middle[1], middle[0]))
     lat_0 = np.degrees(np.arctan2(middle[2], np.hypot(middle[0], middle[1])))
     local = f"+proj=laea +lon_0={lon_0:.6f} +lat_0={lat_0:.6f} +datum=WGS84"
-    x, y = Transformer.from_crs("EPSG:4326", local, always_xy=True).transform(lonlat[:, 0], lonlat[:, 1])
+    x, y = crs.transformer(crs.LONLAT, local).transform(lonlat[:, 0], lonlat[:, 1])
     return np.asarray(x), np.asarray(y)
 
 

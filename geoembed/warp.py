@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from geoembed import crs as crs_
 from geoembed.errors import ImageryError
 from geoembed.sources.rasters import Encoding, Raster, working_type
 from geoembed.storage import Storage
@@ -125,31 +126,18 @@ def _bounds(place: Place, crs: str) -> tuple[float, float, float, float]:
     """Return a place's left, bottom, right, top in another CRS; left > right over 180 degrees."""
     left, top = place.transform @ (0, 0)
     right, bottom = place.transform @ (place.width, place.height)
-    if crs == place.crs or _same_crs(crs, place.crs):
+    if crs_.same(crs, place.crs):
         return left, bottom, right, top
-    bounds: tuple[float, float, float, float] = _transformer(place.crs, crs).transform_bounds(left, bottom, right, top)
+    bounds: tuple[float, float, float, float] = crs_.transformer(place.crs, crs).transform_bounds(
+        left, bottom, right, top
+    )
     return bounds
-
-
-@lru_cache(maxsize=256)
-def _same_crs(one: str, other: str) -> bool:
-    from rasterio.crs import CRS
-
-    same: bool = CRS.from_user_input(one) == CRS.from_user_input(other)
-    return same
-
-
-@lru_cache(maxsize=256)
-def _transformer(source: str, target: str) -> Any:
-    from pyproj import Transformer
-
-    return Transformer.from_crs(source, target, always_xy=True)
 
 
 def _lattice_offset(raster: Raster, place: Place) -> tuple[int, int] | None:
     """Return (row, column) in the raster of the place's upper left pixel where the lattices coincide, else None."""
     one, other = raster.transform, place.transform
-    if not _same_crs(raster.crs, place.crs):
+    if not crs_.same(raster.crs, place.crs):
         return None
     reach = max(place.width, place.height, raster.width, raster.height)
     if abs(one.a / other.a - 1.0) * reach > 1e-3 or abs(one.e / other.e - 1.0) * reach > 1e-3:
@@ -286,7 +274,7 @@ def _resample(
 @lru_cache(maxsize=4096)
 def _pixel_side(crs: str, other: str, x: float, y: float, dx: float, dy: float) -> float:
     """Return the side, in units of `other`, of a square as large as the pixel of dx by dy at (x, y) in `crs`."""
-    xs, ys = _transformer(crs, other).transform([x, x + dx, x], [y, y, y + dy])
+    xs, ys = crs_.transformer(crs, other).transform([x, x + dx, x], [y, y, y + dy])
     area = abs((xs[1] - xs[0]) * (ys[2] - ys[0]) - (xs[2] - xs[0]) * (ys[1] - ys[0]))
     return math.sqrt(area) if math.isfinite(area) else 0.0
 

@@ -38,11 +38,3 @@ def test_longitudes_run_on_over_180() -> None:
     ((points, _),) = outlines.rings("EPSG:4326", (lattice,), chip_ids)
     assert np.ptp(points[:, :, 0], axis=1).max() < 1.0
     assert outlines.turns("EPSG:4326") == (-360.0, 0.0, 360.0) and outlines.turns("EPSG:32601") == (0.0,)
-
-
-def test_the_same_crs_however_it_is_written() -> None:
-    from pyproj import CRS
-
-    assert outlines.same_crs("EPSG:32632", CRS.from_epsg(32632).to_wkt("WKT1_GDAL"))
-    assert outlines.same_crs("EPSG:4326", "OGC:CRS84")
-    assert not outlines.same_crs("EPSG:32632", "EPSG:32633")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from geoembed import crs
 from geoembed.sources.rasters import Raster
 
 if TYPE_CHECKING:
@@ -41,16 +41,11 @@ def _degrees(raster: Raster) -> list[Any]:
     import shapely
 
     left, bottom, right, top = raster.bounds
-    west, south, east, north = _transformer(raster.crs).transform_bounds(left, bottom, right, top, densify_pts=21)
+    west, south, east, north = crs.transformer(raster.crs, crs.LONLAT).transform_bounds(
+        left, bottom, right, top, densify_pts=21
+    )
     if not np.isfinite([west, south, east, north]).all():
         return [shapely.box(-180.0, -90.0, 180.0, 90.0)]
     pad = 0.01 * max(1e-3, north - south)
     spans = [(west - pad, east + pad)] if west <= east else [(west - pad, 180.0), (-180.0, east + pad)]
     return [shapely.box(one, south - pad, other, north + pad) for one, other in spans]
-
-
-@lru_cache(maxsize=256)
-def _transformer(crs: str) -> Any:
-    from pyproj import Transformer
-
-    return Transformer.from_crs(crs, "EPSG:4326", always_xy=True)

@@ -1,0 +1,40 @@
+"""Coordinate reference systems (CRS), told by WKT or authority code: whether two are one, and the way between them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyproj import Transformer
+
+LONLAT = "EPSG:4326"
+"""Degrees; in this package always in the order east, north."""
+
+
+@lru_cache(maxsize=1024)
+def same(one: str, other: str) -> bool:
+    """Tell whether two CRS are the same, however they are written and whatever their axis order."""
+    from pyproj import CRS
+
+    first, second = CRS.from_user_input(one), CRS.from_user_input(other)
+    if one == other or first.equals(second, ignore_axis_order=True):
+        return True
+    code = first.to_epsg()
+    return code is not None and code == second.to_epsg()
+
+
+@lru_cache(maxsize=1024)
+def transformer(source: str, target: str) -> Transformer:
+    """Return the transformation between two CRS, in x, y order (east, north) on both sides."""
+    from pyproj import Transformer
+
+    return Transformer.from_crs(source, target, always_xy=True)
+
+
+def name(crs: str) -> str:
+    """Return a CRS by its authority's code where it has one, such as EPSG:32632, else as it is written."""
+    from pyproj import CRS
+
+    known = CRS.from_user_input(crs).to_authority(min_confidence=100)
+    return ":".join(known) if known else crs
