@@ -19,7 +19,7 @@ from geoembed import chips
 from geoembed.errors import ChipError, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -173,6 +173,11 @@ def choose(
 def _nearest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.3)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def blocks(rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+    """Yield rows in blocks of `size`, the last one shorter."""
+    return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 def ahead(reader: Reader, statistics: Statistics, order: Iterable[NDArray[np.int64]], workers: int) -> Generator[Batch]:

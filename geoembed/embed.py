@@ -17,7 +17,7 @@ from geoembed import atomic, batches, checkpoint, chips, embeddings, record
 from geoembed.batches import Batch, Reader
 from geoembed.embeddings import Block, Embeddings
 from geoembed.errors import ChipError, ConfigError, ModelError
-from geoembed.model import SPACE, Model, autocast, choose_device, encode
+from geoembed.model import SPACE, Model, autocast, centre, choose_device, encode
 from geoembed.steps import Outcome, Progress, Steps
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ def embed(
     known = {name: trained.described.model.channels[name] for name in used}
     reader = Reader(chipset, known, only=used, strict=strict, memory=0)
     made_from = {"chips": chipset.digest, "model": trained.digest, "channels": used, "dtype": dtype}
+    if untrained:
+        _centre(reader, trained)
     work = Work(output.with_name(f".{output.name}.blocks"))
     counts: dict[str, int | float] = {"chips": len(reader.chip_ids), "unknown_channels": unknown}
     if _settle(output, work, made_from, overwrite):
@@ -188,6 +190,13 @@ def _settle(output: Path, work: Work, made_from: dict[str, Any], overwrite: bool
     return False
 
 
+def _centre(reader: Reader, trained: Trained) -> None:
+    """Give an untrained model the centre that training would have ended with."""
+    order = batches.blocks(reader.rows_of("train")[:: max(1, len(reader.rows_of("train")) // 256)], 32)
+    source = batches.ahead(reader, trained.described.statistics, order, 1)
+    centre(trained.model, (batch.values for batch in source))
+
+
 def _batch_size(reader: Reader, device: torch.device) -> int:
     chip = sum(map(len, reader.channels.values())) * reader.chipset.size**2 * 4
     return int(min(256, max(1, BATCH_BYTES[device.type] // chip)))
@@ -197,7 +206,7 @@ def _embed_blocks(
     work: Work, reader: Reader, trained: Trained, rows: NDArray[np.int64], batch_size: int, workers: int
 ) -> Generator[Progress, None, None]:
     """Embed rows that follow each other, and put finished blocks away."""
-    order = (rows[some] for some in embeddings.slices(len(rows), batch_size))
+    order = batches.blocks(rows, batch_size)
     parts: list[Block] = []
     first, began = (int(rows[0]) if len(rows) else 0), time.monotonic()
     with closing(batches.ahead(reader, trained.described.statistics, order, workers)) as source:
@@ -213,9 +222,8 @@ def _embed_blocks(
 @torch.no_grad()
 def embed_batch(model: Model, batch: Batch) -> Block:
     """Embed one batch of chips, in memory."""
-    device = model.log_scale.device
-    with autocast(device):
-        vectors = encode(model, {name: pixels.to(device) for name, pixels in batch.values.items()})
+    with autocast(model.log_scale.device):
+        vectors = encode(model, batch.values)
     arrays = {name: values.cpu().numpy() for name, values in vectors.items()}
     present = np.stack([~np.isnan(arrays[name]).any(1) for name in batch.values], 1)
     return Block(present, arrays, np.array(batch.broken, dtype=np.int64).reshape(-1, 2))

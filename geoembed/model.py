@@ -1,8 +1,8 @@
-"""The encoders: one vision transformer per modality and a projection into the space that they share.
+"""The encoders: one vision transformer per modality, and the projection into a shared space that training contrasts.
 
 A missing value is NaN on the way in, whether its pixel, its channel or its whole modality is missing. Patches are cut
 before they are encoded, so that training encodes only those that it keeps. Shapes: B samples, N patches, C channels,
-P = patch * patch pixels, D width, E width of the shared space.
+P = patch * patch pixels, D width of encoders and embeddings, E width of the space that is contrasted.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ from torch.nn import functional as F  # noqa: N812 - the name that torch users k
 from geoembed.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 FUSED = "fused"
-SPACE = "projection into the space shared by all modalities, unit length; fused: mean of those present, unit length"
+SPACE = (
+    "mean of the encoder's last tokens less its mean over train chips, scaled to unit length; "
+    "fused: mean of the modalities present, scaled to unit length"
+)
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class ModelConfig:
     """What is needed to build a model.
 
     channels: per modality the channel names, in the order of the input.
-    patch: side of a patch in pixels; width, depth, heads: of every encoder; space: width of the shared space.
+    patch: side of a patch in pixels; width, depth, heads: of every encoder; space: width of what is contrasted.
     """
 
     channels: dict[str, tuple[str, ...]]
@@ -79,7 +82,10 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A vision transformer over the patches of one modality; see Dosovitskiy et al. 2021, arXiv 2010.11929."""
+    """A vision transformer over the patches of one modality; see Dosovitskiy et al. 2021, arXiv 2010.11929.
+
+    The buffer `centre` (D,) is what embeddings are measured from.
+    """
 
     def __init__(self, channels: int, patch: int, width: int, depth: int, heads: int) -> None:
         super().__init__()
@@ -87,6 +93,7 @@ class Encoder(nn.Module):
         self.embed = nn.Linear(2 * channels * patch**2, width)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
+        self.register_buffer("centre", torch.zeros(width))
 
     def forward(self, patches: Patches) -> Tensor:
         """Map patches to the mean of their tokens, (B, D); patches without any valid pixel take no part.
@@ -112,19 +119,26 @@ class Model(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoders = nn.ModuleDict(
-            {
-                name: Encoder(len(channels), config.patch, config.width, config.depth, config.heads)
-                for name, channels in config.channels.items()
-            }
-        )
+        encoders = {
+            name: Encoder(len(channels), config.patch, config.width, config.depth, config.heads)
+            for name, channels in config.channels.items()
+        }
+        self.encoders = nn.ModuleDict(encoders)
         self.heads = nn.ModuleDict({name: nn.Linear(config.width, config.space) for name in config.channels})
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.apply(_initialise)
 
     def forward(self, modality: str, patches: Patches) -> Tensor:
-        """Map the patches of one modality into the shared space, (B, E), unit length."""
-        return F.normalize(self.heads[modality](self.encoders[modality](patches)), dim=1)
+        """Map the patches of one modality into the space that training contrasts, (B, E), unit length."""
+        return self.project(modality, self.encoders[modality](patches))
+
+    def project(self, modality: str, pooled: Tensor) -> Tensor:
+        """Map what an encoder gives (B, D) into the space that training contrasts, (B, E), unit length."""
+        return F.normalize(self.heads[modality](pooled), dim=1)
+
+    def place(self, modality: str, pooled: Tensor) -> Tensor:
+        """Map what an encoder gives (B, D) to embeddings (B, D): about their centre, unit length."""
+        return F.normalize(pooled - self.encoders[modality].get_buffer("centre"), dim=1)
 
 
 def cut(values: Tensor, patch: int) -> Patches:
@@ -165,21 +179,39 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=able)
 
 
+def pool(model: Model, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Encode chips: per modality (B, C, H, W), normalised, NaN where missing, to (B, D), NaN rows where absent."""
+    vectors = {}
+    for name, pixels in values.items():
+        pixels = pixels.to(model.log_scale.device)
+        here = ~pixels.isnan().flatten(1).all(1)  # (B,)
+        vectors[name] = pixels.new_full((len(pixels), model.config.width), math.nan)
+        if here.any():
+            vectors[name][here] = model.encoders[name](cut(pixels[here], model.config.patch)).float()
+    return vectors
+
+
 def encode(model: Model, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Embed chips: per modality (B, C, H, W), normalised, NaN where missing, to (B, E), and the same for 'fused'.
+    """Embed chips: per modality (B, C, H, W), normalised, NaN where missing, to (B, D), and the same for 'fused'.
 
     Rows are NaN where a chip has no valid pixel in a modality; 'fused' is the mean over those present, scaled to unit
     length, so that with one modality it equals that modality's. Modalities that the model knows and `values` lacks
     are left out.
     """
-    vectors = {}
-    for name, pixels in values.items():
-        here = ~pixels.isnan().flatten(1).all(1)  # (B,)
-        vectors[name] = pixels.new_full((len(pixels), model.config.space), math.nan)
-        if here.any():
-            vectors[name][here] = model(name, cut(pixels[here], model.config.patch)).float()
-    vectors[FUSED] = fuse(vectors)
-    return vectors
+    vectors = {name: model.place(name, pooled) for name, pooled in pool(model, values).items()}
+    return vectors | {FUSED: fuse(vectors)}
+
+
+@torch.no_grad()
+def centre(model: Model, batches: Iterable[Mapping[str, Tensor]]) -> None:
+    """Set where embeddings are measured from: the mean of what each encoder gives for these chips."""
+    found: dict[str, list[Tensor]] = {name: [] for name in model.config.modalities}
+    for values in batches:
+        with autocast(model.log_scale.device):
+            for name, pooled in pool(model, values).items():
+                found[name].append(pooled)
+    for name, parts in found.items():
+        model.encoders[name].get_buffer("centre").copy_(torch.cat(parts).nanmean(0).nan_to_num(0.0))
 
 
 def fuse(vectors: Mapping[str, Tensor]) -> Tensor:

@@ -11,17 +11,12 @@ from geoembed.model import ModelConfig
 
 @dataclass(frozen=True)
 class Preset:
-    """A size of encoder, and what its training is by default.
-
-    finest: smallest side of a patch in pixels; sides: patches along a chip's side, until patches reach 16 pixels.
-    """
+    """A size of encoder, and what its training is by default."""
 
     width: int
     depth: int
     heads: int
     space: int
-    finest: int
-    sides: int
     epochs: float
     batch_size: int
     lr: float
@@ -29,14 +24,18 @@ class Preset:
 
     def config(self, channels: dict[str, tuple[str, ...]], size: int) -> ModelConfig:
         """Return the model for these channels and chips of `size` pixels."""
-        patch = min(16, max(self.finest, size // self.sides))
-        return ModelConfig(channels, patch, self.width, self.depth, self.heads, self.space)
+        return ModelConfig(channels, patch_of(size), self.width, self.depth, self.heads, self.space)
+
+
+def patch_of(size: int) -> int:
+    """Return the side of a patch, in pixels, for chips of `size` pixels: 16 patches or more, of 16 pixels or less."""
+    return 4 if size < 32 else 8 if size <= 64 else 16
 
 
 PRESETS = {
-    "tiny": Preset(128, 4, 4, 128, finest=4, sides=8, epochs=20, batch_size=128, lr=1e-3, keep_tokens=0.5),
-    "small": Preset(384, 8, 6, 256, finest=4, sides=16, epochs=40, batch_size=128, lr=5e-4, keep_tokens=0.5),
-    "base": Preset(768, 12, 12, 512, finest=8, sides=28, epochs=50, batch_size=256, lr=2e-4, keep_tokens=0.25),
+    "tiny": Preset(128, 4, 4, 128, epochs=20, batch_size=128, lr=1e-3, keep_tokens=0.5),
+    "small": Preset(384, 8, 6, 256, epochs=40, batch_size=128, lr=5e-4, keep_tokens=0.5),
+    "base": Preset(768, 12, 12, 512, epochs=50, batch_size=256, lr=2e-4, keep_tokens=0.25),
 }
 
 

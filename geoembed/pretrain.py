@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
+from torch.nn import functional as F  # noqa: N812 - the name that torch users know
 
 from geoembed import atomic, batches, checkpoint, chips, loss, record, training, views
 from geoembed.batches import Reader, Statistics
 from geoembed.checkpoint import Described
 from geoembed.errors import ChipError, ModelError, StaleError
-from geoembed.model import FUSED, Model, autocast, choose_device, encode
+from geoembed.model import FUSED, Model, autocast, centre, choose_device, fuse, pool
 from geoembed.presets import PRESETS, Options, resolve
 from geoembed.steps import Outcome, Progress, Steps
 
@@ -43,8 +44,9 @@ COLUMNS = (
 """Columns of training.csv; the effective rank of each modality's embeddings follows."""
 SAVE_SECONDS = 45.0
 """Longest time between two states, so that a kill costs less than a minute."""
-MEASURED_CHIPS, VALIDATED_CHIPS = 4096, 256
-"""Most train chips that band statistics, and validation chips that a row of training.csv, are measured on."""
+MEASURED_CHIPS, CENTRED_CHIPS, VALIDATED_CHIPS = 4096, 256, 256
+"""Most train chips that band statistics and the embeddings' centre, and validation chips that rows of training.csv,
+are measured on."""
 ROW_STEPS = 50
 """Most steps between two rows of training.csv."""
 COLLAPSED = 2.0
@@ -154,6 +156,8 @@ def pretrain(
     validation = _validation_rows(reader, seed)
     session = Session(output, described, options, reader, train, validation, model, optimiser, run)
     yield from _train(session, started - run.seconds, workers)
+    drawn = np.sort(np.random.default_rng(seed).permutation(train)[:CENTRED_CHIPS])
+    centre(model, _batches(session, drawn))
     checkpoint.write_weights(output, model, described)
     (output / checkpoint.STATE).unlink(missing_ok=True)
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -317,31 +321,39 @@ def _health(session: Session) -> tuple[float, dict[str, float]]:
 
     With one modality retrieval is between two views, as in training.
     """
-    model, source = session.model, training.generator(session.options.seed, 0)
-    found: dict[str, list[Tensor]] = {name: [] for name in (*model.config.modalities, FUSED)}
+    model, source, names = session.model, training.generator(session.options.seed, 0), session.model.config.modalities
+    if not len(session.validation):
+        return math.nan, dict.fromkeys((*names, FUSED), math.nan)
+    pooled: dict[str, list[Tensor]] = {name: [] for name in names}
     twins: list[tuple[Tensor, Tensor]] = []
-    order = [
-        session.validation[i : i + session.batch_size] for i in range(0, len(session.validation), session.batch_size)
-    ]
-    for batch in batches.ahead(session.reader, session.described.statistics, order, 1):
-        values = {name: pixels.to(model.log_scale.device) for name, pixels in batch.values.items()}
+    for values in _batches(session, session.validation):
         with autocast(model.log_scale.device):
-            for name, some in encode(model, values).items():
-                found[name].append(some)
-            if len(values) == 1:
-                ((name, pixels),) = values.items()
-                cuts = [views.view(pixels, model.config.patch, session.options.keep_tokens, source) for _ in range(2)]
-                twins.append((model(name, cuts[0]).float(), model(name, cuts[1]).float()))
-    if not order:
-        return math.nan, dict.fromkeys(found, math.nan)
-    vectors = {name: torch.cat(parts) for name, parts in found.items()}
-    here = {name: ~values.isnan().any(1) for name, values in vectors.items()}
-    ranks = {name: loss.effective_rank(values[here[name]]) for name, values in vectors.items()}
-    pairs = loss.cross_modal({name: vectors[name] for name in model.config.modalities}, here)
+            for name, some in pool(model, values).items():
+                pooled[name].append(some)
+            if len(names) == 1:
+                cuts = [
+                    views.view(values[names[0]], model.config.patch, session.options.keep_tokens, source)
+                    for _ in range(2)
+                ]
+                twins.append((model(names[0], cuts[0]), model(names[0], cuts[1])))
+    encoded = {name: torch.cat(parts) for name, parts in pooled.items()}
+    here = {name: ~values.isnan().any(1) for name, values in encoded.items()}
+    placed = {name: F.normalize(values - values.nanmean(0), dim=1) for name, values in encoded.items()}
+    placed[FUSED] = fuse(placed)
+    ranks = {name: loss.effective_rank(values[~values.isnan().any(1)]) for name, values in placed.items()}
+    pairs = loss.cross_modal({name: model.project(name, values) for name, values in encoded.items()}, here)
     if twins:
-        one, other = (torch.cat(side)[here[FUSED]] for side in zip(*twins, strict=True))
+        one, other = (torch.cat(side)[here[names[0]]] for side in zip(*twins, strict=True))
         pairs = [(one, other)]
     return loss.retrieval_at_1(pairs), ranks
+
+
+def _batches(session: Session, rows: NDArray[np.int64]) -> Generator[dict[str, Tensor], None, None]:
+    """Yield the values of some chips on the model's device."""
+    order = batches.blocks(rows, session.batch_size)
+    with closing(batches.ahead(session.reader, session.described.statistics, order, 1)) as source:
+        for batch in source:
+            yield {name: pixels.to(session.model.log_scale.device) for name, pixels in batch.values.items()}
 
 
 def _save(session: Session) -> None:

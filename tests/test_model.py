@@ -8,7 +8,7 @@ import torch
 from geoembed import checkpoint, model
 from geoembed.errors import ConfigError
 from geoembed.model import FUSED, Model, ModelConfig, Patches
-from geoembed.presets import PRESETS
+from geoembed.presets import PRESETS, patch_of
 
 CONFIG = ModelConfig({"s2": ("jja_red", "jja_green"), "s1": ("jja_vv",)}, patch=4, width=32, depth=2, heads=2, space=16)
 
@@ -50,6 +50,18 @@ def test_missing_is_not_zero(tiny: Model) -> None:
     zero[:, :, 3, 5], missing[:, :, 3, 5] = 0.0, math.nan
     a, b = (model.encode(tiny, {"s2": v})["s2"] for v in (zero, missing))
     assert (a - b).abs().max() > 1e-5
+
+
+def test_embeddings_lie_about_their_centre() -> None:
+    other = checkpoint.build(CONFIG, seed=0).eval()
+    values = {"s2": pixels(40, 2), "s1": pixels(40, 1, seed=1)}
+    values["s1"][:10] = math.nan
+    before = model.encode(other, values)["s2"].mean(0).norm()
+    model.centre(other, [{name: v[i : i + 20] for name, v in values.items()} for i in (0, 20)])
+    pooled = model.pool(other, values)["s1"][10:]
+    torch.testing.assert_close(other.encoders["s1"].centre, pooled.mean(0))
+    after = model.encode(other, values)["s2"].mean(0).norm()
+    assert before > 0.9 and after < 0.3
 
 
 def test_any_subset_of_modalities_embeds(tiny: Model) -> None:
@@ -95,7 +107,7 @@ def test_base_is_the_reference_size() -> None:
     channels = {name: tuple(f"c{i}" for i in range(n)) for name, n in names.items()}
     with torch.device("meta"):
         base = Model(PRESETS["base"].config(channels, 448))
-    assert base.config.patch == 16
+    assert [patch_of(size) for size in (16, 32, 64, 448)] == [4, 8, 8, 16]
     assert 240e6 < sum(parameter.numel() for parameter in base.parameters()) < 280e6
 
 
