@@ -1,0 +1,74 @@
+"""How fast `embed` is, files to file, against the bare forward pass on the same tensors in memory.
+
+Run: python tests/benchmarks/bench_embed.py. Prints the share of the bare speed that is left (1 is perfect), paired.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from chip_folders import make_chips
+
+from geoembed import batches, checkpoint, chips
+from geoembed.embed import embed
+from geoembed.model import encode
+from geoembed.pretrain import pretrain
+from geoembed.steps import finish
+
+ROUNDS = 5
+
+
+def compare(folder: Path, preset: str, size: int, n: int) -> None:
+    """Embed n chips of three modalities both ways, in turn."""
+    make_chips(folder / "chips", n=n, size=size)
+    finish(pretrain(folder / "chips", folder / "model", preset=preset, epochs=0.01, batch_size=2, device="cpu"))
+    chipset = chips.read(folder / "chips")
+    trained = checkpoint.read(folder / "model", device=torch.device("cpu"))
+    known = dict(trained.described.model.channels)
+    reader = batches.Reader(chipset, known, only=tuple(known), memory=0)
+    rows = range(len(chipset.index))
+    size_of_batch = min(64, n)
+    held = [
+        reader.batch(torch.arange(i, min(i + size_of_batch, n)).numpy(), trained.described.statistics)
+        for i in rows[::size_of_batch]
+    ]
+    shares, rates = [], []
+    for turn in range(ROUNDS):
+        began = time.perf_counter()
+        with torch.no_grad():
+            for batch in held:
+                encode(trained.model, batch.values)
+        bare = time.perf_counter() - began
+        began = time.perf_counter()
+        finish(
+            embed(folder / "chips", folder / "model", folder / f"e{turn}.h5", batch_size=size_of_batch, device="cpu")
+        )
+        whole = time.perf_counter() - began
+        shares.append(bare / whole)
+        rates.append(n / whole)
+    print(
+        f"{preset}, {n} chips of {size} px: {statistics.median(rates):.1f} chips/s, "
+        f"{statistics.median(shares):.2f} ({min(shares):.2f}-{max(shares):.2f}) of the bare forward pass",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Compare small chips with the tiny preset and larger ones with small."""
+    logging.disable(logging.WARNING)
+    for preset, size, n in (("tiny", 32, 1500), ("small", 128, 128), ("small", 224, 48)):
+        with tempfile.TemporaryDirectory() as folder:
+            compare(Path(folder), preset, size, n)
+
+
+if __name__ == "__main__":
+    main()
