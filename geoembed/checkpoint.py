@@ -106,7 +106,10 @@ def read(folder: Path, *, device: torch.device, untrained: bool = False) -> Trai
         tensors, header = _load(path)
         if header.get("config") != _header(described):
             raise ModelError(f"{path}: does not belong to the {CONFIG} beside it; run geoembed pretrain --overwrite")
-        model.load_state_dict(tensors)
+        try:
+            model.load_state_dict(tensors)
+        except RuntimeError:
+            raise ModelError(f"{path}: made by another version of geoembed; run geoembed pretrain --overwrite") from None
     return Trained(described, model.to(device).eval(), digest)
 
 

@@ -78,3 +78,14 @@ def test_remove_leaves_other_files(folder: Path) -> None:
     (folder / "notes.txt").write_text("mine")
     checkpoint.remove(folder)
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
+def test_weights_of_another_architecture_are_told_in_one_line(folder: Path) -> None:
+    from safetensors.torch import safe_open, save_file
+
+    path = folder / "weights.safetensors"
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    save_file({"encoders.s2.other": torch.zeros(3)}, path, header)
+    with pytest.raises(ModelError, match=r"weights.safetensors: made by another version.*--overwrite"):
+        checkpoint.read(folder, device=CPU)
