@@ -109,7 +109,9 @@ def read(folder: Path, *, device: torch.device, untrained: bool = False) -> Trai
         try:
             model.load_state_dict(tensors)
         except RuntimeError:
-            raise ModelError(f"{path}: made by another version of geoembed; run geoembed pretrain --overwrite") from None
+            raise ModelError(
+                f"{path}: made by another version of geoembed; run geoembed pretrain --overwrite"
+            ) from None
     return Trained(described, model.to(device).eval(), digest)
 
 

@@ -103,7 +103,7 @@ def html(answer: str, headline: Sequence[Curve], facts: Facts) -> str:
     for kind in kinds:
         for task in dict.fromkeys(curve.task for curve in pooled):
             lines = [curve for curve in pooled if curve.task == task and curve.classifier == kind]
-            if lines:
+            if any(not math.isnan(point.mean) for line in lines for point in _points(line)):
                 charts.append(_figure(lines, looks, kind if len(kinds) > 1 else ""))
     return "".join(
         [
@@ -221,9 +221,9 @@ def _range(lines: Sequence[Curve]) -> tuple[float, float, float]:
     if lines[0].metric == "rmse":
         lowest, highest = 0.0, max(highest, 1e-9)
     elif lines[0].metric == "r2":
-        lowest, highest = max(lowest, -0.5), 1.0
+        lowest, highest = min(max(lowest, -0.5), 0.9), 1.0
     else:
-        lowest, highest = max(lowest, 0.0), 1.0
+        lowest, highest = min(max(lowest, 0.0), 0.9), 1.0
     rough = (highest - lowest) / 6
     scale = 10.0 ** math.floor(math.log10(max(rough, 1e-12)))
     step = next(m * scale for m in (1, 2, 5, 10) if m * scale >= rough)

@@ -46,6 +46,7 @@ def test_the_page_is_whole_and_needs_nothing_else() -> None:
     ("metric", "values", "wanted"),
     [
         ("balanced_accuracy", (0.48, 0.93), (0.4, 1.0)),
+        ("balanced_accuracy", (1.0, 1.0), (0.9, 1.0)),
         ("r2", (-3.0, 0.7), (-0.5, 1.0)),
         ("rmse", (2.0, 7.5), (0.0, 8.0)),
     ],
@@ -55,3 +56,11 @@ def test_axes_end_at_round_numbers(metric: str, values: tuple[float, float], wan
     bottom, top, step = report._range([Curve("t", "all", "s2", "ridge", metric, points, None)])
     assert (bottom, top) == pytest.approx(wanted)
     assert 3 <= round((top - bottom) / step) <= 9
+
+
+def test_perfect_scores_and_none_at_all_are_drawn_too() -> None:
+    nan = float("nan")
+    perfect = Curve("w", "all", "s2", "logistic", "balanced_accuracy", (Point(10, 2, 1.0, 1.0, 1.0),), None)
+    empty = Curve("e", "all", "s2", "logistic", "balanced_accuracy", (Point(10, 0, nan, nan, nan),), None)
+    page = report.html("answer", [perfect, empty], FACTS)
+    assert page.count('role="img"') == 1

@@ -28,9 +28,9 @@ Output = Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="Wh
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what geoembed made there before.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="NUMBER", min=0, help="Seed of everything random.")]
 Workers = Annotated[int, typer.Option("--workers", metavar="NUMBER", min=1, help="Threads that read and write chips.")]
-Chips = Annotated[Path, typer.Argument(metavar="[CHIPS]", help="Chip folder, or - to read its path from stdin.")]
+Chips = Annotated[Path, typer.Argument(metavar="CHIPS", help="Chip folder, or - to read its path from stdin.")]
 Embeddings = Annotated[
-    Path, typer.Argument(metavar="[EMBEDDINGS]", help="Embeddings file, or - to read its path from stdin.")
+    Path, typer.Argument(metavar="EMBEDDINGS", help="Embeddings file, or - to read its path from stdin.")
 ]
 DeviceOption = Annotated[
     Device, typer.Option("--device", help="Where the model runs; auto takes a GPU if there is one.")

@@ -11,7 +11,7 @@ from geoembed.cli import command
 from geoembed.cli.options import Overwrite, Seed
 from geoembed.steps import Steps
 
-Folder = Annotated[Path, typer.Argument(metavar="[DIR]", help="Folder to write to.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to.")]
 
 
 @command
