@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from geoembed.batches import Batch
     from geoembed.model import Model
 
-ALONE = 0.25
-"""Share of batches in which one modality of every chip, the same where chips have it, is seen, in two views."""
+ALONE = 0.2
+"""Share of a batch's samples of which one modality is seen, in two views."""
 WARM_UP = 0.05
 """Share of the training in which the learning rate rises; it then falls along a cosine."""
 WEIGHT_DECAY = 0.05
@@ -52,12 +52,13 @@ def batch_loss(model: Model, batch: Batch, keep_tokens: float, source: torch.Gen
     """Return the contrastive loss of random views of a batch; None where no two samples can be told apart.
 
     Samples with several modalities are contrasted across each two of them, those with one with a second view of
-    themselves. In the share `ALONE` of batches all samples are seen in one modality, as far as they have it, so that
-    they too are told apart from many others within it.
+    themselves. The share `ALONE` of samples is seen as if it had one, the same as far as they have it, so that they
+    are told apart from each other.
     """
     names = model.config.modalities
     present = torch.stack([batch.present[name] for name in names], 1)  # (B, M)
-    alone = (present.sum(1) == 1) | (torch.rand((), generator=source) < ALONE)
+    some = int(ALONE * len(present)) if int(ALONE * len(present)) > 1 else 0
+    alone = (present.sum(1) == 1) | (torch.randperm(len(present), generator=source) < some)
     drawn = torch.rand(len(names), generator=source).masked_fill(~present, -1.0).argmax(1)  # (B,)
     vectors, shown, pairs = {}, {}, []
     for m, name in enumerate(names):
@@ -71,12 +72,12 @@ def batch_loss(model: Model, batch: Batch, keep_tokens: float, source: torch.Gen
         patches = views.view(values, model.config.patch, keep_tokens, source)
         patches = views.drop_channels(patches, views.seasons(model.config.channels[name]), source)
         seen = ~patches.values.isnan().flatten(1).all(1)
-        some = model(name, patches)
+        encoded, at = model(name, patches), together.to(patches.values.device)
         a, b = len(together), len(together) + len(twins)
-        vectors[name] = some.new_zeros(len(present), some.shape[1]).index_copy(0, together.to(some.device), some[:a])
-        shown[name] = seen.new_zeros(len(present)).index_copy(0, together.to(some.device), seen[:a])
+        vectors[name] = encoded.new_zeros(len(present), encoded.shape[1]).index_copy(0, at, encoded[:a])
+        shown[name] = seen.new_zeros(len(present)).index_copy(0, at, seen[:a])
         both = seen[a:b] & seen[b:]
-        pairs.append((some[a:b][both], some[b:][both]))
+        pairs.append((encoded[a:b][both], encoded[b:][both]))
     return loss.contrast([*loss.cross_modal(vectors, shown), *pairs], model.log_scale)
 
 
