@@ -20,9 +20,13 @@ from geoembed.cutting import Found, Layer
 from geoembed.errors import ChipError, ConfigError
 from geoembed.grid import Grid
 from geoembed.modalities import Modality
+from geoembed.sources import Raster
 from geoembed.steps import Outcome, Progress, Steps
 
 log = logging.getLogger(__name__)
+
+OUTLINES = 10_000
+"""Outlines of cells held at a time while their rasters are looked up."""
 
 
 def cut(
@@ -99,8 +103,13 @@ def _cells(
 
 
 def _sources(layer: Layer, taken: Sequence[Taken]) -> list[dict[str, Any]]:
-    outlines = [grid.footprints([one.grid], np.array(one.chip_ids))[0] for one in taken]
-    return [record.of_file(raster.path) for raster in layer.catalogue.near(np.concatenate(outlines))]
+    """Return the records of a modality's files that lie near the cells, in order of precedence."""
+    used: set[Raster] = set()
+    for one in taken:
+        ids = np.array(one.chip_ids)
+        for start in range(0, len(ids), OUTLINES):
+            used.update(layer.catalogue.near(grid.footprints([one.grid], ids[start : start + OUTLINES])[0]))
+    return [record.of_file(raster.path) for raster in layer.catalogue.rasters if raster in used]
 
 
 def _description(path: Path) -> dict[str, Any]:
@@ -207,7 +216,8 @@ def _finish(
     log.info("%d chips: %d cells cut, %d kept", len(index), cut_now, total - cut_now)
     if left_out:
         log.info("%d cells left out: too few valid pixels in every modality", left_out)
-    log.info("%.1f %% of neighbouring chips fall into different splits", 100.0 * apart)
+    if not np.isnan(apart):
+        log.info("%.1f %% of neighbouring chips fall into different splits", 100.0 * apart)
     counts: dict[str, int | float] = {
         "chips": len(index),
         "cells_cut": cut_now,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from geoembed.storage import Storage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
 
 JOURNAL = ".journal.jsonl"
 BLOCK_HEIGHT, BLOCK_WIDTH = 512, 2048
@@ -101,6 +104,7 @@ class Cutter:
         with rasterio.Env(GDAL_CACHEMAX=256, GDAL_DISABLE_READDIR_ON_OPEN="TRUE"):
             for layer in self._layers:
                 self._cut_layer(block, layer, outlines, found)
+        log.debug("%s ... %s: %d cells cut", block.chip_ids[0], block.chip_ids[-1], len(found))
         return found
 
     def close(self) -> None:

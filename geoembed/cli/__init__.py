@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from geoembed.cli.options import Config, Json, Quiet, Verbose
 from geoembed.errors import GeoembedError
 from geoembed.settings import Option
 from geoembed.steps import Steps
+
+log = logging.getLogger(__name__)
 
 OPTIONS: dict[str, list[Option]] = {}
 """Per command the options that geoembed.toml and the environment may set."""
@@ -105,7 +108,9 @@ def command(body: Callable[..., Steps]) -> Callable[..., Steps]:
         given = {"config": context.find_root().obj, "context": context}
         options |= {key: given[key] for key in inspect.signature(body).parameters if key in given}
         quiet, verbose = quiet or said["quiet"], verbose or said["verbose"]
-        streams.tell(streams.watch(body(**options), quiet, verbose), as_json)
+        streams.listen(quiet, verbose)
+        log.debug("settings: %s; %s: %s", context.find_root().obj, name, options)
+        streams.tell(streams.watch(body(**options), quiet), as_json)
 
     shared = {
         "context": (typer.Context, inspect.Parameter.empty),

@@ -7,12 +7,17 @@ import logging
 import sys
 import time
 import warnings
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from geoembed.errors import ConfigError
 from geoembed.steps import Outcome, Progress, Steps
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 STDIN = Path("-")
 PLAIN_EVERY = 15.0
@@ -41,14 +46,12 @@ def one_path(path: Path) -> Path:
     return paths[0]
 
 
-def watch(steps: Steps, quiet: bool, verbose: bool) -> Outcome:
-    """Run a step, showing how far it is and what it says on standard error."""
-    from rich.console import Console
+def watch(steps: Steps, quiet: bool) -> Outcome:
+    """Run a step, showing how far it is on standard error."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    console = Console(stderr=True)
-    _listen(console, quiet, verbose)
+    console = _console()
     columns = (
         BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"), TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
@@ -89,16 +92,26 @@ def _speed(progress: Progress, first: float, seconds: float) -> str:
     return f"{done / seconds:.3g} {progress.unit}/s" if done > 0 and seconds > 0.5 else ""
 
 
-def _listen(console: object, quiet: bool, verbose: bool) -> None:
-    """Send the library's messages to standard error, above a progress bar if there is one."""
+@cache
+def _console() -> Console:
+    """Return the one way to standard error, on which a progress bar makes room for messages."""
     from rich.console import Console
 
-    class Lines(logging.Handler):
-        def emit(self, entry: logging.LogRecord) -> None:
-            assert isinstance(console, Console)
-            level = "" if entry.levelno <= logging.INFO else f"{entry.levelname.lower()}: "
-            console.print(f"{level}{entry.getMessage()}", markup=False, highlight=False, soft_wrap=True)
+    return Console(stderr=True, soft_wrap=True)
 
+
+class Lines(logging.Handler):
+    """Writes the library's messages to standard error, above a progress bar if there is one."""
+
+    def emit(self, entry: logging.LogRecord) -> None:
+        """Write one line; what is worse than information begins with its level."""
+        level = "" if entry.levelno <= logging.INFO else f"{entry.levelname.lower()}: "
+        _console().print(f"{level}{entry.getMessage()}", markup=False, highlight=False)
+
+
+def listen(quiet: bool, verbose: bool) -> None:
+    """Say what the library says: warnings only when `quiet`, everything when `verbose`."""
+    _console.cache_clear()
     logger = logging.getLogger("geoembed")
     logger.handlers = [Lines()]
     logger.propagate = False

@@ -29,6 +29,8 @@ def find(modality: Modality) -> tuple[Raster, ...]:
             raise ImageryError(f"[modalities.{modality.name}]: a source lacks its path; add source = ... or --source")
         for pattern in source.paths:
             found += _open(modality, source, pattern)
+    for raster in found:
+        log.debug("%s: %s gives %s", modality.name, raster.path, ", ".join(raster.channels))
     return tuple(found)
 
 

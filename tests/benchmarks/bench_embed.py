@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,7 +14,6 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from chip_folders import make_chips
 
 from geoembed import batches, checkpoint, chips

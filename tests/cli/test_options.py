@@ -103,3 +103,12 @@ def test_environment_names_are_the_options_names() -> None:
     assert option.variable("chip") == "GEOEMBED_CHIP_MIN_VALID"
     keys = {option.key for option in OPTIONS["label"]}
     assert {"class", "threshold", "chips", "config", "overwrite"} <= keys
+
+
+def test_verbose_says_what_was_set_and_found(place: Path, run) -> None:
+    for words in (("-v", "chip", "--aoi", "aoi.gpkg"), ("chip", "--aoi", "aoi.gpkg", "-v", "-o", "more")):
+        result = run(*words)
+        assert result.exit_code == 0
+        assert "settings: geoembed.toml; chip: " in result.stderr
+        assert "s1: s1.tif gives jja_vv, jja_vh" in result.stderr
+    assert "gives" not in run("chip", "--aoi", "aoi.gpkg").stderr
