@@ -29,7 +29,7 @@ check: $(VENV)/checked
 	$(BIN)/python -m pytest -n 2
 
 bench: $(VENV)/tested
-	for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	for file in tests/benchmarks/bench_*.py; do echo "== $$file"; PYTHONPATH=tests $(BIN)/python $$file || exit 1; done
 
 completions: $(VENV)/installed
 	$(BIN)/python tests/test_completions.py

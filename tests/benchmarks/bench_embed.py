@@ -1,6 +1,6 @@
 """How fast `embed` is, files to file, against the bare forward pass on the same tensors in memory.
 
-Run: python tests/benchmarks/bench_embed.py. Prints the share of the bare speed that is left (1 is perfect), paired.
+Run: PYTHONPATH=tests python tests/benchmarks/bench_embed.py. Prints the share of the bare speed that is left (1 is perfect), paired.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import time
 from pathlib import Path
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from chip_folders import make_chips
 
 from geoembed import batches, checkpoint, chips
