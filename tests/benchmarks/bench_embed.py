@@ -1,6 +1,6 @@
 """How fast `embed` is, files to file, against the bare forward pass on the same tensors in memory.
 
-Run: PYTHONPATH=tests python tests/benchmarks/bench_embed.py. Prints the share of the bare speed that is left (1 is perfect), paired.
+Run: PYTHONPATH=tests python tests/benchmarks/bench_embed.py. Prints, paired, the share of the bare speed left.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def compare(folder: Path, preset: str, size: int, n: int) -> None:
     chipset = chips.read(folder / "chips")
     trained = checkpoint.read(folder / "model", device=torch.device("cpu"))
     known = dict(trained.described.model.channels)
-    reader = batches.Reader(chipset, known, only=tuple(known), memory=0)
+    reader = batches.Reader(chipset, known, memory=0)
     rows = range(len(chipset.index))
     size_of_batch = min(64, n)
     held = [
