@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import geopandas
     from numpy.typing import NDArray
 
+ALL = "all"
+"""What results of all areas together are called."""
+
 log = logging.getLogger(__name__)
 
 
@@ -62,7 +65,7 @@ def areas(path: Path, table: geopandas.GeoDataFrame) -> list[Area]:
     import shapely
 
     table = table.assign(_name=table["name"].astype(object) if "name" in table.columns else None)
-    names = [str(name) if isinstance(name, str) and name else path.stem for name in table["_name"]]
+    names = [_named(name) or path.stem for name in table["_name"]]
     merged = []
     for name in dict.fromkeys(names):
         rows = [one == name for one in names]
@@ -71,21 +74,30 @@ def areas(path: Path, table: geopandas.GeoDataFrame) -> list[Area]:
     return merged
 
 
-def read(paths: tuple[Path, ...]) -> tuple[tuple[Area, ...], dict[str, Any]]:
+def _named(value: Any) -> str:
+    """Return a name as text, nothing for NULL; a whole number in a column of floats has no decimals."""
+    if value is None or value != value:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def read(paths: tuple[Path, ...]) -> tuple[tuple[Area, ...], list[tuple[str, str]]]:
     """Return the areas of several files, in order, and the record of what they were read from.
 
-    Raises AoiError where a file has no polygons or no CRS, or two files in different CRS share an area's name.
+    Raises AoiError where a file has no polygons or no CRS, an area is called all, or two in different CRS share a name.
     """
     from geoembed import record
 
     if not paths:
         raise AoiError("no area of interest; name a vector file with --aoi")
     found: dict[str, Area] = {}
-    made_from = {}
+    made_from = []
     for path in paths:
         table = load(path)
-        made_from[path.name] = record.of_table(table)
+        made_from.append((path.name, record.of_table(table)))
         for area in areas(path, table):
+            if area.name == ALL:
+                raise AoiError(f"{path}: an area cannot be called {ALL!r}, which stands for all areas; rename it")
             if area.name in found:
                 area = _union(found[area.name], area, path)
             found[area.name] = area

@@ -55,7 +55,8 @@ def aligned(areas: Sequence[Area], rasters: Sequence[Raster], size: int, recorde
     """Return the cells of grids anchored on rasters: one grid per CRS and pixel lattice.
 
     A grid's anchor is the upper left corner of the first raster on the lattice, in name order, unless `recorded` has a
-    grid on that lattice. A cell is taken where its centre lies in the area and on one of the lattice's rasters.
+    grid on that lattice. A cell is taken where its centre lies in the area and on one of the lattice's rasters, and in
+    no cell of an earlier lattice: ground that two lattices cover would else be in two chips, and maybe two splits.
     """
     lattices: dict[Grid, list[tuple[float, float, float, float]]] = {}
     for raster in sorted(rasters, key=lambda one: (one.path.name, str(one.path))):
@@ -66,7 +67,7 @@ def aligned(areas: Sequence[Area], rasters: Sequence[Raster], size: int, recorde
         for lattice, extents in lattices.items():
             found = _aligned_of(area, lattice, np.unique(np.array(extents), axis=0))
             taken += [found] if found is not None else []
-    return _first_come(taken)
+    return _apart(_first_come(taken))
 
 
 def _anchored(raster: Raster, size: int) -> Grid:
@@ -94,12 +95,34 @@ def _first_come(taken: Sequence[Taken]) -> list[Taken]:
     seen: dict[Grid, Any] = {}
     kept = []
     for one in taken:
-        keys = one.columns * 2**32 + one.rows
+        keys = _keys(one.columns, one.rows)
         new = ~np.isin(keys, seen.get(one.grid, []))
         seen[one.grid] = np.union1d(seen.get(one.grid, []), keys)
         if new.any():
             kept.append(Taken(one.area, one.grid, one.columns[new], one.rows[new]))
     return kept
+
+
+def _apart(taken: Sequence[Taken]) -> list[Taken]:
+    """Leave out cells whose centre lies in a cell of an earlier grid."""
+    kept: list[Taken] = []
+    for one in taken:
+        new = np.ones(len(one.columns), dtype=bool)
+        for earlier in kept:
+            if earlier.grid != one.grid:
+                way = crs.transformer(one.grid.crs, earlier.grid.crs)
+                x, y = (np.asarray(values) for values in way.transform(*one.grid.centres(one.columns, one.rows)))
+                there = np.isfinite(x) & np.isfinite(y)
+                keys = _keys(earlier.grid.column_at(x[there]), earlier.grid.row_at(y[there]))
+                new[there] &= ~np.isin(keys, _keys(earlier.columns, earlier.rows))
+        if new.any():
+            kept.append(Taken(one.area, one.grid, one.columns[new], one.rows[new]))
+    return kept
+
+
+def _keys(columns: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return one number per cell; |column| and |row| stay below 2^31."""
+    return columns * 2**32 + rows
 
 
 def _fixed_of(area: Area, size: int, resolution: float) -> tuple[list[Taken], int]:

@@ -50,6 +50,8 @@ def cut(
 
     Raises AoiError, ImageryError, ConfigError, ChipError (nothing to cut) and StaleError.
     """
+    if size < 1 or (resolution is not None and not 0.0 < resolution < float("inf")):
+        raise ConfigError(f"--size {size} --resolution {resolution}: both must be above 0")
     found_areas, areas_record = aoi.read(areas)
     layers = tuple(cutting.layer(modality) for modality in modalities)
     taken, beyond = _cells(found_areas, layers, output, size, resolution, align)
@@ -137,7 +139,8 @@ def _prepare(output: Path, description: dict[str, Any], overwrite: bool) -> None
 
 
 def _delete(output: Path) -> None:
-    """Delete the chips that the journal names, the index and the description; other files stay."""
+    """Delete the index, the chips that the journal names, and the description; other files stay."""
+    (output / chips.INDEX).unlink(missing_ok=True)
     folders: set[Path] = set()
     for chip_id, found in cutting.read_journal(output).items():
         for modality in found:

@@ -32,6 +32,23 @@ def transformer(source: str, target: str) -> Transformer:
     return Transformer.from_crs(source, target, always_xy=True)
 
 
+@lru_cache(maxsize=1024)
+def metres_per_unit(crs: str) -> float:
+    """Return how many metres a unit of a CRS's axes is; a degree is 60 nautical miles, as along a meridian."""
+    from pyproj import CRS
+
+    axis = CRS.from_user_input(crs).axis_info[0]
+    return 1852.0 * 60.0 if axis.unit_name == "degree" else float(axis.unit_conversion_factor)
+
+
+@lru_cache(maxsize=1024)
+def is_geographic(crs: str) -> bool:
+    """Tell whether a CRS has longitudes, on which 360 degrees on is the same place."""
+    from pyproj import CRS
+
+    return bool(CRS.from_user_input(crs).is_geographic)
+
+
 def name(crs: str) -> str:
     """Return a CRS by its authority's code where it has one, such as EPSG:32632, else as it is written."""
     from pyproj import CRS

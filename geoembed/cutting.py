@@ -72,7 +72,14 @@ class Block:
 def layer(modality: Modality) -> Layer:
     """Find a modality's files and decide how its chips are stored; raises ImageryError."""
     rasters = sources.find(modality)
-    return Layer(modality, Catalogue(rasters), storage.of(rasters, modality.channels))
+    types = dict.fromkeys(encoding.dtype for raster in rasters for encoding in raster.encodings)
+    kept = storage.of(rasters, modality.channels)
+    if len(types) > 1:
+        told = ", ".join(types)
+        log.warning(
+            "%s: its files store %s; chips store %s, to which values are rounded", modality.name, told, kept.dtype
+        )
+    return Layer(modality, Catalogue(rasters), kept)
 
 
 def blocks(cells: Taken, kept: Mapping[str, Found]) -> Iterator[Block]:
@@ -159,13 +166,20 @@ def read_journal(output: Path) -> dict[str, Found]:
     """Return what was found for each cell that an earlier run finished; a last line half written does not count."""
     path = output / JOURNAL
     done: dict[str, Found] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            block = json.loads(line)
-        except ValueError:
-            continue
-        for chip_id, found in block.items():
-            done[chip_id] = {name: (fraction, tuple(channels)) for name, (fraction, channels) in found.items()}
+    if not path.exists():
+        return done
+    seen: dict[tuple[str, ...], tuple[str, ...]] = {}  # one copy of each list of channels, as chips are many
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            try:
+                block = json.loads(line)
+            except ValueError:
+                continue
+            for chip_id, found in block.items():
+                done[chip_id] = {
+                    name: (fraction, seen.setdefault(tuple(channels), tuple(channels)))
+                    for name, (fraction, channels) in found.items()
+                }
     return done
 
 

@@ -56,12 +56,7 @@ class Grid:
     @property
     def side_metres(self) -> float:
         """Return about how long a cell's shorter side is on the ground, in metres."""
-        from pyproj import CRS
-
-        axis = CRS(self.crs).axis_info[0]
-        # A degree is measured along a meridian, where a minute is a nautical mile.
-        per_unit = 1852.0 * 60.0 if axis.unit_name == "degree" else axis.unit_conversion_factor
-        return min(self.width, self.height) * per_unit
+        return min(self.width, self.height) * crs.metres_per_unit(self.crs)
 
     @property
     def upward(self) -> int:
@@ -111,7 +106,7 @@ class Cell:
 def utm(zone: int, south: bool, size: int, resolution: float) -> Grid:
     """Return the fixed grid of UTM zone 1-60 on one hemisphere; `resolution` is metres per pixel."""
     letter, base = ("S", 32700) if south else ("N", 32600)
-    name = f"{zone:02d}{letter}-{size * resolution:.12g}"
+    name = f"{zone:02d}{letter}-{np.format_float_positional(size * resolution, precision=9, trim='-')}"
     return Grid(name, f"EPSG:{base + zone}", 0.0, 0.0, resolution, resolution, size, northward=True)
 
 

@@ -14,6 +14,9 @@ SEASONS = ("djf", "mam", "jja", "son")
 """Seasons by their months, as winter and summer differ between the hemispheres."""
 
 RESAMPLINGS = ("nearest", "bilinear", "cubic", "average", "mode")
+RESERVED = {"fused", "concat", "chip_id", "aoi", "split", "geometry", "geom", "fid", "grid", "column", "row"}
+"""Words that mean something else in an index or among features."""
+
 STORED = ("value", "db", "linear", "amplitude")
 
 
@@ -71,6 +74,8 @@ def read(config: Path | None, located: dict[str, tuple[str, ...]] | None = None)
     if config is not None:
         with config.open("rb") as file:
             tables = tomllib.load(file).get("modalities", {})
+        if not isinstance(tables, dict):
+            raise ConfigError(f"{config}: modalities must be tables; write [modalities.s2]")
     built_in = {modality.name: modality for modality in BUILT_IN}
     located = located or {}
     chosen = []
@@ -91,7 +96,7 @@ def read(config: Path | None, located: dict[str, tuple[str, ...]] | None = None)
 
 def _parse(modality: Modality, table: Any, config: Path) -> Modality:
     place = f"{config}: [modalities.{modality.name}]"
-    if not modality.name.isidentifier() or modality.name in {"fused", "concat", "chip_id", "aoi", "split", "geometry"}:
+    if not modality.name.isidentifier() or modality.name.lower() in RESERVED:
         raise ConfigError(f"{place}: cannot be a modality's name; use another word of letters, digits and _")
     if not isinstance(table, dict):
         raise ConfigError(f"{place}: must be a table")
@@ -123,10 +128,14 @@ def _parse_source(table: dict[str, Any], place: str, config: Path) -> Source:
     for key in table:
         if key not in known:
             raise ConfigError(f"{place}: unknown key {key}{nearest(key, known)}")
-    located = table.pop("source", ())
+    located = table.pop("source", [])
+    if not (isinstance(located, str) or (isinstance(located, list) and all(isinstance(one, str) for one in located))):
+        raise ConfigError(f"{place}: source must be a path or a list of paths")
     for key, kinds in _KINDS.items():
         if key in table and (not isinstance(table[key], kinds) or isinstance(table[key], bool)):
             raise ConfigError(f"{place}: {key} = {table[key]!r} must be a {kinds[-1].__name__}")
+    if table.get("scale") == 0:
+        raise ConfigError(f"{place}: scale = 0 makes every value one; give the file's scale, or leave it out")
     for key, choices in (("resampling", RESAMPLINGS), ("stored", STORED)):
         if key in table and table[key] not in choices:
             raise ConfigError(f"{place}: {key} = {table[key]!r}; choose one of {', '.join(choices)}")
@@ -134,6 +143,10 @@ def _parse_source(table: dict[str, Any], place: str, config: Path) -> Source:
         if key in table:
             if not isinstance(table[key], list) or not table[key]:
                 raise ConfigError(f"{place}: {key} must be a list that is not empty")
+            kinds = (str,) if key == "names" else (str, int)
+            if not all(isinstance(one, kinds) and not isinstance(one, bool) for one in table[key]):
+                told = "words" if key == "names" else "numbers from 1 or band descriptions"
+                raise ConfigError(f"{place}: {key} must be a list of {told}")
             table[key] = tuple(table[key])
     paths = tuple([located] if isinstance(located, str) else located)
     bands, names = table.get("bands"), table.get("names")

@@ -23,9 +23,7 @@ def turns(crs: str) -> tuple[float, ...]:
 
     A chip that crosses 180 degrees lies at both ends of a map of the world.
     """
-    from pyproj import CRS
-
-    return (-360.0, 0.0, 360.0) if CRS.from_user_input(crs).is_geographic else (0.0,)
+    return (-360.0, 0.0, 360.0) if crs_.is_geographic(crs) else (0.0,)
 
 
 def rings(

@@ -42,7 +42,7 @@ def read(path: Path, commands: Mapping[str, Iterable[Option]]) -> dict[str, dict
             tables = tomllib.load(file)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; mend --config") from None
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML ({error}); mend it") from None
     set_by_file = {}
     for name, table in tables.items():

@@ -30,16 +30,24 @@ class Storage:
     def pack(self, numbers: NDArray[Any]) -> NDArray[Any]:
         """Turn numbers with NaN (any shape) into the stored type with nodata; a valid number never becomes nodata."""
         dtype = np.dtype(self.dtype)
-        if dtype.kind == "f":
-            return np.where(np.isnan(numbers), self.nodata, numbers).astype(dtype)
-        limits = np.iinfo(dtype)
         invalid = np.isnan(numbers)
-        # Half is rounded up, as GDAL does.
-        rounded = np.clip(np.floor(np.where(invalid, 0.0, numbers) + 0.5), limits.min, limits.max)
-        beside = self.nodata + 1 if self.nodata < limits.max else self.nodata - 1
-        rounded[rounded == self.nodata] = beside
-        rounded[invalid] = self.nodata
-        return rounded.astype(dtype)
+        if dtype.kind == "f":
+            packed = numbers.astype(dtype)
+        else:
+            limits = np.iinfo(dtype)
+            # Half is rounded up, as GDAL does.
+            packed = np.clip(np.floor(np.where(invalid, 0.0, numbers) + 0.5), limits.min, limits.max).astype(dtype)
+        packed[packed == self.nodata] = self.beside
+        packed[invalid] = self.nodata
+        return packed
+
+    @property
+    def beside(self) -> float:
+        """Return the number next to nodata, which valid pixels get that would else be taken for none."""
+        dtype = np.dtype(self.dtype)
+        if dtype.kind == "f":
+            return float(np.nextafter(dtype.type(self.nodata), dtype.type(1 if self.nodata == 0 else 0)))
+        return self.nodata + 1 if self.nodata < np.iinfo(dtype).max else self.nodata - 1
 
 
 def of(rasters: Sequence[Raster], order: tuple[str, ...]) -> Storage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +29,7 @@ FINER = 0.99
 and the same 10 m differ by up to 0.2 % between neighbouring UTM zones."""
 
 MARGIN = 3
-"""Source pixels read beyond a place's edge, for the kernel."""
+"""Source pixels read beyond what a kernel needs at a place's edge."""
 
 
 @dataclass(frozen=True)
@@ -104,22 +104,36 @@ def mosaic(rasters: Sequence[Raster], storage: Storage, place: Place, readers: R
     return pixels
 
 
-def windows(raster: Raster, place: Place) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the windows (row, column, height, width) of a raster that a place needs: up to two, at 180 degrees."""
+@dataclass(frozen=True)
+class Window:
+    """Pixels of a raster, and how far on in x (degrees; else 0) its coordinates run from those of the place."""
+
+    row: int
+    column: int
+    height: int
+    width: int
+    turn: float = 0.0
+
+
+def windows(raster: Raster, place: Place) -> Iterator[Window]:
+    """Yield the windows of a raster that a place needs: at 180 degrees two, wherever the raster's longitudes run."""
     left, bottom, right, top = _bounds(place, raster.crs)
+    geographic = crs_.is_geographic(raster.crs)
     spans = [(left, right)] if left <= right else [(left, 180.0), (-180.0, right)]
     inverse = ~raster.transform
-    for west, east in spans:
-        column_0, row_0 = inverse @ (west, top)
-        column_1, row_1 = inverse @ (east, bottom)
+    for (west, east), turn in product(spans, (0.0, -360.0, 360.0) if geographic else (0.0,)):
+        column_0, row_0 = inverse @ (west + turn, top)
+        column_1, row_1 = inverse @ (east + turn, bottom)
         if not all(map(math.isfinite, (column_0, row_0, column_1, row_1))):
             continue
         if column_1 <= 0 or row_1 <= 0 or column_0 >= raster.width or row_0 >= raster.height:
             continue
-        first_row, first_column = max(0, math.floor(row_0) - MARGIN), max(0, math.floor(column_0) - MARGIN)
-        last_row = min(raster.height, math.ceil(row_1) + MARGIN)
-        last_column = min(raster.width, math.ceil(column_1) + MARGIN)
-        yield first_row, first_column, last_row - first_row, last_column - first_column
+        # GDAL's kernels reach two of the coarser pixels.
+        margin = MARGIN + math.ceil(2 * max((column_1 - column_0) / place.width, (row_1 - row_0) / place.height))
+        first_row, first_column = max(0, math.floor(row_0) - margin), max(0, math.floor(column_0) - margin)
+        last_row = min(raster.height, math.ceil(row_1) + margin)
+        last_column = min(raster.width, math.ceil(column_1) + margin)
+        yield Window(first_row, first_column, last_row - first_row, last_column - first_column, turn)
 
 
 def _bounds(place: Place, crs: str) -> tuple[float, float, float, float]:
@@ -157,13 +171,15 @@ def _on_place(raster: Raster, chosen: list[int], storage: Storage, place: Place,
         bottom, right = min(raster.height, row + place.height), min(raster.width, column + place.width)
         if bottom <= top or right <= left:
             return np.full((len(chosen), place.height, place.width), storage.nodata, dtype=storage.dtype)
-        stored = _copy(raster, chosen, (top, left, bottom - top, right - left), storage, readers)
+        stored = _copy(raster, chosen, Window(top, left, bottom - top, right - left), storage, readers)
         beside = ((0, 0), (top - row, row + place.height - bottom), (left - column, column + place.width - right))
         if any(map(any, beside)):
             stored = np.pad(stored, beside, constant_values=storage.nodata)
         return stored
     needed = list(windows(raster, place))
-    if max(place.height, place.width) > 1 and any(w[2] * w[3] * len(chosen) > LARGEST_READ for w in needed):
+    if max(place.height, place.width) > 1 and any(
+        one.height * one.width * len(chosen) > LARGEST_READ for one in needed
+    ):
         return _in_parts(raster, chosen, storage, place, readers)
     parts = [storage.pack(_resample(raster, chosen, window, storage, place, readers)) for window in needed]
     for part in parts[1:]:
@@ -187,54 +203,64 @@ def _in_parts(raster: Raster, chosen: list[int], storage: Storage, place: Place,
     return np.concatenate(made, axis=1 if tall else 2)
 
 
-def _copy(
-    raster: Raster, chosen: list[int], window: tuple[int, int, int, int], storage: Storage, readers: Readers
-) -> NDArray[Any]:
+def _copy(raster: Raster, chosen: list[int], window: Window, storage: Storage, readers: Readers) -> NDArray[Any]:
     """Return a window's numbers as they are to be stored; nothing is computed where they are stored so already."""
-    stored = _read(raster, chosen, window, readers)
+    stored, masked = _read(raster, chosen, window, readers)
     encodings = [raster.encodings[i] for i in chosen]
     targets = [storage.encodings[raster.channels[i]] for i in chosen]
-    if any(not one.same_value(other) for one, other in zip(encodings, targets, strict=True)):
-        return storage.pack(_convert(_with_nan(stored, encodings), encodings, targets))
+    same = all(one.same_value(other) for one, other in zip(encodings, targets, strict=True))
+    if not same or not np.can_cast(stored.dtype, storage.dtype):
+        return storage.pack(_convert(_with_nan(stored, masked, encodings), encodings, targets))
     copied = stored.astype(storage.dtype, copy=False)
     for one, number, encoding in zip(copied, stored, encodings, strict=True):
-        if encoding.nodata is not None and not math.isnan(encoding.nodata) and encoding.nodata != storage.nodata:
+        if encoding.nodata is None or encoding.nodata != storage.nodata:
+            one[number == storage.nodata] = storage.beside
+        if encoding.nodata is not None and encoding.nodata != storage.nodata:
             one[number == encoding.nodata] = storage.nodata
     if stored.dtype.kind == "f":
         copied[~np.isfinite(stored)] = storage.nodata
+    if masked is not None:
+        copied[:, masked] = storage.nodata
     return copied
 
 
-def _read(raster: Raster, chosen: list[int], window: tuple[int, int, int, int], readers: Readers) -> NDArray[Any]:
-    """Return the numbers of a window (row, column, height, width) as the file stores them, (C, h, w)."""
+def _read(
+    raster: Raster, chosen: list[int], window: Window, readers: Readers
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Return the numbers of a window as the file stores them, (C, h, w), and which its mask or alpha band hides."""
     import rasterio
-    from rasterio.windows import Window
+    from rasterio import windows
+    from rasterio.enums import MaskFlags
 
-    row, column, height, width = window
     source = readers(raster)
+    place = windows.Window(window.column, window.row, window.width, window.height)
     try:
-        stored: NDArray[Any] = source.read([raster.bands[i] for i in chosen], window=Window(column, row, width, height))
+        stored: NDArray[Any] = source.read([raster.bands[i] for i in chosen], window=place)
+        hides = MaskFlags.per_dataset in source.mask_flag_enums[raster.bands[chosen[0]] - 1]
+        masked = source.dataset_mask(window=place) == 0 if hides else None
     except rasterio.errors.RasterioError as error:
         fault = str(error).splitlines()[0]
         raise ImageryError(f"{raster.path}: its pixels cannot be read ({fault}); mend or remove it") from None
-    return stored
+    return stored, masked
 
 
-def _with_nan(stored: NDArray[Any], encodings: Sequence[Encoding]) -> NDArray[Any]:
-    """Return stored numbers as floats that hold them exactly, NaN for nodata and what is infinite."""
+def _with_nan(stored: NDArray[Any], masked: NDArray[np.bool_] | None, encodings: Sequence[Encoding]) -> NDArray[Any]:
+    """Return stored numbers as floats that hold them exactly, NaN for nodata, what is masked and what is infinite."""
     numbers = stored.astype(working_type(tuple(encodings)))
     for number, one, encoding in zip(numbers, stored, encodings, strict=True):
         if encoding.nodata is not None and not math.isnan(encoding.nodata):
             number[one == encoding.nodata] = np.nan
     if stored.dtype.kind == "f":
         numbers[np.isinf(numbers)] = np.nan
+    if masked is not None:
+        numbers[:, masked] = np.nan
     return numbers
 
 
 def _resample(
     raster: Raster,
     chosen: list[int],
-    window: tuple[int, int, int, int],
+    window: Window,
     storage: Storage,
     place: Place,
     readers: Readers,
@@ -245,7 +271,7 @@ def _resample(
 
     encodings = [raster.encodings[i] for i in chosen]
     targets = [storage.encodings[raster.channels[i]] for i in chosen]
-    numbers = _with_nan(_read(raster, chosen, window, readers), encodings)
+    numbers = _with_nan(*_read(raster, chosen, window, readers), encodings)
     name = raster.resampling or ("average" if _is_finer(raster, place) else "bilinear")
     as_power = name in ("bilinear", "average", "cubic") and encodings[0].stored != "value"
     if as_power:
@@ -256,7 +282,9 @@ def _resample(
     reproject(
         numbers,
         warped,
-        src_transform=raster.transform @ Affine.translation(window[1], window[0]),
+        src_transform=Affine.translation(-window.turn, 0.0)
+        @ raster.transform
+        @ Affine.translation(window.column, window.row),
         src_crs=raster.crs,
         dst_transform=place.transform,
         dst_crs=place.crs,
@@ -271,20 +299,11 @@ def _resample(
     return _convert(warped, encodings, targets)
 
 
-@lru_cache(maxsize=4096)
-def _pixel_side(crs: str, other: str, x: float, y: float, dx: float, dy: float) -> float:
-    """Return the side, in units of `other`, of a square as large as the pixel of dx by dy at (x, y) in `crs`."""
-    xs, ys = crs_.transformer(crs, other).transform([x, x + dx, x], [y, y, y + dy])
-    area = abs((xs[1] - xs[0]) * (ys[2] - ys[0]) - (xs[2] - xs[0]) * (ys[1] - ys[0]))
-    return math.sqrt(area) if math.isfinite(area) else 0.0
-
-
 def _is_finer(raster: Raster, place: Place) -> bool:
-    """Tell whether a raster's pixels are finer than a place's, at the raster's centre: the same for all its places."""
-    left, bottom, right, top = raster.bounds
-    dx, dy = raster.transform.a, -raster.transform.e
-    side = _pixel_side(raster.crs, place.crs, (left + right) / 2, (bottom + top) / 2, dx, dy)
-    return side < FINER * math.sqrt(place.transform.a * -place.transform.e)
+    """Tell whether a raster's pixels are finer than a place's, by nominal size: the same for all its places."""
+    one, other = raster.transform, place.transform
+    side = math.sqrt(one.a * -one.e) * crs_.metres_per_unit(raster.crs)
+    return side < FINER * math.sqrt(other.a * -other.e) * crs_.metres_per_unit(place.crs)
 
 
 def _to_power(stored: NDArray[Any], encoding: Encoding) -> NDArray[Any]:

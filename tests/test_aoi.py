@@ -15,7 +15,7 @@ def test_rows_with_one_name_are_one_area(write_area: WriteArea) -> None:
     areas, made_from = aoi.read((path,))
     assert [area.name for area in areas] == ["x", "y"]
     assert areas[0].polygon.area == 200
-    assert list(made_from) == ["a.gpkg"]
+    assert [name for name, _ in made_from] == ["a.gpkg"]
 
 
 def test_without_names_the_file_names_the_area(write_area: WriteArea) -> None:
@@ -58,3 +58,18 @@ def test_longitudes_may_run_past_180() -> None:
     area = aoi.Area("a", shapely.box(179.0, 10.0, 181.0, 11.0), "EPSG:4326")
     points = np.array([[179.5, 10.5], [-179.5, 10.5], [-178.5, 10.5]])
     assert aoi.holds(area, points).tolist() == [True, True, False]
+
+
+def test_numbers_are_names_and_order_counts(write_area: WriteArea, tmp_path: Path) -> None:
+    path = write_area("a.gpkg", square(0, 0, 10), square(50, 0, 10), names=(1, 2))
+    areas, _ = aoi.read((path,))
+    assert [area.name for area in areas] == ["1", "2"]
+    (tmp_path / "below").mkdir()
+    other = write_area("below/a.gpkg", square(0, 0, 20), names=("x",))
+    assert aoi.read((path, other))[1] != aoi.read((other, path))[1]
+    assert len(aoi.read((path, other))[1]) == 2
+
+
+def test_no_area_is_called_all(write_area: WriteArea) -> None:
+    with pytest.raises(AoiError, match=r"a.gpkg: an area cannot be called 'all'"):
+        aoi.read((write_area("a.gpkg", square(0, 0, 10), names=("all",)),))

@@ -95,11 +95,11 @@ def test_one_grid_per_lattice_anchored_on_its_first_file() -> None:
     rasters = [
         raster("b.tif", 501_003, 5_000_007),
         raster("a.tif", 500_003, 5_000_007),
-        raster("c.tif", 500_000, 5_000_007),
+        raster("c.tif", 510_000, 5_000_007),
     ]
     area = Area("a", square(490_000, 4_990_000, 30_000), "EPSG:32632")
     taken = cells.aligned([area], rasters, 16, [])
-    assert [(one.grid.x, one.grid.y) for one in taken] == [(500_003, 5_000_007), (500_000, 5_000_007)]
+    assert [(one.grid.x, one.grid.y) for one in taken] == [(500_003, 5_000_007), (510_000, 5_000_007)]
     # a and b together are 200 pixels wide: 12 whole cells; the next one's centre lies just on the edge.
     assert taken[0].columns.min() == 0
     assert taken[0].columns.max() == 11
@@ -114,3 +114,16 @@ def test_a_recorded_grid_stays_when_a_file_comes_before() -> None:
     assert after.grid == before.grid
     assert set(before.chip_ids) <= set(after.chip_ids)
     assert after.columns.min() < 0
+
+
+def test_ground_that_two_lattices_cover_is_in_one_chip() -> None:
+    x, y = Transformer.from_crs("EPSG:32632", "EPSG:32633", always_xy=True).transform(500_003.0, 5_000_007.0)
+    rasters = [raster("a.tif", 500_003, 5_000_007, side=400), raster("b.tif", round(x), round(y), "EPSG:32633", 400)]
+    area = Area("a", square(490_000, 4_990_000, 30_000), "EPSG:32632")
+    one, other = cells.aligned([area], rasters, 16, [])
+    to_first = Transformer.from_crs("EPSG:32633", "EPSG:32632", always_xy=True)
+    x_, y_ = to_first.transform(*other.grid.centres(other.columns, other.rows))
+    taken = set(zip(one.columns.tolist(), one.rows.tolist(), strict=True))
+    centres = zip(one.grid.column_at(x_).tolist(), one.grid.row_at(y_).tolist(), strict=True)
+    assert taken.isdisjoint(centres)
+    assert 0 < len(other.columns) < 200 < len(one.columns)

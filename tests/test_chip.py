@@ -313,3 +313,15 @@ def test_a_broken_description_is_named(area: Path, scene: Modality, tmp_path: Pa
     description.write_text(json.dumps({"size": 32})[:-3])
     with pytest.raises(ChipError, match=r"chips.json: cannot be read"):
         cut(area, scene)
+
+
+def test_sizes_make_sense(area: Path, scene: Modality) -> None:
+    for keys in ({"resolution": -10.0}, {"resolution": float("nan")}, {"size": 0}):
+        with pytest.raises(ConfigError, match="must be above 0"):
+            cut(area, scene, **keys)
+
+
+def test_a_resumed_journal_holds_each_list_of_channels_once(area: Path, scene: Modality, tmp_path: Path) -> None:
+    cut(area, scene)
+    found = cutting.read_journal(tmp_path / "chips")
+    assert len({id(has["s2"][1]) for has in found.values()}) == 1

@@ -71,6 +71,7 @@ def test_options_in_the_readmes_examples_exist(command: str) -> None:
 
 def test_no_text_fetches_a_strangers_package() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    assert "README.md" in listed
     for path in (ROOT / name for name in listed):
         if path.suffix in {".md", ".py", ".toml", ".txt", ""} and path.name not in {"test_docs.py", "LICENSE"}:
             text = path.read_text(encoding="utf-8", errors="replace")

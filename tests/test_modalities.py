@@ -62,6 +62,12 @@ def test_source_replaces_only_where_imagery_lies(tmp_path: Path) -> None:
         ('[modalities.fused]\nsource = "a"', "cannot be a modality's name"),
         ('[modalities.s1]\nsource = "a"\nstored = "power"', "choose one of value, db, linear, amplitude"),
         ("", "no imagery"),
+        ("modalities = 3", "modalities must be tables"),
+        ("[modalities.s2]\nsource = 5", "source must be a path or a list of paths"),
+        ('[modalities.s2]\nsource = "a"\nbands = [1.5]', "bands must be a list of numbers from 1"),
+        ('[modalities.s2]\nsource = "a"\nnames = [1, 2]', "names must be a list of words"),
+        ('[modalities.s2]\nsource = "a"\nscale = 0', "scale = 0 makes every value one"),
+        ('[modalities.row]\nsource = "a"', "cannot be a modality's name"),
     ],
 )
 def test_bad_tables_are_told(tmp_path: Path, text: str, fault: str) -> None:

@@ -63,6 +63,9 @@ def test_seasonal_tiles_are_read_from_their_names(tmp_path: Path) -> None:
     scale = amplitude[0].encodings[0].scale
     # The data set's manual: gamma0 dB = 20 log10(DN) - 83.
     assert 20 * np.log10(5000 * scale) == pytest.approx(20 * np.log10(5000) - 83)
+    assert sources.find(placed(COH, tmp_path, resampling="nearest"))[0].resampling == "nearest"
+    with pytest.raises(ImageryError, match="scale is known for the seasonal tiles"):
+        sources.find(placed(COH, tmp_path, scale=0.5))
     with pytest.raises(ImageryError, match="no seasonal tiles for s2"):
         sources.find(placed(S2, tmp_path))
 

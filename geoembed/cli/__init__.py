@@ -36,7 +36,10 @@ class Commands(TyperGroup):
             return super().main(*args, **kwargs)
         except GeoembedError as error:
             typer.echo(f"geoembed: {error}", err=True)
-            sys.exit(1)
+        except OSError as error:
+            told = f"{error.filename}: {error.strerror}" if error.filename else str(error).splitlines()[0]
+            typer.echo(f"geoembed: {told}; check that path, its permissions and the space left", err=True)
+        sys.exit(1)
 
 
 app = typer.Typer(

@@ -40,7 +40,7 @@ def _open(modality: Modality, source: Source, pattern: str) -> list[Raster]:
     if tiles:
         if len(tiles) < len(files):
             log.info("%s: %d files are no seasonal tiles and are left out", pattern, len(files) - len(tiles))
-        return seasonal.read(modality.name, pattern, tiles)
+        return seasonal.read(modality.name, source, pattern, tiles)
     if not files:
         raise ImageryError(f"{pattern}: no such raster for {modality.name}; mend the source's path")
     return [rasters.read(modality, source, path) for path in files]

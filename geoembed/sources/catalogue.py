@@ -37,15 +37,19 @@ class Catalogue:
 
 
 def _degrees(raster: Raster) -> list[Any]:
-    """Return boxes around a raster in degrees, a little too large, two where it crosses 180 degrees."""
+    """Return boxes around a raster in degrees, a little too large, where it and its longitudes a turn away lie."""
     import shapely
 
     left, bottom, right, top = raster.bounds
-    west, south, east, north = crs.transformer(raster.crs, crs.LONLAT).transform_bounds(
-        left, bottom, right, top, densify_pts=21
-    )
+    if crs.is_geographic(raster.crs):
+        west, south, east, north = left, bottom, right, top
+    else:
+        way = crs.transformer(raster.crs, crs.LONLAT)
+        west, south, east, north = way.transform_bounds(left, bottom, right, top, densify_pts=21)
     if not np.isfinite([west, south, east, north]).all():
         return [shapely.box(-180.0, -90.0, 180.0, 90.0)]
+    east += 360.0 * (east < west)
     pad = 0.01 * max(1e-3, north - south)
-    spans = [(west - pad, east + pad)] if west <= east else [(west - pad, 180.0), (-180.0, east + pad)]
-    return [shapely.box(one, south - pad, other, north + pad) for one, other in spans]
+    return [
+        shapely.box(west + turn - pad, south - pad, east + turn + pad, north + pad) for turn in (-360.0, 0.0, 360.0)
+    ]

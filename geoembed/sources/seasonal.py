@@ -13,7 +13,7 @@ from pathlib import Path
 from affine import Affine
 
 from geoembed.errors import ImageryError
-from geoembed.modalities import SEASONS
+from geoembed.modalities import SEASONS, Source
 from geoembed.sources.rasters import Encoding, Raster
 
 TILE = re.compile(
@@ -34,12 +34,17 @@ def is_tile(path: Path) -> bool:
     return TILE.match(path.name) is not None
 
 
-def read(modality: str, folder: str, paths: list[Path]) -> list[Raster]:
+def read(modality: str, source: Source, folder: str, paths: list[Path]) -> list[Raster]:
     """Return what tiles give to `s1` (AMP, VV and VH) or `coh` (COHnn, VV), placed by their names.
 
     Headers are not read: the data set has 25,000 tiles of some twenty files. Raises ImageryError where there is
-    nothing for the modality.
+    nothing for the modality, or the source's table says otherwise than the data set.
     """
+    for key in ("bands", "names", "scale", "offset", "nodata", "stored"):
+        if getattr(source, key) is not None:
+            raise ImageryError(
+                f"{folder}: {key} is known for the seasonal tiles; remove it from [modalities.{modality}]"
+            )
     found = []
     for path in paths:
         match = TILE.match(path.name)
@@ -47,7 +52,17 @@ def read(modality: str, folder: str, paths: list[Path]) -> list[Raster]:
         if match and channel:
             encoding = AMPLITUDE if modality == "s1" else COHERENCE
             found.append(
-                Raster(path, "EPSG:4326", _transform(match), PIXELS, PIXELS, (1,), (channel,), (encoding,), None)
+                Raster(
+                    path,
+                    "EPSG:4326",
+                    _transform(match),
+                    PIXELS,
+                    PIXELS,
+                    (1,),
+                    (channel,),
+                    (encoding,),
+                    source.resampling,
+                )
             )
     if not found:
         raise ImageryError(f"{folder}: no seasonal tiles for {modality}; s1 needs vv and vh AMP, coh needs vv COHnn")

@@ -116,7 +116,7 @@ def compare(folder: Path, size: int, side: int, crs: str) -> None:
 def main() -> None:
     """Compare at two sizes of chips, copied and reprojected."""
     logging.disable(logging.WARNING)
-    for size, side in ((448, 2400), (32, 1200)):
+    for size, side in ((448, 4096), (32, 1200)):
         for crs in ("EPSG:32632", "EPSG:32633"):
             with tempfile.TemporaryDirectory() as folder:
                 compare(Path(folder), size, side, crs)

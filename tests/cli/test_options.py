@@ -112,3 +112,12 @@ def test_verbose_says_what_was_set_and_found(place: Path, run) -> None:
         assert "settings: geoembed.toml; chip: " in result.stderr
         assert "s1: s1.tif gives jja_vv, jja_vh" in result.stderr
     assert "gives" not in run("chip", "--aoi", "aoi.gpkg").stderr
+
+
+def test_what_the_system_refuses_is_one_line(place: Path, run) -> None:
+    (place / "file").write_text("mine")
+    result = run("chip", "--aoi", "aoi.gpkg", "-o", "file/chips")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.count("\n") == 1
+    assert "file" in result.stderr
+    assert "Traceback" not in result.stderr
