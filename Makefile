@@ -17,7 +17,8 @@ help:
 
 demo: $(VENV)/installed
 	$(BIN)/geoembed sample $(DEMO)
-	$(MAKE) -C $(DEMO) GEOEMBED=$(BIN)/geoembed
+	$(MAKE) --no-print-directory -C $(DEMO) GEOEMBED=$(BIN)/geoembed
+	@echo "Open $(DEMO)/report/report.html"
 
 test: $(VENV)/tested
 	$(BIN)/python -m pytest -n 2
