@@ -155,6 +155,8 @@ def choose(
     Raises ConfigError, naming the nearest that is known, for what matches nothing.
     """
     globs = globs or {}
+    if modalities is not None and not modalities:
+        raise ConfigError(f"--modalities: names none; name some of {', '.join(known)}, or leave it out")
     for name in (*(modalities or ()), *globs):
         if name not in known:
             raise ConfigError(f"modality {name!r} is not among {', '.join(known)}{_nearest(name, known)}")

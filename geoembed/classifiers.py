@@ -27,6 +27,9 @@ KINDS = ("logistic", "ridge", "forest", "knn")
 TREES = 200
 MOST_NEIGHBOURS = 32
 
+DISTANCES = 2**22
+"""Distances from chips to labels that are held at a time; some 50 MB at work."""
+
 BATCH = 2**22
 """Numbers (labels times features) of the draws that are fitted together; some 150 MB at work."""
 
@@ -214,15 +217,16 @@ def _predict_neighbours(fitted: Fitted, X: NDArray[np.float32]) -> NDArray[np.fl
     points, values, k = fitted.state["points"], fitted.state["values"], fitted.state["k"]
     found = np.empty((len(X), fitted.classes or 1))
     squares = (points**2).sum(axis=1)
-    for start in range(0, len(X), 4096):
+    size = max(1, DISTANCES // len(points))
+    for start in range(0, len(X), size):
         # |x - p|^2 without |x|^2, which is the same for all points
-        distance = squares - 2 * X[start : start + 4096] @ points.T
+        distance = squares - 2 * X[start : start + size] @ points.T
         near = values[np.argpartition(distance, k - 1, axis=1)[:, :k]]
         if fitted.classes:
             votes = (near[:, :, None] == np.arange(fitted.classes)).sum(axis=1)
-            found[start : start + 4096] = (votes + fitted.prior) / (k + 1)
+            found[start : start + size] = (votes + fitted.prior) / (k + 1)
         else:
-            found[start : start + 4096, 0] = near.mean(axis=1)
+            found[start : start + size, 0] = near.mean(axis=1)
     return found if fitted.classes else found[:, 0]
 
 
@@ -265,6 +269,19 @@ def load(path: Path) -> tuple[Fitted, dict[str, Any], dict[str, NDArray[Any]]]:
     except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         fault = "missing" if not path.exists() else f"not a fitted probe ({str(error).splitlines()[0]})"
         raise ProbeError(f"{path}: {fault}; fit one with geoembed probe") from None
+
+
+def load_libraries(kinds: Sequence[str], classes: Sequence[int]) -> None:
+    """Load what fits of such kinds and numbers of classes call.
+
+    Each library brings a BLAS or OpenMP of its own, whose threads can be limited only once it is loaded.
+    """
+    import scipy.optimize  # noqa: F401
+
+    if "forest" in kinds:
+        import sklearn.ensemble
+    if "logistic" in kinds and max(classes, default=0) > 2:
+        import sklearn.linear_model  # noqa: F401
 
 
 def require(kinds: Sequence[str]) -> tuple[str, ...]:

@@ -48,8 +48,14 @@ class Work:
         return self.folder / f"{start:09d}-{stop:09d}.npz"
 
     def blocks(self) -> list[Path]:
-        """Return the finished blocks, in the order of their rows."""
-        return sorted(self.folder.glob("*-*.npz"))
+        """Return the finished blocks that follow each other from row 0 on."""
+        found, stop = [], 0
+        for path in sorted(self.folder.glob("*-*.npz")):
+            start, end = map(int, path.stem.split("-"))
+            if start == stop:
+                found.append(path)
+                stop = end
+        return found
 
     def done(self) -> int:
         """Return the number of rows done so far."""
@@ -73,12 +79,18 @@ class Work:
             return Block(arrays["_present"], vectors, arrays["_broken"])
 
     def remove(self) -> None:
-        """Delete the folder and what geoembed made in it."""
+        """Delete the folder and what geoembed made in it, the record first: blocks without it never count."""
         if self.folder.exists():
-            atomic.sweep(self.folder)
-            for path in (*self.blocks(), self.folder / _RECORD):
-                path.unlink(missing_ok=True)
+            (self.folder / _RECORD).unlink(missing_ok=True)
+            self.sweep(all_of_it=True)
             self.folder.rmdir()
+
+    def sweep(self, *, all_of_it: bool = False) -> None:
+        """Delete what is half written, and blocks that do not follow those before; or all blocks."""
+        atomic.sweep(self.folder)
+        kept = set() if all_of_it else set(self.blocks())
+        for path in set(self.folder.glob("*-*.npz")) - kept:
+            path.unlink()
 
 
 def embed(
@@ -183,7 +195,7 @@ def _settle(output: Path, work: Work, made_from: dict[str, Any], overwrite: bool
         work.remove()
     if begun.exists():
         record.require_same(output, json.loads(begun.read_text(encoding="utf-8")), made_from)
-        atomic.sweep(work.folder)
+        work.sweep()
     else:
         work.remove()
         atomic.write_json(begun, made_from)

@@ -108,7 +108,8 @@ def read(path: Path) -> Embeddings:
             numbers = {name: file[name][:] for name in ("lonlat", "bounds", "present", "broken")}
             attributes = {name: _parsed(value) for name, value in file.attrs.items()}
     except (OSError, ValueError) as error:
-        raise EmbeddingsError(f"{path}: cannot be read as HDF5 ({error}); make it again with geoembed embed") from None
+        fault = str(error).partition("\n")[0]  # HDF5 writes its whole stack of errors
+        raise EmbeddingsError(f"{path}: cannot be read as HDF5 ({fault}); make it again with geoembed embed") from None
     return Embeddings(
         path=path,
         **text,

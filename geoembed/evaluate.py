@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geoembed import __version__, atomic, curves, metrics, record, report, sweep
+from geoembed import __version__, atomic, curves, folders, metrics, record, report, sweep
 from geoembed import classifiers as models
 from geoembed import embeddings as embeddings_file
 from geoembed import features as features_of
@@ -54,8 +54,9 @@ def evaluate(
     each modality, fused, and concat. Writes results.csv (a row per fit and metric), summary.json and report.html to
     a folder. Raises ProbeError, LabelError, EmbeddingsError and StaleError.
     """
+    folders.require_folder(output)
     found = embeddings_file.read(embeddings)
-    names = features_of.require(found, features) if features else features_of.names(found)
+    names = features_of.require(found, features)
     kinds = models.require(classifiers or ("logistic",))
     numbers, full = _sizes(sizes or SIZES)
     if repeats < 1:
@@ -111,18 +112,14 @@ def _require_names(read: Sequence[label_file.Labels]) -> None:
 
 def _is_kept(output: Path, made_from: dict[str, Any], *, overwrite: bool) -> bool:
     """Tell whether a folder holds what is wanted, and renew its time stamps; raise where it must not be replaced."""
-    paths = [output / name for name in (RESULTS, SUMMARY, REPORT)]
-    if not any(path.exists() for path in paths):
-        return False
-    if not paths[1].exists():
-        # Results without a summary are ours, half written; a report alone is somebody else's.
-        if paths[2].exists():
-            raise ProbeError(f"{paths[2]}: exists and was not made by geoembed evaluate; choose another -o")
+    paths = [output / name for name in (SUMMARY, RESULTS, REPORT)]
+    if not paths[0].exists():
+        folders.require_free(output, (RESULTS, REPORT))
         return False
     try:
-        found = json.loads(paths[1].read_text(encoding="utf-8"))["made_from"]
+        found = json.loads(paths[0].read_text(encoding="utf-8"))["made_from"]
     except (ValueError, KeyError, TypeError):
-        raise ProbeError(f"{paths[1]}: exists and was not made by geoembed evaluate; choose another -o") from None
+        raise ProbeError(f"{paths[0]}: exists and was not made by geoembed evaluate; choose another -o") from None
     if overwrite:
         return False
     record.require_same(output / REPORT, found, made_from)
@@ -145,7 +142,7 @@ def _fit_all(
     """Run every plan, yielding progress; return the fits, the number of all labels per cell, and counts."""
     plans, counts = [], {"fits": 0, "cells_empty": 0}
     for name in names:
-        usable = features_of.usable(features_of.read(found, name), name)
+        usable = features_of.usable(found, name)
         laid = sweep.plan(found, name, usable, tasks, sizes, full=full, repeats=repeats, seed=seed)
         plans.append(laid)
         counts[f"chips_without_{name}"] = int(np.count_nonzero(~usable))
@@ -168,7 +165,7 @@ def _fit_all(
     fits.sort(
         key=lambda fit: (
             order.index(fit.task),
-            fit.aoi != sweep.EVERYWHERE,
+            fit.aoi != features_of.EVERYWHERE,
             fit.aoi,
             names.index(fit.features),
             fit.classifier,
@@ -199,18 +196,12 @@ def _write(
     counts: dict[str, int],
     made_from: dict[str, Any],
 ) -> Outcome:
-    """Write the three files, the report last: its presence means that the folder is complete."""
+    """Write the three files: the summary first, as it says whose they are, and the report, that all are there, last."""
+    (output / REPORT).unlink(missing_ok=True)
     headline = [curve for curve in found_curves if curve.metric in {metrics.names(k)[0] for k in (0, 2, 3)}]
     places = {curve.aoi for curve in headline}
-    pooled = [curve for curve in headline if curve.aoi == sweep.EVERYWHERE or len(places) == 1]
+    pooled = [curve for curve in headline if curve.aoi == features_of.EVERYWHERE or len(places) == 1]
     table = curves.table(pooled)
-    with atomic.replacing(output / RESULTS) as part, part.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(COLUMNS)
-        for fit in fits:
-            head = (fit.task, fit.aoi, fit.features, fit.classifier, fit.n, fit.seed)
-            for metric, value in fit.scores.items():
-                rows.writerow((*head, metric, "" if math.isnan(value) else f"{value:.6f}", f"{fit.seconds:.6f}"))
     answer = report.answer(pooled)
     summary = {
         "made_from": made_from,
@@ -226,6 +217,13 @@ def _write(
         "cells": [curves.to_json(curve) for curve in found_curves],
     }
     atomic.write_json(output / SUMMARY, summary)
+    with atomic.replacing(output / RESULTS) as part, part.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(COLUMNS)
+        for fit in fits:
+            head = (fit.task, fit.aoi, fit.features, fit.classifier, fit.n, fit.seed)
+            for metric, value in fit.scores.items():
+                rows.writerow((*head, metric, "" if math.isnan(value) else f"{value:.6f}", f"{fit.seconds:.6f}"))
     facts = report.Facts(
         chips={name: int(np.count_nonzero(found.split == name)) for name in ("train", "validation", "test")},
         tasks={task.name: (task.classes, task.counts["chips_labelled"]) for task in tasks},

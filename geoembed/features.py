@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 CONCAT = "concat"
 
+EVERYWHERE = "all"
+"""The name of all AOIs together in results."""
+
+ROWS = 8192
+"""Rows that are measured at a time."""
+
 
 @dataclass(frozen=True)
 class Scaling:
@@ -33,8 +39,18 @@ def names(embeddings: Embeddings) -> tuple[str, ...]:
     return (*embeddings.names, CONCAT) if len(embeddings.modalities) > 1 else embeddings.names
 
 
-def require(embeddings: Embeddings, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Return the features asked for; raises ProbeError, naming the nearest, for one that there is not."""
+def require(embeddings: Embeddings, wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the features asked for, all there are for None.
+
+    Raises ProbeError for one that there is not, naming the nearest, and for an AOI whose name means all of them.
+    """
+    if (embeddings.aoi == EVERYWHERE).any():
+        raise ProbeError(
+            f"{embeddings.path}: has an AOI called {EVERYWHERE}, which in results means all AOIs together;"
+            " rename it and run geoembed chip and embed again"
+        )
+    if not wanted:
+        return names(embeddings)
     known = [*names(embeddings), CONCAT]
     for name in wanted:
         if name not in known:
@@ -54,29 +70,41 @@ def read(embeddings: Embeddings, name: str) -> NDArray[np.float32]:
     """
     if name != CONCAT:
         return embeddings.vectors(name)
-    parts = [embeddings.vectors(modality) for modality in embeddings.modalities]
-    return np.concatenate([*parts, (~embeddings.present).astype(np.float32)], axis=1)
+    widths = [embeddings.vectors(modality, slice(0, 1)).shape[1] for modality in embeddings.modalities]
+    X = np.empty((len(embeddings), sum(widths) + len(widths)), np.float32)
+    for modality, width, end in zip(embeddings.modalities, widths, np.cumsum(widths), strict=True):
+        X[:, end - width : end] = embeddings.vectors(modality)
+    X[:, sum(widths) :] = ~embeddings.present
+    return X
 
 
-def usable(X: NDArray[np.float32], name: str) -> NDArray[np.bool_]:
-    """Tell which rows a classifier can use: all of concat's, as absent parts are filled, else those without NaN."""
-    known = np.ones(len(X), dtype=bool) if name == CONCAT else ~np.isnan(X).any(axis=1)
-    return np.asarray(known)
+def usable(embeddings: Embeddings, name: str) -> NDArray[np.bool_]:
+    """Tell which rows a classifier can use: all of concat's, as absent parts are filled, else those present."""
+    if name == CONCAT:
+        return np.ones(len(embeddings), dtype=bool)
+    if name in embeddings.modalities:
+        return embeddings.present[:, embeddings.modalities.index(name)]
+    return np.asarray(embeddings.present.any(axis=1))
 
 
-def scaling(X: NDArray[np.float32], train: NDArray[np.bool_]) -> Scaling:
-    """Return the scaling of the train-split rows; labels play no part in it."""
-    rows = X[train]
-    known = ~np.isnan(rows)
-    count = np.maximum(known.sum(axis=0), 1)
-    mean: NDArray[np.float64] = np.where(known, rows, 0.0).sum(axis=0, dtype=np.float64) / count
-    squares = np.where(known, (rows - mean.astype(np.float32)) ** 2, 0.0).sum(axis=0, dtype=np.float64) / count
-    deviation = np.sqrt(squares)
+def scaling(X: NDArray[np.float32], train: NDArray[np.int64]) -> Scaling:
+    """Return the scaling of the train-split rows, given by number; labels play no part in it."""
+    count, total, squares = (np.zeros(X.shape[1]) for _ in range(3))
+    blocks = [train[start : start + ROWS] for start in range(0, len(train), ROWS)]
+    for rows in blocks:
+        count += (~np.isnan(X[rows])).sum(axis=0)
+        total += np.nansum(X[rows], axis=0, dtype=np.float64)
+    mean = total / np.maximum(count, 1)
+    for rows in blocks:
+        squares += np.nansum((X[rows] - mean) ** 2, axis=0)
+    deviation = np.sqrt(squares / np.maximum(count, 1))
     deviation[deviation < 1e-6 * np.maximum(np.abs(mean), 1e-30)] = 1.0
     return Scaling(mean.astype(np.float32), deviation.astype(np.float32))
 
 
-def scaled(X: NDArray[np.float32], by: Scaling) -> NDArray[np.float32]:
-    """Return features with mean 0 and deviation 1 on the train split; NaN, an absent part, becomes that mean."""
-    Z: NDArray[np.float32] = np.nan_to_num((X - by.mean) / by.deviation, copy=False, nan=0.0)
-    return Z
+def scaled(X: NDArray[np.float32], by: Scaling, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+    """Return rows (all for None) with mean 0 and deviation 1 on the train split; NaN, an absent part, becomes 0."""
+    Z: NDArray[np.float32] = X.copy() if rows is None else X[rows]
+    Z -= by.mean
+    Z /= by.deviation
+    return np.nan_to_num(Z, copy=False, nan=0.0)

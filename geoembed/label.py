@@ -46,11 +46,17 @@ def parse(text: str) -> Wanted:
         name, numbers, equals = f"class_{'_'.join(re.findall(r'[0-9]+', name))}", name, "="
     if not equals:
         return Wanted("_".join(name.split()), (legend.value_of(name),))
-    if not re.fullmatch(r"[\w .+-]+", name) or name.startswith("."):
-        raise LabelError(f"--class {text}: {name!r} cannot name a file; use letters, digits, - and _")
+    stem = _stem(f"--class {text}", name)
     if not re.fullmatch(r"\s*-?\d+\s*(,\s*-?\d+\s*)*", numbers):
         raise LabelError(f"--class {text}: write NAME=NUMBER or NAME=NUMBER,NUMBER, as in vegetation=10,20,30")
-    return Wanted("_".join(name.split()), tuple(int(number) for number in numbers.split(",")))
+    return Wanted(stem, tuple(int(number) for number in numbers.split(",")))
+
+
+def _stem(told: str, name: str) -> str:
+    """Return a name as a file's stem; raises LabelError for one that would lead elsewhere."""
+    if not re.fullmatch(r"[\w .+-]+", name) or name.startswith("."):
+        raise LabelError(f"{told}: {name!r} cannot name a file; use letters, digits, - and _")
+    return "_".join(name.split())
 
 
 def label(
@@ -88,8 +94,9 @@ def label(
         _require_found(headers, found, [wanted[i] for i in due], chips)
         for k, i in enumerate(due):
             table = _table(chip_set, found, k, threshold if classes else None, above)
-            geopackage.write(paths[i], labels.LAYER, table, records[i])
+            paths[i].unlink(missing_ok=True)
             styles.write(paths[i], _style(table, wanted[i].name))
+            geopackage.write(paths[i], labels.LAYER, table, records[i])
             log.info("%s: %s", paths[i], _summary(table, len(chip_ids)))
         counts |= {"chips_labelled": len(table), "chips_without_valid_pixels": len(chip_ids) - len(table)}
         if len(table) < len(chip_ids):
@@ -107,6 +114,7 @@ def _wanted(
         raise LabelError("no raster given; name one or more, as in geoembed label landcover.tif --class water=80")
     if not 0.0 < threshold <= 1.0:
         raise LabelError(f"--threshold {threshold:g}: a share of the chip, above 0 and at most 1")
+    name = None if name is None else _stem(f"--name {name}", name)
     if classes and above is not None:
         raise LabelError("--above is for continuous rasters and --class for classes; drop one of them")
     if not classes:

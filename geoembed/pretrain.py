@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - the name that torch users know
 
-from geoembed import atomic, batches, checkpoint, chips, loss, record, training, views
+from geoembed import atomic, batches, checkpoint, chips, folders, loss, record, training, views
 from geoembed.batches import Reader, Statistics
 from geoembed.checkpoint import Described
-from geoembed.errors import ChipError, ModelError, StaleError
+from geoembed.errors import ChipError, ModelError
 from geoembed.model import FUSED, Model, autocast, centre, choose_device, fuse, pool
 from geoembed.presets import PRESETS, Options, resolve
 from geoembed.steps import Outcome, Progress, Steps
@@ -135,6 +135,7 @@ def pretrain(
     started = time.monotonic()
     target = choose_device(device)
     options = resolve(preset, epochs, minutes, batch_size, lr, keep_tokens, seed)
+    folders.require_folder(output)
     chipset = chips.read(chips_folder)
     channels = batches.choose(chipset.channels, modalities)
     reader = Reader(chipset, channels)
@@ -191,8 +192,7 @@ def _validation_rows(reader: Reader, seed: int) -> NDArray[np.int64]:
 def _settle(output: Path, made_from: Mapping[str, Any], overwrite: bool) -> bool:
     """Return whether a finished model may be kept; make room where it is not."""
     if not (output / checkpoint.CONFIG).exists():
-        if (output / checkpoint.WEIGHTS).exists():
-            raise StaleError(f"{output / checkpoint.WEIGHTS}: not made by geoembed; choose another -o")
+        folders.require_free(output, (checkpoint.WEIGHTS, checkpoint.LOG, checkpoint.STATE))
         return False
     found = checkpoint.read_config(output)
     atomic.sweep(output)

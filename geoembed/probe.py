@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geoembed import atomic, classifiers, draws, geopackage, grid, metrics, record, styles
+from geoembed import atomic, classifiers, draws, folders, geopackage, grid, metrics, record, styles
 from geoembed import embeddings as embeddings_file
 from geoembed import features as features_of
 from geoembed import labels as label_file
@@ -60,6 +60,7 @@ def probe(
     `draw` is random or stratified; without `n` all labels are used. Raises ProbeError, LabelError, EmbeddingsError
     and StaleError.
     """
+    folders.require_folder(output or Path("probe"))
     found, read = embeddings_file.read(embeddings), label_file.read(labels, target)
     features_of.require(found, (features,))
     classifiers.require((classifier,))
@@ -82,8 +83,8 @@ def probe(
     yield Progress(0, 3, "steps", "reading")
     targets = label_file.join(read, found.chip_id, found.grids)
     X = features_of.read(found, features)
-    usable = features_of.usable(X, features)
-    scaling = features_of.scaling(X, usable & (found.split == "train"))
+    usable = features_of.usable(found, features)
+    scaling = features_of.scaling(X, np.flatnonzero(usable & (found.split == "train")))
     Z = features_of.scaled(X, scaling)
     yield Progress(1, 3, "steps", "fitting")
     rows = _draw(found, targets, usable, n, draw, seed, labels)
@@ -102,8 +103,9 @@ def probe(
     task = Task(targets.name, targets.column, targets.classes)
     described = _described(found, task, features)
     arrays = {"mean": scaling.mean, "deviation": scaling.deviation}
+    (output / PREDICTIONS).unlink(missing_ok=True)
+    atomic.write_json(output / METRICS, report)  # first, as it says whose the files are
     classifiers.save(output / FITTED, fitted, described, arrays)
-    atomic.write_json(output / METRICS, report)
     table = _map(found, task, fitted, predicted, usable)
     _add_labels(table, targets, rows)
     _write_map(output, table, task, made_from)
@@ -117,6 +119,7 @@ def apply(embeddings: Path, fitted: Path, output: Path | None = None, *, overwri
     Writes predictions.gpkg and its style to a folder, by default probe/<task>-<embeddings name>. Raises ProbeError
     when the probe was fitted on embeddings of another model or space.
     """
+    folders.require_folder(output or Path("probe"))
     path = fitted / FITTED if fitted.is_dir() else fitted
     found = embeddings_file.read(embeddings)
     model, described, arrays = classifiers.load(path)
@@ -139,11 +142,13 @@ def apply(embeddings: Path, fitted: Path, output: Path | None = None, *, overwri
         return Outcome((output / PREDICTIONS,), {"chips": len(found)})
     yield Progress(0, 1, "steps", "mapping")
     X = features_of.read(found, described["features"])
-    usable = features_of.usable(X, described["features"])
+    usable = features_of.usable(found, described["features"])
     predicted = classifiers.predict(
         model, features_of.scaled(X, features_of.Scaling(arrays["mean"], arrays["deviation"]))
     )
-    _write_map(output, _map(found, task, model, predicted, usable), task, made_from)
+    table = _map(found, task, model, predicted, usable)
+    (output / PREDICTIONS).unlink(missing_ok=True)
+    _write_map(output, table, task, made_from)
     missing = int(np.count_nonzero(~usable))
     _warn_missing(described["features"], missing)
     counts: dict[str, int | float] = {"chips": len(found), f"chips_without_{described['features']}": missing}
@@ -166,12 +171,13 @@ def _described(found: Embeddings, task: Task, features_name: str) -> dict[str, A
 def _is_kept(output: Path, made_from: dict[str, Any], others: tuple[str, ...], *, overwrite: bool) -> bool:
     """Tell whether a folder holds what is wanted, and renew its time stamps; raise where it must not be replaced."""
     path = output / PREDICTIONS
-    if not path.exists():
-        return False
-    found = geopackage.made_from(path, LAYER)
-    if found is None:
-        raise ProbeError(f"{path}: exists and was not made by geoembed probe; choose another -o")
-    if overwrite:
+    found = geopackage.made_from(path, LAYER) if path.exists() else None
+    theirs = [] if found else [PREDICTIONS]
+    if METRICS in others and not _is_report(output / METRICS):
+        theirs.append(METRICS)
+        theirs += [] if found else [FITTED, styles.beside(path).name]
+    folders.require_free(output, theirs)
+    if found is None or overwrite:
         return False
     record.require_same(path, found, made_from)
     names = (*others, styles.beside(path).name, PREDICTIONS)
@@ -179,6 +185,14 @@ def _is_kept(output: Path, made_from: dict[str, Any], others: tuple[str, ...], *
         return False
     atomic.touch(*(output / name for name in names))
     return True
+
+
+def _is_report(path: Path) -> bool:
+    """Tell whether a file is the metrics.json of a probe, which is written before its other files."""
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8"))["step"] == "probe")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _draw(
@@ -255,11 +269,23 @@ def _map(
         shown = predicted[:, 1] if len(task.classes) == 2 else predicted[np.arange(len(found)), decided]
         columns["probability"] = pd.array(np.where(usable, shown.round(6), np.nan), dtype="Float64")
         if len(task.classes) > 2:
-            for k, name in enumerate(task.classes):
-                columns[f"p_{name}"] = pd.array(np.where(usable, predicted[:, k].round(6), np.nan), dtype="Float64")
+            for k, name in enumerate(_probability_columns(task.classes)):
+                columns[name] = pd.array(np.where(usable, predicted[:, k].round(6), np.nan), dtype="Float64")
     else:
         columns["prediction"] = pd.array(np.where(usable, predicted, np.nan), dtype="Float64")
     return geopandas.GeoDataFrame(columns, geometry=outlines, crs="EPSG:4326")
+
+
+def _probability_columns(classes: tuple[Any, ...]) -> list[str]:
+    """Return a column name per class; a GeoPackage does not tell Water from water, so the second gets a number."""
+    found: list[str] = []
+    for one in classes:
+        name, number = f"p_{one}", 1
+        while name.casefold() in map(str.casefold, found):
+            number += 1
+            name = f"p_{one}_{number}"
+        found.append(name)
+    return found
 
 
 def _class_column(task: Task, positions: NDArray[np.float64]) -> Any:

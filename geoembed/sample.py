@@ -325,7 +325,6 @@ clean:
 \trm -rf chips labels model embeddings.h5 probe report
 
 .PHONY: all clean
-.DELETE_ON_ERROR:
 """
 
 README = """\

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from geoembed.embeddings import Embeddings
     from geoembed.labels import Targets
 
-EVERYWHERE = "all"
-"""The name of all AOIs together."""
-
 
 @dataclass(frozen=True)
 class Fit:
@@ -81,12 +78,12 @@ def plan(
 ) -> Plan:
     """Lay out the cells of one feature, every AOI alone and, where there are several, all together."""
     aois = [str(aoi) for aoi in np.unique(embeddings.aoi)]
-    places = aois if len(aois) == 1 else [EVERYWHERE, *aois]
+    places = aois if len(aois) == 1 else [features.EVERYWHERE, *aois]
     keys = draws.keys(embeddings.chip_id)
     empty: dict[str, int] = {}
     cells: dict[str, tuple[Cell, ...]] = {}
     for place in places:
-        here = usable if place == EVERYWHERE else usable & (embeddings.aoi == place)
+        here = usable if place == features.EVERYWHERE else usable & (embeddings.aoi == place)
         laid = []
         for number, task in enumerate(tasks):
             pool = np.flatnonzero(here & task.known & (embeddings.split == "train"))
@@ -134,12 +131,13 @@ def run(
     """
     from threadpoolctl import threadpool_limits
 
+    classifiers.load_libraries(kinds, [len(task.classes) for task in tasks])
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
         for place, cells in laid.cells.items():
             if not cells:
                 continue
-            here = np.flatnonzero(laid.usable if place == EVERYWHERE else laid.usable & (aoi == place))
-            Z = features.scaled(X[here], features.scaling(X[here], train[here]))
+            here = np.flatnonzero(laid.usable if place == features.EVERYWHERE else laid.usable & (aoi == place))
+            Z = features.scaled(X, features.scaling(X, here[train[here]]), here)
             jobs = list(_jobs(cells, tasks, kinds, repeats, Z.shape[1]))
             # Large and small mixed, so that the share done tells the time left.
             mixed = [jobs[i] for i in np.random.default_rng(0).permutation(len(jobs))]

@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -134,3 +135,13 @@ def test_what_is_no_probe_is_refused(tmp_path: Path) -> None:
         classifiers.load(tmp_path / "z.skops")
     with pytest.raises(ProbeError, match="did you mean logistic"):
         classifiers.require(["logistik"])
+
+
+def test_neighbours_of_many_labels_need_little_memory() -> None:
+    X, y = blobs(8192, 2, d=2)
+    fitted = classifiers.fit_draws("knn", X, np.arange(8192)[None], y[None], 2, 0)[0]
+    tracemalloc.start()
+    p = classifiers.predict(fitted, X)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6 and p.shape == (8192, 2)

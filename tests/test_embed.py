@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from chip_folders import CHANNELS, make_chips
 
-from geoembed import embed, embeddings, pretrain
+from geoembed import atomic, embed, embeddings, pretrain
 from geoembed.chips import ChipSet
 from geoembed.errors import ChipError, ConfigError, GeoembedError, ModelError, StaleError
 from geoembed.steps import finish
@@ -230,3 +230,41 @@ def test_the_model_must_be_finished(base: Path, tmp_path: Path) -> None:
     (tmp_path / "model/weights.safetensors").unlink()
     with pytest.raises(ModelError, match="training has not finished"):
         finish(embed.embed(base / "chips", tmp_path / "model", tmp_path / "e.h5"))
+
+
+def test_a_gap_in_the_blocks_is_embedded_again(base: Path, tmp_path: Path) -> None:
+    work = embed.Work(tmp_path / ".e.h5.blocks")
+    atomic.write_json(work.folder / "record.json", embeddings.read(base / "e.h5").attributes["made_from"])
+    for start, stop in ((8, 16), (16, 60)):
+        work.path_of(start, stop).write_bytes(b"whatever")
+    assert work.done() == 0
+    finish(embed.embed(base / "chips", base / "model", tmp_path / "e.h5", **CPU))
+    for name, values in vectors(tmp_path / "e.h5").items():
+        np.testing.assert_allclose(values, vectors(base / "e.h5")[name], atol=1e-6)
+
+
+def test_killed_while_removing_blocks_it_starts_anew(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = embed.Work(tmp_path / ".e.h5.blocks")
+    atomic.write_json(work.folder / "record.json", {"step": "another"})
+    for start, stop in ((0, 8), (8, 60)):
+        work.path_of(start, stop).write_bytes(b"whatever")
+    unlink, gone = Path.unlink, []
+
+    def killed(path: Path, **options: bool) -> None:
+        if len(gone) == 2:
+            raise KeyboardInterrupt
+        unlink(path, **options)
+        gone.append(path.name)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "unlink", killed)
+        work.remove()
+    outcome = finish(embed.embed(base / "chips", base / "model", tmp_path / "e.h5", **CPU))
+    assert outcome.counts["embedded"] == 60 and not work.folder.exists()
+
+
+def test_no_modality_at_all_is_an_error(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--modalities: names none"):
+        finish(embed.embed(base / "chips", base / "model", tmp_path / "e.h5", modalities=(), **CPU))

@@ -100,3 +100,11 @@ def test_errors_name_the_file_and_the_remedy(tmp_path: Path) -> None:
     write(tmp_path / "e.h5")
     with pytest.raises(EmbeddingsError, match="has no embeddings 'coh'; it holds s2, s1, fused"):
         embeddings.read(tmp_path / "e.h5").vectors("coh")
+
+
+def test_what_hdf5_says_over_several_lines_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "e.h5").write_bytes(b"")
+    monkeypatch.setattr("h5py.File", lambda *_: (_ for _ in ()).throw(OSError("cannot read\nerror stack\n")))
+    with pytest.raises(EmbeddingsError) as caught:
+        embeddings.read(tmp_path / "e.h5")
+    assert "cannot read" in str(caught.value) and "\n" not in str(caught.value)

@@ -1,6 +1,9 @@
 import csv
 import json
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 from synthetic import embeddings_file
 
 from geoembed import embeddings
-from geoembed.errors import ProbeError, StaleError
+from geoembed.errors import GeoembedError, ProbeError, StaleError
 from geoembed.evaluate import COLUMNS, evaluate
 from geoembed.steps import Progress, finish
 
@@ -161,3 +164,57 @@ def test_what_cannot_be_measured_says_the_remedy(tmp_path: Path, world: embeddin
     pd.DataFrame({"chip_id": world.chip_id, "label": 1}).to_csv(tmp_path / "water.csv", index=False)
     with pytest.raises(ProbeError, match="nothing could be fitted"):
         run(tmp_path, "water")
+
+
+@pytest.mark.parametrize("name", ["results.csv", "report.html", "summary.json"])
+def test_other_peoples_files_are_not_touched(tmp_path: Path, world: embeddings.Embeddings, name: str) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / name).write_text("theirs")
+    for overwrite in (False, True):
+        with pytest.raises(GeoembedError, match=rf"{name}: exists and was not made by geoembed"):
+            run(tmp_path, "water", features=("s2",), overwrite=overwrite)
+    assert [(path.name, path.read_text()) for path in (tmp_path / "report").iterdir()] == [(name, "theirs")]
+
+
+def test_killed_while_overwriting_nothing_old_is_kept(
+    tmp_path: Path, world: embeddings.Embeddings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, "water", features=("s2",))
+    with monkeypatch.context() as patch:
+        patch.setattr("geoembed.report.html", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, "water", features=("s2",), seed=1, overwrite=True)
+    assert not (tmp_path / "report/report.html").exists()
+    run(tmp_path, "water", features=("s2",), seed=1)
+    assert rows(tmp_path)["seed"].max() == 3 and (tmp_path / "report/report.html").exists()
+
+
+def test_a_file_is_no_folder(tmp_path: Path, world: embeddings.Embeddings) -> None:
+    (tmp_path / "report").write_text("theirs")
+    with pytest.raises(StaleError, match="report: is a file"):
+        next(evaluate(tmp_path / "none.h5", (), tmp_path / "report"))
+    with pytest.raises(StaleError, match="report: is a file"):
+        next(evaluate(tmp_path / "none.h5", (), tmp_path / "report" / "here"))
+
+
+CODE = """
+import sys
+from pathlib import Path
+from threadpoolctl import threadpool_info
+from geoembed import evaluate, sweep
+batch, seen = sweep._batch, set()
+def watched(*given):
+    fits = batch(*given)
+    seen.update((Path(one["filepath"]).parent.name, one["num_threads"]) for one in threadpool_info())
+    return fits
+sweep._batch = watched
+folder = Path(sys.argv[1])
+list(evaluate.evaluate(folder / "e.h5", (folder / "water.csv",), folder / "r", sizes=("100",), features=("s2",)))
+assert seen and all(threads == 1 for _, threads in seen), seen
+"""
+
+
+def test_no_library_starts_threads_of_its_own(tmp_path: Path, world: embeddings.Embeddings) -> None:
+    # Two threads per fit beside one fit per core made a sweep of 25 s one of 175 s.
+    wanted = os.environ | {"OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", CODE, str(tmp_path)], check=True, env=wanted)

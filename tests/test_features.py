@@ -15,9 +15,13 @@ def test_concat_fills_with_the_train_mean_and_says_what_is_absent(tmp_path: Path
     found = embeddings_file(tmp_path / "e.h5", {"s1": s1, "s2": s2, "fused": s2}, columns=8)
     X = features.read(found, "concat")
     assert X.shape == (40, 3 + 2 + 2)
-    assert features.usable(X, "concat").all() and features.usable(s1, "s1").sum() == 36
+    assert features.usable(found, "concat").all() and features.usable(found, "fused").all()
+    assert (features.usable(found, "s1") == ~np.isnan(s1[:, 0])).all()
     train = found.split == "train"
-    Z = features.scaled(X, features.scaling(X, train))
+    by = features.scaling(X, np.flatnonzero(train))
+    Z = features.scaled(X, by)
+    some = np.array([7, 3, 30])
+    assert (features.scaled(X, by, some) == Z[some]).all() and np.isnan(X[5, 0])
     assert np.isfinite(Z).all() and (Z[5:9, :3] == 0).all() and (Z[:, 6] == 0).all()
     there = train & found.present[:, 0]
     assert Z[there, :3].mean(axis=0) == pytest.approx(np.zeros(3), abs=1e-5)
@@ -31,3 +35,23 @@ def test_names_and_the_nearest_of_an_unknown_one(tmp_path: Path) -> None:
     assert features.names(found) == ("s2", "fused")
     with pytest.raises(ProbeError, match="did you mean fused"):
         features.require(found, ("fusd",))
+    assert features.require(found, None) == ("s2", "fused")
+
+
+def test_scaling_by_blocks_is_that_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    X = np.random.default_rng(0).normal(5, 3, (50, 4)).astype(np.float32)
+    X[::7, 1], X[:, 3] = np.nan, 2.5
+    rows = np.arange(0, 50, 2)
+    monkeypatch.setattr(features, "ROWS", 8)
+    by = features.scaling(X, rows)
+    assert by.mean == pytest.approx(np.nanmean(X[rows].astype(float), axis=0), rel=1e-6)
+    assert by.deviation[:3] == pytest.approx(np.nanstd(X[rows].astype(float), axis=0)[:3], rel=1e-6)
+    assert by.deviation[3] == 1
+
+
+def test_an_aoi_called_all_is_refused(tmp_path: Path) -> None:
+    one = np.ones((8, 2), np.float32)
+    found = embeddings_file(tmp_path / "e.h5", {"s2": one, "fused": one}, columns=8)
+    found.aoi[:] = "all"
+    with pytest.raises(ProbeError, match="has an AOI called all"):
+        features.require(found, ("s2",))

@@ -223,3 +223,24 @@ def test_record_survives_a_reader(tmp_path: Path, chips: Path) -> None:
     out = finish(label((path,), tmp_path / "a.gpkg", chips=chips, classes=("a=1",))).paths[0]
     assert "rasters" in pyogrio.read_info(out)["layer_metadata"]["geoembed"]
     assert (tmp_path / "a.qml").read_text().startswith("<!DOCTYPE qgis")
+
+
+def test_a_name_stays_in_its_folder(tmp_path: Path, chips: Path) -> None:
+    path = raster(tmp_path / "cover.tif", np.ones((96, 128), np.uint8), LEFT, BOTTOM + 960, 10.0)
+    for name in ("../../x/y", "/x", "..", ".x"):
+        for classes in (("a=1",), ()):
+            with pytest.raises(LabelError, match="cannot name a file"):
+                finish(label((path,), tmp_path / "out", chips=chips, classes=classes, name=name))
+    done = finish(label((path,), tmp_path / "out", chips=chips, classes=("a=1",), name="my lake"))
+    assert done.paths == (tmp_path / "out/my_lake.gpkg",)
+
+
+def test_killed_while_overwriting_nothing_old_is_kept(
+    tmp_path: Path, chips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = raster(tmp_path / "cover.tif", np.ones((96, 128), np.uint8), LEFT, BOTTOM + 960, 10.0)
+    finish(label((path,), tmp_path / "a.gpkg", chips=chips, classes=("a=1",)))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("geoembed.styles.write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        finish(label((path,), tmp_path / "a.gpkg", chips=chips, classes=("a=2",), overwrite=True))
+    assert not (tmp_path / "a.gpkg").exists()

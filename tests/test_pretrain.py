@@ -196,6 +196,7 @@ def test_a_broken_chip_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFi
         ({"lr": -1.0}, "lr -1.0 is not a number above 0"),
         ({"minutes": 0.0}, "minutes 0.0 is not a number above 0"),
         ({"modalities": ("s3",)}, "did you mean 's2'"),
+        ({"modalities": ()}, "--modalities: names none"),
         ({"seed": -1}, "seed -1 is below 0"),
     ],
 )
@@ -211,8 +212,11 @@ def test_too_few_train_chips(tmp_path: Path) -> None:
         finish(pretrain.pretrain(tmp_path / "chips", tmp_path / "model"))
 
 
-def test_other_peoples_weights_are_not_touched(chips: Path, tmp_path: Path) -> None:
-    (tmp_path / "weights.safetensors").write_bytes(b"theirs")
+@pytest.mark.parametrize("name", ["weights.safetensors", "training.csv", "state.safetensors"])
+def test_other_peoples_files_are_not_touched(chips: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"theirs")
     with pytest.raises(GeoembedError, match="not made by geoembed"):
         finish(pretrain.pretrain(chips, tmp_path, overwrite=True))
-    assert (tmp_path / "weights.safetensors").read_bytes() == b"theirs"
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(name, b"theirs")]
+    with pytest.raises(GeoembedError, match="is a file"):
+        finish(pretrain.pretrain(chips, tmp_path / name))

@@ -143,3 +143,41 @@ def test_asking_for_too_much_or_too_little(tmp_path: Path, world: Any, caplog: p
     with pytest.raises(ProbeError, match="with only 1"):
         run(tmp_path, overwrite=True)
     assert (tmp_path / "out/predictions.gpkg").exists()
+
+
+@pytest.mark.parametrize("name", ["predictions.gpkg", "metrics.json", "probe.skops", "predictions.qml"])
+def test_other_peoples_files_are_not_touched(tmp_path: Path, world: Any, name: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("theirs")
+    for overwrite in (False, True):
+        with pytest.raises(StaleError, match=rf"{name}: exists and was not made by geoembed"):
+            run(tmp_path, n=50, overwrite=overwrite)
+    assert [(path.name, path.read_text()) for path in (tmp_path / "out").iterdir()] == [(name, "theirs")]
+
+
+def test_killed_while_overwriting_nothing_old_is_kept(
+    tmp_path: Path, world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, n=100)
+    with monkeypatch.context() as patch:
+        patch.setattr("geoembed.classifiers.save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, n=50, overwrite=True)
+    assert not (tmp_path / "out/predictions.gpkg").exists()
+    assert geopandas.read_file(run(tmp_path, n=50).paths[0])["drawn"].sum() == 50
+
+
+def test_classes_that_differ_in_case_only(tmp_path: Path, world: Any) -> None:
+    found, water = world
+    names = np.where(water, "Water", np.where(found.vectors("s2")[:, 1] > 0, "water", "WATER"))
+    pd.DataFrame({"chip_id": found.chip_id, "label": names}).to_csv(tmp_path / "water.csv", index=False)
+    table = geopandas.read_file(run(tmp_path, n=300).paths[0])
+    assert (table[["p_WATER", "p_Water_2", "p_water_3"]].sum(axis=1) - 1).abs().max() < 1e-4
+
+
+def test_a_file_is_no_folder(tmp_path: Path, world: Any) -> None:
+    (tmp_path / "out").write_text("theirs")
+    with pytest.raises(StaleError, match="out: is a file"):
+        run(tmp_path, n=50)
+    with pytest.raises(StaleError, match="out: is a file"):
+        finish(apply(tmp_path / "e.h5", tmp_path / "none.skops", tmp_path / "out"))

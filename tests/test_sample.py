@@ -172,3 +172,8 @@ def test_makefile_settles(earth: Path, tmp_path: Path) -> None:
     subprocess.run(make, check=True, capture_output=True)
     assert (folder / "labels" / "built.gpkg").exists()
     assert subprocess.run([*make, "-q"], check=False).returncode == 0
+
+
+def test_make_keeps_whole_files_of_a_step_that_complained() -> None:
+    # embed ends with 1 over one broken chip and leaves a complete file, which Make would otherwise delete
+    assert ".DELETE_ON_ERROR" not in sample.MAKEFILE

@@ -51,7 +51,7 @@ def embed(
 
     return embed(
         streams.one_path(chips),
-        model,
+        streams.one_path(model),
         output,
         modalities=names(modalities),
         channels=streams.globs(channels),

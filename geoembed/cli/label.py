@@ -51,6 +51,7 @@ def label(
     name: Name = None,
     output: LabelOutput = None,
     overwrite: Overwrite = False,
+    context: typer.Context | None = None,
 ) -> Steps:
     """Label chips from a class raster (--class) or a continuous one (--above).
 
@@ -58,10 +59,13 @@ def label(
     """
     from geoembed.label import label
 
+    assert context is not None
+    if not classes and getattr(context.get_parameter_source("threshold"), "name", "") == "COMMANDLINE":
+        raise typer.BadParameter("--threshold is for --class; continuous rasters take --above")
     return label(
         streams.all_paths(rasters),
         output,
-        chips=chips,
+        chips=streams.one_path(chips),
         classes=tuple(classes),
         threshold=threshold,
         above=above,

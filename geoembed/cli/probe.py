@@ -34,6 +34,9 @@ ProbeOutput = Annotated[
     typer.Option("--output", "-o", metavar="FOLDER", help="Folder to write [default: probe/<labels name>]."),
 ]
 
+FITTING = ("n", "draw", "classifier", "features", "target", "seed")
+"""Options that say how a probe is fitted."""
+
 
 @command
 def probe(
@@ -48,6 +51,7 @@ def probe(
     seed: Seed = 0,
     output: ProbeOutput = None,
     overwrite: Overwrite = False,
+    context: typer.Context | None = None,
 ) -> Steps:
     """Fit a classical model on few labels and map every chip with it.
 
@@ -57,9 +61,14 @@ def probe(
 
     if (labels is None) == (fitted is None):
         raise typer.BadParameter("give either --labels to fit a probe or --apply to use one")
+    assert context is not None
+    places = {name: context.get_parameter_source(name) for name in FITTING}
+    fitting = [f"--{name}" for name, place in places.items() if getattr(place, "name", "") == "COMMANDLINE"]
+    if fitted is not None and fitting:
+        raise typer.BadParameter(f"{', '.join(fitting)} cannot change a fitted probe; drop it, or fit with --labels")
     path = streams.one_path(embeddings)
     if fitted is not None:
-        return probe.apply(path, fitted, output, overwrite=overwrite)
+        return probe.apply(path, streams.one_path(fitted), output, overwrite=overwrite)
     assert labels is not None
     return probe.probe(
         path,

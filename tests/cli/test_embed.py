@@ -42,3 +42,12 @@ def test_an_unknown_modality_names_the_nearest(here: Path, run, tmp_path: Path) 
     result = run("embed", "--modalities", "cho", "-o", tmp_path / "e.h5")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "coh" in result.stderr
+
+
+def test_the_model_can_come_from_stdin(here: Path, run, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from geoembed.cli import app
+
+    result = CliRunner().invoke(app, ["embed", "--model", "-", "-o", str(tmp_path / "e.h5")], input="model\n")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'e.h5'}\n"), result.stderr

@@ -2,8 +2,10 @@ import json
 from pathlib import Path
 
 import geopandas
+from typer.testing import CliRunner
 
 from geoembed import chips
+from geoembed.cli import app
 
 
 def test_it_maps_every_chip(here: Path, run, tmp_path: Path) -> None:
@@ -34,3 +36,18 @@ def test_an_unknown_feature_names_the_nearest(here: Path, run, tmp_path: Path) -
     result = run("probe", "--labels", "labels/water.gpkg", "--features", "fussed", "-o", tmp_path / "map")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "fused" in result.stderr
+
+
+def test_options_of_fitting_do_not_go_with_apply(here: Path, run, tmp_path: Path) -> None:
+    for words in (("--n", 30), ("--draw", "random"), ("--classifier", "knn"), ("--features", "s1"), ("--seed", 0)):
+        result = run("probe", "--apply", tmp_path / "none", *words)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert words[0] in result.stderr
+    assert run("probe", "--apply", tmp_path / "none", "--target", "label").exit_code == 2
+
+
+def test_the_probe_can_come_from_stdin(here: Path, run, tmp_path: Path) -> None:
+    assert run("probe", "--labels", "labels/water.gpkg", "-o", tmp_path / "map").exit_code == 0
+    words = ["probe", "--apply", "-", "-o", str(tmp_path / "again")]
+    result = CliRunner().invoke(app, words, input=f"{tmp_path / 'map'}\n")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'again' / 'predictions.gpkg'}\n"), result.stderr
