@@ -16,6 +16,7 @@ from geoembed import classifiers as models
 from geoembed import embeddings as embeddings_file
 from geoembed import features as features_of
 from geoembed import labels as label_file
+from geoembed.aoi import ALL
 from geoembed.errors import ProbeError
 from geoembed.steps import Outcome, Progress
 
@@ -165,7 +166,7 @@ def _fit_all(
     fits.sort(
         key=lambda fit: (
             order.index(fit.task),
-            fit.aoi != features_of.EVERYWHERE,
+            fit.aoi != ALL,
             fit.aoi,
             names.index(fit.features),
             fit.classifier,
@@ -200,7 +201,7 @@ def _write(
     (output / REPORT).unlink(missing_ok=True)
     headline = [curve for curve in found_curves if curve.metric in {metrics.names(k)[0] for k in (0, 2, 3)}]
     places = {curve.aoi for curve in headline}
-    pooled = [curve for curve in headline if curve.aoi == features_of.EVERYWHERE or len(places) == 1]
+    pooled = [curve for curve in headline if curve.aoi == ALL or len(places) == 1]
     table = curves.table(pooled)
     answer = report.answer(pooled)
     summary = {

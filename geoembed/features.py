@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from geoembed.aoi import ALL
 from geoembed.errors import ProbeError
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from geoembed.embeddings import Embeddings
 
 CONCAT = "concat"
-
-EVERYWHERE = "all"
-"""The name of all AOIs together in results."""
 
 ROWS = 8192
 """Rows that are measured at a time."""
@@ -44,9 +42,9 @@ def require(embeddings: Embeddings, wanted: Sequence[str] | None) -> tuple[str, 
 
     Raises ProbeError for one that there is not, naming the nearest, and for an AOI whose name means all of them.
     """
-    if (embeddings.aoi == EVERYWHERE).any():
+    if (embeddings.aoi == ALL).any():
         raise ProbeError(
-            f"{embeddings.path}: has an AOI called {EVERYWHERE}, which in results means all AOIs together;"
+            f"{embeddings.path}: has an AOI called {ALL}, which in results means all AOIs together;"
             " rename it and run geoembed chip and embed again"
         )
     if not wanted:

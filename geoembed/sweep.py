@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geoembed import classifiers, draws, features, metrics
+from geoembed.aoi import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,12 +79,12 @@ def plan(
 ) -> Plan:
     """Lay out the cells of one feature, every AOI alone and, where there are several, all together."""
     aois = [str(aoi) for aoi in np.unique(embeddings.aoi)]
-    places = aois if len(aois) == 1 else [features.EVERYWHERE, *aois]
+    places = aois if len(aois) == 1 else [ALL, *aois]
     keys = draws.keys(embeddings.chip_id)
     empty: dict[str, int] = {}
     cells: dict[str, tuple[Cell, ...]] = {}
     for place in places:
-        here = usable if place == features.EVERYWHERE else usable & (embeddings.aoi == place)
+        here = usable if place == ALL else usable & (embeddings.aoi == place)
         laid = []
         for number, task in enumerate(tasks):
             pool = np.flatnonzero(here & task.known & (embeddings.split == "train"))
@@ -136,7 +137,7 @@ def run(
         for place, cells in laid.cells.items():
             if not cells:
                 continue
-            here = np.flatnonzero(laid.usable if place == features.EVERYWHERE else laid.usable & (aoi == place))
+            here = np.flatnonzero(laid.usable if place == ALL else laid.usable & (aoi == place))
             Z = features.scaled(X, features.scaling(X, here[train[here]]), here)
             jobs = list(_jobs(cells, tasks, kinds, repeats, Z.shape[1]))
             # Large and small mixed, so that the share done tells the time left.
