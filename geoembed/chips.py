@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +116,7 @@ def read_chip(path: Path) -> Chip:
     """
     import rasterio
 
+    _expect_no_place()
     try:
         with rasterio.Env(**_PIXELS_ONLY), rasterio.open(path, driver="GTiff") as source:
             stored = source.read()
@@ -123,6 +126,12 @@ def read_chip(path: Path) -> Chip:
         fault = "missing" if not path.exists() else f"cannot be read ({str(error).splitlines()[0]})"
         raise ChipError(f"{path}: {fault}; delete it and run geoembed chip again") from None
     return Chip(channels, decode(stored, scales, offsets, nodata))
+
+
+@cache
+def _expect_no_place() -> None:
+    """Keep rasterio from warning at every chip that no place was read: none was asked for."""
+    warnings.filterwarnings("ignore", message="Dataset has no geotransform")
 
 
 def decode(
