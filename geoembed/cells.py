@@ -33,7 +33,7 @@ class Taken:
     @property
     def chip_ids(self) -> list[str]:
         """Return the ids of the cells."""
-        return [self.grid.chip_id(column, row) for column, row in zip(self.columns, self.rows, strict=True)]
+        return self.grid.chip_ids(self.columns, self.rows)
 
 
 def fixed(areas: Sequence[Area], size: int, resolution: float) -> tuple[list[Taken], int]:

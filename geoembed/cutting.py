@@ -66,7 +66,7 @@ class Block:
     @property
     def chip_ids(self) -> list[str]:
         """Return the ids of its cells."""
-        return [self.grid.chip_id(column, row) for column, row in zip(self.columns, self.rows, strict=True)]
+        return self.grid.chip_ids(self.columns, self.rows)
 
 
 def layer(modality: Modality) -> Layer:

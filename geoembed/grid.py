@@ -84,23 +84,13 @@ class Grid:
         """Return a cell's id, for example 32N-4480-00112-01134."""
         return f"{self.name}-{column:05d}-{row:05d}"
 
+    def chip_ids(self, columns: NDArray[Any], rows: NDArray[Any]) -> list[str]:
+        """Return the ids of cells."""
+        return [self.chip_id(column, row) for column, row in zip(columns.tolist(), rows.tolist(), strict=True)]
+
     def to_json(self) -> dict[str, Any]:
         """Return the grid as a JSON-ready dict; `Grid(**value)` is its inverse."""
         return asdict(self)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell of a grid."""
-
-    grid: Grid
-    column: int
-    row: int
-
-    @property
-    def chip_id(self) -> str:
-        """Return the cell's id."""
-        return self.grid.chip_id(self.column, self.row)
 
 
 def utm(zone: int, south: bool, size: int, resolution: float) -> Grid:

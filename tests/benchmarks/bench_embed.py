@@ -20,7 +20,7 @@ from geoembed.model import encode
 from geoembed.pretrain import pretrain
 from geoembed.steps import finish
 
-ROUNDS = 5
+ROUNDS = 3
 
 
 def compare(folder: Path, preset: str, size: int, n: int) -> None:
