@@ -265,12 +265,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], names: int) -> st
     return f'<div class="scroll"><table><thead><tr>{cells(head, "th")}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _cell(text: str) -> str:
-    """Return a cell's text, its interval small."""
-    value, sign, half = text.partition(" ±")
-    return escape(value) + (f" <small>±{escape(half)}</small>" if sign else "")
-
-
 def _enough_table(curves: Sequence[Curve], several: bool) -> str:
     rows = []
     mixed = len({curve.metric for curve in curves}) > 1
