@@ -110,6 +110,9 @@ def read(path: Path) -> Embeddings:
     except (OSError, ValueError) as error:
         fault = str(error).partition("\n")[0]  # HDF5 writes its whole stack of errors
         raise EmbeddingsError(f"{path}: cannot be read as HDF5 ({fault}); make it again with geoembed embed") from None
+    lacking = [name for name in ("modalities", "grids", "digest") if name not in attributes]
+    if lacking:
+        raise EmbeddingsError(f"{path}: lacks the attributes {', '.join(lacking)}; make it again with geoembed embed")
     return Embeddings(
         path=path,
         **text,

@@ -108,3 +108,11 @@ def test_what_hdf5_says_over_several_lines_is_one(tmp_path: Path, monkeypatch: p
     with pytest.raises(EmbeddingsError) as caught:
         embeddings.read(tmp_path / "e.h5")
     assert "cannot read" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_missing_attribute_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "e.h5")
+    with h5py.File(tmp_path / "e.h5", "r+") as file:
+        del file.attrs["grids"]
+    with pytest.raises(EmbeddingsError, match=r"e.h5: lacks the attributes grids; make it again"):
+        embeddings.read(tmp_path / "e.h5")
