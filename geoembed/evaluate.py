@@ -23,6 +23,8 @@ from geoembed.steps import Outcome, Progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from geoembed.curves import Curve
     from geoembed.embeddings import Embeddings
     from geoembed.labels import Targets
@@ -33,6 +35,9 @@ log = logging.getLogger(__name__)
 
 RESULTS, SUMMARY, REPORT = "results.csv", "summary.json", "report.html"
 COLUMNS = ("task", "aoi", "features", "classifier", "n", "seed", "metric", "value", "seconds")
+FEW = 20
+"""Test chips of a class below which its recall moves by more than 5 % with each."""
+
 SIZES = (*(str(step * 10**decade) for decade in range(1, 7) for step in (1, 2, 5)), "all")
 
 
@@ -80,6 +85,7 @@ def evaluate(
     tasks = [label_file.join(one, found.chip_id, found.grids) for one in read]
     if "logistic" in kinds and any(task.numeric for task in tasks):
         log.warning("where the target is a number, logistic means ridge")
+    _warn_of_few(tasks, found.split == "test")
     fits, whole, counts = yield from _fit_all(found, names, kinds, tasks, numbers, full, repeats, seed)
     if not fits:
         raise ProbeError(
@@ -186,6 +192,15 @@ def _warn(counts: dict[str, int]) -> None:
     left_out.pop("cells_empty", None)
     if left_out:
         log.warning("left out: %s", _told(left_out))
+
+
+def _warn_of_few(tasks: Sequence[Targets], test: NDArray[np.bool_]) -> None:
+    """Warn of classes with so few test chips that one of them moves the score by points."""
+    for task in tasks:
+        for number, name in enumerate(task.classes):
+            held = int(np.count_nonzero(task.values[test] == number))
+            if 0 < held < FEW:
+                log.warning("%s: only %d test chips are %s; the task's scores hang on them", task.name, held, name)
 
 
 def _write(

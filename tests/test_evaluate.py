@@ -218,3 +218,16 @@ def test_no_library_starts_threads_of_its_own(tmp_path: Path, world: embeddings.
     # Two threads per fit beside one fit per core made a sweep of 25 s one of 175 s.
     wanted = os.environ | {"OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
     subprocess.run([sys.executable, "-c", CODE, str(tmp_path)], check=True, env=wanted)
+
+
+def test_a_class_with_few_test_chips_is_told(
+    tmp_path: Path, world: embeddings.Embeddings, caplog: pytest.LogCaptureFixture
+) -> None:
+    rare = np.zeros(1000, int)
+    rare[np.flatnonzero(world.split == "train")[:40]] = 1
+    rare[np.flatnonzero(world.split == "test")[:3]] = 1
+    pd.DataFrame({"chip_id": world.chip_id, "label": rare}).to_csv(tmp_path / "rare.csv", index=False)
+    with caplog.at_level(logging.WARNING):
+        run(tmp_path, "rare", "crops", sizes=("all",))
+    told = [entry.getMessage() for entry in caplog.records if "only" in entry.getMessage()]
+    assert told == ["rare: only 3 test chips are 1; the task's scores hang on them"]
