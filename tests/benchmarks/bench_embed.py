@@ -61,7 +61,7 @@ def compare(folder: Path, preset: str, size: int, n: int) -> None:
 def main() -> None:
     """Compare small chips with the tiny preset and larger ones with small."""
     logging.disable(logging.WARNING)
-    for preset, size, n in (("tiny", 32, 1500), ("small", 128, 128), ("small", 224, 48)):
+    for preset, size, n in (("tiny", 32, 3000), ("small", 128, 400), ("small", 224, 120)):
         with tempfile.TemporaryDirectory() as folder:
             compare(Path(folder), preset, size, n)
 
