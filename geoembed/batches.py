@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import logging
 import threading
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from geoembed import chips
-from geoembed.errors import ChipError, ConfigError
+from geoembed.errors import ChipError, ConfigError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -159,22 +158,17 @@ def choose(
         raise ConfigError(f"--modalities: names none; name some of {', '.join(known)}, or leave it out")
     for name in (*(modalities or ()), *globs):
         if name not in known:
-            raise ConfigError(f"modality {name!r} is not among {', '.join(known)}{_nearest(name, known)}")
+            raise ConfigError(f"modality {name!r} is not among {', '.join(known)}{nearest(name, known)}")
     chosen = {}
     for name, channels in known.items():
         if modalities is not None and name not in modalities:
             continue
         for glob in globs.get(name, ()):
             if not fnmatch.filter(channels, glob):
-                raise ConfigError(f"channels {glob!r} match none of {name}{_nearest(glob, channels)}")
+                raise ConfigError(f"channels {glob!r} match none of {name}{nearest(glob, channels)}")
         wanted = globs.get(name, ("*",))
         chosen[name] = tuple(channel for channel in channels if any(fnmatch.fnmatchcase(channel, g) for g in wanted))
     return chosen
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.3)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def blocks(rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:

@@ -95,7 +95,7 @@ def _first_come(taken: Sequence[Taken]) -> list[Taken]:
     seen: dict[Grid, Any] = {}
     kept = []
     for one in taken:
-        keys = _keys(one.columns, one.rows)
+        keys = grid.keys(one.columns, one.rows)
         new = ~np.isin(keys, seen.get(one.grid, []))
         seen[one.grid] = np.union1d(seen.get(one.grid, []), keys)
         if new.any():
@@ -113,16 +113,11 @@ def _apart(taken: Sequence[Taken]) -> list[Taken]:
                 way = crs.transformer(one.grid.crs, earlier.grid.crs)
                 x, y = (np.asarray(values) for values in way.transform(*one.grid.centres(one.columns, one.rows)))
                 there = np.isfinite(x) & np.isfinite(y)
-                keys = _keys(earlier.grid.column_at(x[there]), earlier.grid.row_at(y[there]))
-                new[there] &= ~np.isin(keys, _keys(earlier.columns, earlier.rows))
+                keys = grid.keys(earlier.grid.column_at(x[there]), earlier.grid.row_at(y[there]))
+                new[there] &= ~np.isin(keys, grid.keys(earlier.columns, earlier.rows))
         if new.any():
             kept.append(Taken(one.area, one.grid, one.columns[new], one.rows[new]))
     return kept
-
-
-def _keys(columns: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return one number per cell; |column| and |row| stay below 2^31."""
-    return columns * 2**32 + rows
 
 
 def _fixed_of(area: Area, size: int, resolution: float) -> tuple[list[Taken], int]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoembed import atomic, linear
-from geoembed.errors import ProbeError
+from geoembed.errors import ProbeError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -286,11 +286,7 @@ def load_libraries(kinds: Sequence[str], classes: Sequence[int]) -> None:
 
 def require(kinds: Sequence[str]) -> tuple[str, ...]:
     """Return the classifiers asked for; raises ProbeError, naming the nearest, for one that there is not."""
-    import difflib
-
     for kind in kinds:
         if kind not in KINDS:
-            near = difflib.get_close_matches(kind, KINDS, n=1)
-            hint = f"did you mean {near[0]}? There" if near else "there"
-            raise ProbeError(f"--classifier {kind}: unknown; {hint} are {', '.join(KINDS)}")
+            raise ProbeError(f"--classifier {kind}: unknown{nearest(kind, KINDS)}")
     return tuple(kinds)

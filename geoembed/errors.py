@@ -12,6 +12,11 @@ GeoembedError
 +-- StaleError       an output that was made from other inputs or options
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class GeoembedError(Exception):
     """Something the user can mend; one line that names the file, the fault and the remedy."""
@@ -51,3 +56,12 @@ class ProbeError(GeoembedError):
 
 class StaleError(GeoembedError):
     """An output exists that was made from other inputs or options."""
+
+
+def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return the end of a message that names the known word nearest to an unknown one."""
+    known = list(known)
+    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if match:
+        return f"; did you mean {match[0]}?"
+    return f"; {otherwise}" if otherwise else f"; known are {', '.join(known)}"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from geoembed.aoi import ALL
-from geoembed.errors import ProbeError
+from geoembed.errors import ProbeError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,11 +51,7 @@ def require(embeddings: Embeddings, wanted: Sequence[str] | None) -> tuple[str, 
     known = [*names(embeddings), CONCAT]
     for name in wanted:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}? It" if near else "it"
-            raise ProbeError(
-                f"--features {name}: not in {embeddings.path}; {hint} offers {', '.join(names(embeddings))}"
-            )
+            raise ProbeError(f"--features {name}: not in {embeddings.path}{nearest(name, known)}")
     return tuple(wanted)
 
 

@@ -132,6 +132,11 @@ def centres(grids: Iterable[Grid], chip_ids: NDArray[Any]) -> NDArray[np.float64
     return points
 
 
+def keys(columns: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return one number per cell of a grid; |column| and |row| stay below 2^31."""
+    return columns * 2**32 + rows
+
+
 def cells_of(chip_ids: NDArray[Any]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
     """Return the grid names (N,) and the columns and rows (N, 2) of chip ids."""
     parsed = [parse(str(chip_id)) for chip_id in chip_ids]

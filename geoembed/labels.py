@@ -211,8 +211,8 @@ def _points_in_chips(
         rows = np.flatnonzero(names == one.name)
         x, y = crs_.transformer(crs, one.crs).transform(xy[:, 0], xy[:, 1])
         inside = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
-        keys = _key(one.column_at(x[inside]), one.row_at(y[inside]))
-        known = _key(cells[rows, 0], cells[rows, 1])
+        keys = grid.keys(one.column_at(x[inside]), one.row_at(y[inside]))
+        known = grid.keys(cells[rows, 0], cells[rows, 1])
         order = np.argsort(known)
         at = np.searchsorted(known, keys, sorter=order)
         hit = np.flatnonzero(at < known.size)
@@ -220,11 +220,6 @@ def _points_in_chips(
         chips.append(rows[order[at[hit]]])
         points.append(inside[hit])
     return np.concatenate(chips), np.concatenate(points)
-
-
-def _key(columns: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return one number per cell; |column| and |row| stay below 2^31."""
-    return columns * 2**32 + rows
 
 
 def _areas_over_chips(

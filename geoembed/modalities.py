@@ -7,8 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from geoembed.errors import ConfigError
-from geoembed.settings import nearest
+from geoembed.errors import ConfigError, nearest
 
 SEASONS = ("djf", "mam", "jja", "son")
 """Seasons by their months, as winter and summer differ between the hemispheres."""

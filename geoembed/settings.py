@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geoembed.errors import ConfigError
+from geoembed.errors import ConfigError, nearest
 
 FILE = "geoembed.toml"
 PREFIX = "GEOEMBED_"
@@ -92,12 +91,3 @@ def check_environment(environment: Iterable[str], commands: Mapping[str, Iterabl
     for name in environment:
         if name.startswith(PREFIX) and name not in known:
             raise ConfigError(f"environment: {name} sets no option{nearest(name, known, 'unset it')}")
-
-
-def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """Return the end of a message that names the known word nearest to an unknown one."""
-    known = list(known)
-    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if match:
-        return f"; did you mean {match[0]}?"
-    return f"; {otherwise}" if otherwise else f"; known are {', '.join(known)}"

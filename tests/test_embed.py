@@ -99,7 +99,7 @@ def test_modalities_and_channels_restrict_what_is_used(base: Path, tmp_path: Pat
 def test_what_is_asked_for_must_be_known(base: Path, tmp_path: Path) -> None:
     for options, told in (
         ({"modalities": ("s3",)}, "modality 's3' is not among s2, s1; did you mean"),
-        ({"channels": {"s2": ("jja_rde",)}}, "channels 'jja_rde' match none of s2; did you mean 'jja_red'"),
+        ({"channels": {"s2": ("jja_rde",)}}, "channels 'jja_rde' match none of s2; did you mean jja_red"),
         ({"dtype": "int8"}, "dtype 'int8' is not float32 or float16"),
         ({"batch_size": 0}, "batch_size 0 is below 1"),
     ):

@@ -195,7 +195,7 @@ def test_a_broken_chip_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFi
         ({"keep_tokens": 0.0}, "keep_tokens 0.0 is not above 0"),
         ({"lr": -1.0}, "lr -1.0 is not a number above 0"),
         ({"minutes": 0.0}, "minutes 0.0 is not a number above 0"),
-        ({"modalities": ("s3",)}, "did you mean 's2'"),
+        ({"modalities": ("s3",)}, "did you mean s2"),
         ({"modalities": ()}, "--modalities: names none"),
         ({"seed": -1}, "seed -1 is below 0"),
     ],
