@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from geoembed.linear import Design
+
 KINDS = ("logistic", "ridge", "forest", "knn")
 
 TREES = 200
@@ -29,9 +31,6 @@ MOST_NEIGHBOURS = 32
 
 DISTANCES = 2**22
 """Distances from chips to labels that are held at a time; some 50 MB at work."""
-
-BATCH = 2**22
-"""Numbers (labels times features) of the draws that are fitted together; some 150 MB at work."""
 
 PLATT_PENALTY = 1.0
 """Holds the slope that turns left-out ridge predictions into probabilities, where few labels separate perfectly."""
@@ -54,79 +53,128 @@ class Fitted:
     state: dict[str, Any]
 
 
-def fit_draws(
-    kind: str, X: NDArray[np.float32], rows: NDArray[np.int64], values: NDArray[np.float64], classes: int, seed: int
-) -> list[Fitted]:
-    """Fit one model per draw, on features X (N, D) with mean 0 and deviation 1.
+def fit(
+    kind: str,
+    X: NDArray[np.float32],
+    values: NDArray[np.float64],
+    classes: int,
+    seed: int,
+    design: Design | None = None,
+) -> Fitted:
+    """Fit one model on features X (n, D) with mean 0 and deviation 1.
 
-    `rows` (B, n) tells the chips of each draw, `values` (B, n) their numbers, or positions of classes where `classes`
-    is above 0; every draw has two classes or more. `logistic` of numbers is `ridge`.
+    `values` (n,) are numbers, or positions of classes where `classes` is above 0; there are two classes or more among
+    them. `logistic` of numbers is `ridge`. `design` is that of X where there is one already.
     """
     if kind in ("forest", "knn"):
-        one = _forest if kind == "forest" else _neighbours
-        return [one(X[row], value, classes, seed) for row, value in zip(rows, values, strict=True)]
-    size = max(1, BATCH // max(1, rows.shape[1] * X.shape[1]))
-    fitted: list[Fitted] = []
-    for start in range(0, len(rows), size):
-        batch = X[rows[start : start + size]].astype(np.float64)
-        of_batch = values[start : start + size]
-        if kind == "ridge" or classes == 0:
-            fitted += _ridge(batch, of_batch, classes)
-        elif classes == 2:
-            fitted += _logistic(batch, of_batch)
-        else:
-            fitted += [_multinomial(one, value, classes) for one, value in zip(batch, of_batch, strict=True)]
-    return fitted
+        return (_forest if kind == "forest" else _neighbours)(X, values, classes, seed)
+    return fit_linear(kind, design or linear.design(X), values[None], classes)[0]
+
+
+def fit_linear(
+    kind: str,
+    design: Design,
+    values: NDArray[np.float64],
+    classes: int,
+    penalties: NDArray[np.float64] | None = None,
+    start: Sequence[Fitted] | None = None,
+) -> list[Fitted]:
+    """Fit one ridge or logistic model per row of `values` (B, n), each on a draw of the design's B, or all on its one.
+
+    Without `penalties` (B,), as `penalty_of` gives them, each chooses its own. `start` are models of fewer labels.
+    """
+    if kind == "ridge" or classes == 0:
+        if isinstance(design, linear.Many):
+            own = [None] * len(values) if penalties is None else list(penalties[:, None])
+            return [_ridge(design, one[None], classes, of)[0] for one, of in zip(values, own, strict=True)]
+        return _ridge(design, values, classes, penalties)
+    given = None if penalties is None else penalties / linear.RIDGE_PER_LOGISTIC
+    if classes > 2:
+        each = [None] * len(values) if given is None else list(given)
+        return [
+            _multinomial(*design.of_draw(b if len(design) > 1 else 0), one, classes, each[b])
+            for b, one in enumerate(values)
+        ]
+    if start is not None and isinstance(design, linear.Many):
+        first = (
+            np.stack([one.state["weights"][:, 0] for one in start]),
+            np.stack([one.state["bias"][0] for one in start]),
+        )
+        found = design.logistic(values > 0, given, first)
+    else:
+        found = design.logistic(values > 0, given)
+    return [
+        Fitted("logistic", 2, _prior(values[b], 2), float(found.penalty[b]), _weights(found.weights[b], found.bias[b]))
+        for b in range(len(values))
+    ]
+
+
+def penalty_of(fitted: Fitted) -> float:
+    """Return the penalty that was chosen as `fit_linear` takes it, whichever linear classifier chose it."""
+    return fitted.penalty * (linear.RIDGE_PER_LOGISTIC if fitted.kind == "logistic" else 1.0)
 
 
 def _prior(values: NDArray[np.float64], classes: int) -> NDArray[np.float64]:
     return np.bincount(values.astype(np.int64), minlength=classes) / len(values) if classes else np.empty(0)
 
 
-def _logistic(X: NDArray[np.float64], values: NDArray[np.float64]) -> list[Fitted]:
-    found = linear.logistic(X, values > 0)
-    return [
-        Fitted("logistic", 2, _prior(values[b], 2), float(found.penalty[b]), _weights(found.weights[b], found.bias[b]))
-        for b in range(len(X))
-    ]
-
-
 def _weights(weights: NDArray[np.float64], bias: NDArray[np.float64]) -> dict[str, Any]:
     return {"weights": weights.astype(np.float32), "bias": bias.astype(np.float32)}
 
 
-def _ridge(X: NDArray[np.float64], values: NDArray[np.float64], classes: int) -> list[Fitted]:
+def _ridge(
+    design: Design, values: NDArray[np.float64], classes: int, penalty: NDArray[np.float64] | None
+) -> list[Fitted]:
     """Fit ridge regressions of the numbers, or of 1 for a class and -1 for the others.
 
     Predictions become probabilities by a logistic curve fitted to those left out (Platt 1999).
     """
     if classes == 0:
-        found = linear.ridge(X, values[:, :, None])
-        states = [_weights(found.weights[b], found.bias[b]) for b in range(len(X))]
-        return [Fitted("ridge", 0, np.empty(0), float(found.penalty[b]), states[b]) for b in range(len(X))]
+        found = design.ridge(values[:, :, None], penalty)
+        states = [_weights(found.weights[b], found.bias[b]) for b in range(len(values))]
+        return [Fitted("ridge", 0, np.empty(0), float(found.penalty[b]), state) for b, state in enumerate(states)]
     targets = np.arange(1, 2) if classes == 2 else np.arange(classes)
     T = np.where(values[:, :, None] == targets, 1.0, -1.0)
-    found = linear.ridge(X, T)
-    fitted = []
-    for b in range(len(X)):
-        state = _weights(found.weights[b], found.bias[b])
-        there = np.flatnonzero((T[b] > 0).any(axis=0))
-        curve = linear.logistic(
-            found.left_out[b].T[there, :, None], T[b].T[there] > 0, np.full(len(there), PLATT_PENALTY)
+    found = design.ridge(T, penalty)
+    slope, offset = _curves(found.left_out, T > 0)
+    return [
+        Fitted(
+            "ridge",
+            classes,
+            _prior(values[b], classes),
+            float(found.penalty[b]),
+            _weights(found.weights[b], found.bias[b]) | {"slope": slope[b], "offset": offset[b]},
         )
-        slope, offset = np.zeros(T.shape[2], np.float32), np.full(T.shape[2], -np.inf, np.float32)
-        slope[there], offset[there] = curve.weights[:, 0, 0], curve.bias[:, 0]
-        state |= {"slope": slope, "offset": offset}
-        fitted.append(Fitted("ridge", classes, _prior(values[b], classes), float(found.penalty[b]), state))
-    return fitted
+        for b in range(len(values))
+    ]
 
 
-def _multinomial(X: NDArray[np.float64], values: NDArray[np.float64], classes: int) -> Fitted:
+def _curves(
+    left_out: NDArray[np.float64], positive: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return slope and offset (B, K) that turn predictions (B, n, K) into log odds; a class without labels has none."""
+    B, n, K = left_out.shape
+    of_class = positive.transpose(0, 2, 1).reshape(-1, n)
+    slope, offset = np.zeros(B * K, np.float32), np.full(B * K, -np.inf, np.float32)
+    there = np.flatnonzero(of_class.any(axis=1))
+    curve = linear.Few(left_out.transpose(0, 2, 1).reshape(-1, n, 1)[there]).logistic(
+        of_class[there], np.full(len(there), PLATT_PENALTY)
+    )
+    slope[there], offset[there] = curve.weights[:, 0, 0], curve.bias[:, 0]
+    return slope.reshape(B, K), offset.reshape(B, K)
+
+
+def _multinomial(
+    X: NDArray[Any], mean: NDArray[np.float64], values: NDArray[np.float64], classes: int, penalty: float | None
+) -> Fitted:
+    """Fit on the rows X, from which `mean` was taken off."""
     from sklearn.linear_model import LogisticRegression
 
     there = np.unique(values)
     T = np.where(values[:, None] == there, 1.0, -1.0)
-    penalty = float(linear.ridge(X[None], T[None]).penalty[0] / linear.RIDGE_PER_LOGISTIC)
+    if penalty is None:
+        chosen = linear.design(X.astype(np.float32)).ridge(T[None]).penalty
+        penalty = float(chosen[0]) / linear.RIDGE_PER_LOGISTIC
     model = LogisticRegression(C=1 / penalty, max_iter=5000, tol=1e-4).fit(X, values)
     weights, bias = np.zeros((X.shape[1], classes)), np.full(classes, -np.inf)
     columns = there.astype(np.int64)
@@ -134,7 +182,7 @@ def _multinomial(X: NDArray[np.float64], values: NDArray[np.float64], classes: i
         weights[:, columns[1]], bias[columns] = model.coef_[0], [0.0, model.intercept_[0]]
     else:
         weights[:, columns], bias[columns] = model.coef_.T, model.intercept_
-    return Fitted("logistic", classes, _prior(values, classes), penalty, _weights(weights, bias))
+    return Fitted("logistic", classes, _prior(values, classes), penalty, _weights(weights, bias - mean @ weights))
 
 
 def _forest(X: NDArray[np.float32], values: NDArray[np.float64], classes: int, seed: int) -> Fitted:

@@ -1,20 +1,35 @@
-"""Learning curves out of single fits: means, intervals over draws, and how many labels are enough."""
+"""Scores of single fits brought together: learning curves, contrasts between two ways, and what is enough."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from geoembed.sweep import Fit
 
 LEVELS = (0.95, 0.99)
 """Shares of the full-label score that count as enough."""
+
+ERRORS = frozenset({"rmse", "brier", "ece"})
+"""Metrics that are better when small."""
+
+OURS = "embeddings"
+"""The source that is compared with all others."""
+
+NOTHING = "nothing"
+"""What is missing where nothing is."""
+
+WHOLE = 0
+"""The number of labels that stands for all of them."""
+
+NAN = math.nan
 
 
 @dataclass(frozen=True)
@@ -33,8 +48,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """The learning curve of one cell in one metric; `full` is the score with all labels, None where not fitted."""
+    """The learning curve of one cell in one metric; `full` is the score with all labels, None where not fitted.
 
+    source: whose features they are: 'embeddings', a baseline, or the name of another embeddings file.
+    chance: what guessing scores, NaN where that depends on how one guesses.
+    """
+
+    source: str
     task: str
     aoi: str
     features: str
@@ -42,96 +62,217 @@ class Curve:
     metric: str
     points: tuple[Point, ...]
     full: Point | None
+    chance: float = NAN
 
-    def enough(self, level: float) -> int | None:
+    def enough(self, level: float, *, above: float = 0.0) -> int | None:
         """Return the least n from which on every mean reaches `level` of the full score; None where none can be told.
 
-        All labels reach it by definition. A full score at or below 0 (R2, or an error that is better when small) has
-        no meaningful share.
+        Scores count from `above`, such as chance. All labels reach it by definition. A full score at or below that (as
+        R2 can be), and an error that is better when small, have no meaningful share.
         """
-        if self.full is None or self.metric == "rmse" or not self.full.mean > 0:
+        if self.full is None or self.metric in ERRORS or math.isnan(above) or not self.full.mean > above:
             return None
         reached = self.full.n
         for point in reversed(self.points):
-            if not point.mean >= level * self.full.mean:
+            if not point.mean - above >= level * (self.full.mean - above):
                 break
             reached = point.n
         return reached
 
 
-def of_fits(fits: Iterable[Fit], full: dict[tuple[str, str, str], int]) -> list[Curve]:
-    """Return a curve per cell and metric; `full` tells per (task, aoi, features) how many labels all are."""
-    scores: dict[tuple[str, str, str, str, str], dict[int, list[float]]] = {}
+@dataclass(frozen=True)
+class Contrast:
+    """One way of doing it beside another, at n labels: the mean scores over draws, and score - reference.
+
+    question: which of the report's questions it answers:
+        compared: score is the embeddings', reference that of `source`, paired by draw;
+        split: score is on a random split, reference on the split by place; independent draws;
+        transfer: score is trained in `aoi` and tested in `tested`, reference trained and tested in `tested`;
+            independent draws. `aoi` is an area, or 'all but <tested>';
+        missing: score is with the inputs that `tested` names removed from the test chips, reference with all; paired.
+    source: whose features; for `compared`, what the embeddings are compared with.
+    """
+
+    question: str
+    source: str
+    task: str
+    aoi: str
+    tested: str
+    features: str
+    classifier: str
+    metric: str
+    score: Point
+    reference: Point
+    difference: Point
+
+    @property
+    def n(self) -> int:
+        """Return the number of labels."""
+        return self.score.n
+
+
+def point(n: int, values: Sequence[float]) -> Point:
+    """Return mean and interval of the scores of several draws of n labels."""
+    mean, k = float(np.mean(values)), len(values)
+    if k < 2:
+        return Point(n, k, mean, NAN, NAN)
+    half = _t(k - 1) * float(np.std(values, ddof=1)) / math.sqrt(k)
+    return Point(n, k, mean, mean - half, mean + half)
+
+
+def _t(freedom: float) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, freedom))
+
+
+def difference(n: int, scores: dict[int, float], references: dict[int, float], *, paired: bool) -> Point:
+    """Return the mean of scores - references, both by seed, and its 95 % t-interval over draws.
+
+    Paired, only seeds that both have count; else the interval is Welch's (1947, Biometrika 34).
+    """
+    if paired:
+        return point(
+            n, [scores[seed] - references[seed] for seed in sorted(scores.keys() & references.keys())] or [NAN]
+        )
+    a, b = np.array(list(scores.values())), np.array(list(references.values()))
+    mean = float(a.mean() - b.mean())
+    if min(len(a), len(b)) < 2:
+        return Point(n, min(len(a), len(b)), mean, NAN, NAN)
+    va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
+    if va + vb == 0:
+        return Point(n, min(len(a), len(b)), mean, mean, mean)
+    freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
+    half = _t(freedom) * math.sqrt(va + vb)
+    return Point(n, min(len(a), len(b)), mean, mean - half, mean + half)
+
+
+def of_fits(fits: Iterable[Fit], chance: Callable[[str, str], float]) -> list[Curve]:
+    """Return a curve per cell and metric, out of the fits that answer the question `curve`.
+
+    `chance` tells what guessing scores, by task and metric.
+    """
+    scores: dict[tuple[str, str, str, str, str, str], dict[tuple[bool, int], list[float]]] = {}
     for fit in fits:
-        for metric, value in fit.scores.items():
-            key = (fit.task, fit.aoi, fit.features, fit.classifier, metric)
-            scores.setdefault(key, {}).setdefault(fit.n, []).append(value)
+        if fit.question == "curve":
+            for metric, value in fit.scores.items():
+                key = (fit.source, fit.task, fit.aoi, fit.features, fit.classifier, metric)
+                scores.setdefault(key, {}).setdefault((fit.whole, fit.n), []).append(value)
     found = []
-    for key, by_size in scores.items():
-        points = [_point(n, by_size[n]) for n in sorted(by_size)]
-        last = next((point for point in points if point.n == full.get(key[:3])), None)
-        found.append(Curve(*key, tuple(point for point in points if point is not last), last))
+    for (source, task, aoi, features, classifier, metric), by_size in scores.items():
+        points = tuple(point(n, values) for (whole, n), values in sorted(by_size.items()) if not whole)
+        full = next((point(n, values) for (whole, n), values in by_size.items() if whole), None)
+        found.append(Curve(source, task, aoi, features, classifier, metric, points, full, chance(task, metric)))
     return found
 
 
-def _point(n: int, values: Sequence[float]) -> Point:
-    from scipy.stats import t
+def contrasts(fits: Iterable[Fit], n: int, headline: Callable[[str], str]) -> list[Contrast]:
+    """Set fits beside those that they are to be compared with, at n labels and at all, in the task's headline metric.
 
-    mean, k = float(np.mean(values)), len(values)
-    if k < 2:
-        return Point(n, k, mean, math.nan, math.nan)
-    half = float(t.ppf(0.975, k - 1)) * float(np.std(values, ddof=1)) / math.sqrt(k)
-    return Point(n, k, mean, mean - half, mean + half)
+    Where fewer than n labels were there, all of them stand for n.
+    """
+    found_by: dict[tuple[str, ...], dict[int, dict[int, Fit]]] = defaultdict(lambda: defaultdict(dict))
+    for fit in fits:
+        of = (fit.question, fit.source, fit.task, fit.aoi, fit.tested, fit.features, fit.classifier)
+        found_by[of][WHOLE if fit.whole else fit.n][fit.seed] = fit
+    found = []
+    for key in list(found_by):
+        for question, other, paired, first in _asked(key):
+            ours, theirs = (found_by[key], found_by.get(other)) if first else (found_by.get(other), found_by[key])
+            if ours and theirs:
+                pairs = [tuple(n if n in side else WHOLE for side in (ours, theirs)), (WHOLE, WHOLE)]
+                for a, b in dict.fromkeys(pairs):
+                    if a in ours and b in theirs:
+                        found.append(
+                            _contrast(question, headline(key[2]), ours[a], theirs[b], theirs is found_by[key], paired)
+                        )
+    return found
+
+
+def _asked(key: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...], bool, bool]]:
+    """Yield question, the key of what fits are compared with, whether by draw, and whether they are the score of it."""
+    question, source, task, aoi, tested, features, classifier = key
+    rest = (features, classifier)
+    if question == "curve" and source != OURS:
+        yield "compared", ("curve", OURS, task, aoi, tested, *rest), True, False
+    if question == "split":
+        yield "split", ("curve", source, task, aoi, tested, *rest), False, True
+    if question == "transfer":
+        yield "transfer", ("curve", source, task, tested, tested, *rest), False, True
+    if question == "missing" and tested != NOTHING:
+        yield "missing", ("missing", source, task, aoi, NOTHING, *rest), True, True
+
+
+def _contrast(
+    question: str, metric: str, scores: dict[int, Fit], references: dict[int, Fit], other: bool, paired: bool
+) -> Contrast:
+    """`other` tells that the references, not the scores, are what the contrast is named after."""
+    of = next(iter((references if other else scores).values()))
+    ours, theirs = ({seed: fit.scores[metric] for seed, fit in side.items()} for side in (scores, references))
+    n, m = (next(iter(side.values())).n for side in (scores, references))
+    return Contrast(
+        question, of.source, of.task, of.aoi, of.tested, of.features, of.classifier, metric,
+        point(n, list(ours.values())), point(m, list(theirs.values())), difference(n, ours, theirs, paired=paired),
+    )  # fmt: skip
+
+
+def over_cells(curves: Iterable[Curve], level: float) -> dict[str, float] | None:
+    """Return over all cells the median number of labels that is enough and the saving 1 - sum n / sum N; or None."""
+    told = [(enough, curve.full.n) for curve in curves if curve.full and (enough := curve.enough(level)) is not None]
+    if not told:
+        return None
+    few, whole = np.array(told).T
+    return {"cells": len(told), "median": float(np.median(few)), "saving": round(float(1 - few.sum() / whole.sum()), 4)}
 
 
 def to_json(curve: Curve) -> dict[str, Any]:
     """Return a curve as summary.json holds it; what is not a number becomes null."""
     enough = {f"{level:.0%}": curve.enough(level) for level in LEVELS}
+    above = {f"{level:.0%}": curve.enough(level, above=curve.chance) for level in LEVELS}
     whole = curve.full.n if curve.full else None
+    head = {key: getattr(curve, key) for key in ("source", "task", "aoi", "features", "classifier", "metric")}
     return {
-        "task": curve.task,
-        "aoi": curve.aoi,
-        "features": curve.features,
-        "classifier": curve.classifier,
-        "metric": curve.metric,
-        "full": {"n": whole, "score": _number(curve.full.mean)} if curve.full else None,
+        **head,
+        "chance": number(curve.chance),
+        "full": {"n": whole, "score": number(curve.full.mean)} if curve.full else None,
         "enough": enough,
+        "enough_above_chance": above,
         "saving": {level: None if n is None or not whole else round(1 - n / whole, 4) for level, n in enough.items()},
-        "curve": [
-            {
-                "n": point.n,
-                "draws": point.draws,
-                "mean": _number(point.mean),
-                "low": _number(point.low),
-                "high": _number(point.high),
-            }
-            for point in curve.points
-        ],
+        "curve": [point_to_json(one) for one in curve.points],
     }
 
 
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 6)
+def contrast_to_json(contrast: Contrast) -> dict[str, Any]:
+    """Return a contrast as summary.json holds it."""
+    found = {key: value for key, value in vars(contrast).items() if isinstance(value, str)}
+    return found | {key: point_to_json(getattr(contrast, key)) for key in ("score", "reference", "difference")}
+
+
+def point_to_json(one: Point) -> dict[str, Any]:
+    """Return a point as summary.json holds it."""
+    return {key: number(value) if isinstance(value, float) else value for key, value in asdict(one).items()}
+
+
+def number(value: float) -> float | None:
+    """Return a number as JSON has it: rounded, and None where it is none."""
+    return round(value, 6) if math.isfinite(value) else None
 
 
 def table(curves: Sequence[Curve]) -> str:
-    """Return mean scores as text: a row per task and features, a column per number of labels."""
-    sizes = sorted({point.n for curve in curves for point in curve.points})
-    head = ("task", "metric", "features", *map(str, sizes), "all")
+    """Return mean scores as text: a row per task, features and source, a column per number of labels."""
+    sizes = sorted({one.n for curve in curves for one in curve.points})
+    head = ("task", "metric", "features", "from", *map(str, sizes), "all")
     rows = [head]
     for curve in curves:
-        means = {point.n: point.mean for point in curve.points}
+        means = {one.n: one.mean for one in curve.points}
         shown = [format(means[n], ".3f") if n in means else "" for n in sizes]
-        rows.append((curve.task, curve.metric.replace("_", " "), curve.features, *shown, _last(curve)))
+        last = f"{curve.full.mean:.3f}" if curve.full else ""
+        rows.append((curve.task, curve.metric.replace("_", " "), curve.features, curve.source, *shown, last))
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     return "\n".join(
         "  ".join(
-            text.ljust(width) if i < 3 else text.rjust(width)
+            text.ljust(width) if i < 4 else text.rjust(width)
             for i, (text, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in rows
     )
-
-
-def _last(curve: Curve) -> str:
-    return f"{curve.full.mean:.3f}" if curve.full else ""

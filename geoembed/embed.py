@@ -17,7 +17,7 @@ from geoembed import atomic, batches, checkpoint, chips, embeddings, record
 from geoembed.batches import Batch, Reader
 from geoembed.embeddings import Block, Embeddings
 from geoembed.errors import ChipError, ConfigError, ModelError
-from geoembed.model import SPACE, Model, autocast, centre, choose_device, encode
+from geoembed.model import SPACE, Model, autocast, choose_device, encode
 from geoembed.steps import Outcome, Progress, Steps
 
 if TYPE_CHECKING:
@@ -105,15 +105,13 @@ def embed(
     device: str = "auto",
     workers: int = 2,
     strict: bool = False,
-    untrained: bool = False,
     overwrite: bool = False,
 ) -> Steps:
     """Embed the chips of a folder, in the order of its index, and write an embeddings file.
 
-    `modalities` and `channels` (names or globs per modality) restrict what is used. `untrained` embeds with the random
-    weights that the model's training began with, to compare with. A broken chip file is named in a warning; its
-    modality is absent from that chip, and ChipError is raised once the output is complete, or at once with `strict`.
-    A re-run embeds chips that were mended since, and keeps the rest.
+    `modalities` and `channels` (names or globs per modality) restrict what is used. A broken chip file is named in a
+    warning; its modality is absent from that chip, and ChipError is raised once the output is complete, or at once
+    with `strict`. A re-run embeds chips that were mended since, and keeps the rest.
 
     Raises ConfigError, ChipError, ModelError (no finished model, or a modality that it does not know) and StaleError
     where `output`, or what is there of it, was made from something else.
@@ -124,15 +122,13 @@ def embed(
     if batch_size is not None and batch_size < 1:
         raise ConfigError(f"batch_size {batch_size} is below 1")
     chipset = chips.read(chips_folder)
-    trained = checkpoint.read(model_folder, device=target, untrained=untrained)
+    trained = checkpoint.read(model_folder, device=target)
     used, unknown = _choose(chipset, trained, modalities, channels)
     if unknown:
         log.warning("%d channels of the chips are left out, as the model does not know them", unknown)
     known = {name: trained.described.model.channels[name] for name in used}
     reader = Reader(chipset, known, only=used, strict=strict, memory=0)
     made_from = {"chips": chipset.digest, "model": trained.digest, "channels": used, "dtype": dtype}
-    if untrained:
-        _centre(reader, trained)
     work = Work(output.with_name(f".{output.name}.blocks"))
     counts: dict[str, int | float] = {"chips": len(reader.chip_ids), "unknown_channels": unknown}
     if _settle(output, work, made_from, overwrite):
@@ -200,13 +196,6 @@ def _settle(output: Path, work: Work, made_from: dict[str, Any], overwrite: bool
         work.remove()
         atomic.write_json(begun, made_from)
     return False
-
-
-def _centre(reader: Reader, trained: Trained) -> None:
-    """Give an untrained model the centre that training would have ended with."""
-    order = batches.blocks(reader.rows_of("train")[:: max(1, len(reader.rows_of("train")) // 256)], 32)
-    source = batches.ahead(reader, trained.described.statistics, order, 1)
-    centre(trained.model, (batch.values for batch in source))
 
 
 def _batch_size(reader: Reader, device: torch.device) -> int:

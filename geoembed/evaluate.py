@@ -1,4 +1,4 @@
-"""The step that measures how many labels are enough, and writes a report."""
+"""The step that measures how many labels are enough, compared with what, and whether to believe it; writes a report."""
 
 from __future__ import annotations
 
@@ -6,39 +6,61 @@ import csv
 import json
 import logging
 import math
+import os
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geoembed import __version__, atomic, curves, folders, metrics, record, report, sweep
+from geoembed import __version__, atomic, calibration, curves, folders, metrics, protocol, record, report, space, sweep
 from geoembed import classifiers as models
 from geoembed import embeddings as embeddings_file
 from geoembed import features as features_of
 from geoembed import labels as label_file
-from geoembed.aoi import ALL
+from geoembed.curves import OURS
 from geoembed.errors import ProbeError
+from geoembed.findings import Facts, Findings
+from geoembed.journal import Journal
 from geoembed.steps import Outcome, Progress
+from geoembed.sweep import Fit, Sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from geoembed.curves import Curve
+    from geoembed.calibration import Trust
     from geoembed.embeddings import Embeddings
-    from geoembed.labels import Targets
+    from geoembed.labels import Labels, Targets
+    from geoembed.origin import Origin
+    from geoembed.protocol import Layout, Source
     from geoembed.steps import Steps
-    from geoembed.sweep import Fit
+    from geoembed.sweep import Place
 
 log = logging.getLogger(__name__)
 
-RESULTS, SUMMARY, REPORT = "results.csv", "summary.json", "report.html"
-COLUMNS = ("task", "aoi", "features", "classifier", "n", "seed", "metric", "value", "seconds")
+RESULTS, SUMMARY, REPORT, JOURNAL, BASELINES = "results.csv", "summary.json", "report.html", ".fits.jsonl", "baselines"
+COLUMNS = (
+    "task", "aoi", "features", "classifier", "n", "seed", "metric", "value", "seconds", "source", "question", "tested",
+)  # fmt: skip
 FEW = 20
 """Test chips of a class below which its recall moves by more than 5 % with each."""
 
+MOST_CHIPS, MOST_PIXELS = 2000, 2**26
+"""Most test chips that are mapped or embedded again with inputs removed, and most pixels (of a channel) of them."""
+
 SIZES = (*(str(step * 10**decade) for decade in range(1, 7) for step in (1, 2, 5)), "all")
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The fits on one kind of features of one source, and why some of its cells are empty."""
+
+    source: Source
+    features: str
+    places: tuple[Place, ...]
+    empty: dict[str, int]
 
 
 def evaluate(
@@ -46,19 +68,31 @@ def evaluate(
     labels: tuple[Path, ...],
     output: Path = Path("report"),
     *,
+    against: tuple[Path, ...] = (),
+    chips: Path | None = None,
+    model: Path = Path("model"),
+    device: str = "auto",
+    n: int = 200,
     sizes: tuple[str, ...] | None = None,
     repeats: int = 5,
     classifiers: tuple[str, ...] = ("logistic",),
     features: tuple[str, ...] | None = None,
     target: str | None = None,
     seed: int = 0,
+    dry_run: bool = False,
     overwrite: bool = False,
 ) -> Steps:
-    """Draw learning curves: every task x area x features x classifier x size x draw, scored on the test split.
+    """Measure embeddings as a sceptic would: every task x area x features x classifier x size x draw, on test chips.
 
-    `sizes` are numbers and `all`; the draw of a smaller size is part of that of a larger. `features` are by default
-    each modality, fused, and concat. Writes results.csv (a row per fit and metric), summary.json and report.html to
-    a folder. Raises ProbeError, LabelError, EmbeddingsError and StaleError.
+    Draws learning curves for `sizes` (numbers, and `all`; draws are nested), and at `n` labels and at all of them asks
+    whether the split leaks and whether it travels between areas. Each embeddings file in `against` is fitted on the
+    same draws. With `chips` and the `model` that embedded them, so are chip statistics, random convolutional features
+    and the untrained encoder, and test chips are embedded again without some of their inputs. `features` are by
+    default each modality, fused, and concat; `subsets` means every subset of modalities.
+
+    Writes results.csv (a row per fit and metric), summary.json and report.html to a folder, and the baselines that it
+    made. `dry_run` only tells how many fits there are and about how long they take. A run that was killed goes on where
+    it was. Raises ProbeError, LabelError, EmbeddingsError, ModelError, ChipError and StaleError.
     """
     folders.require_folder(output)
     found = embeddings_file.read(embeddings)
@@ -67,34 +101,53 @@ def evaluate(
     numbers, full = _sizes(sizes or SIZES)
     if repeats < 1:
         raise ProbeError(f"--repeats {repeats}: draw at least once")
+    if n < 2:
+        raise ProbeError(f"--n {n}: learn from two labels at least")
     read = [label_file.read(path, target) for path in labels]
     _require_names(read)
+    origin = _origin(chips, model, found, device)
+    kinds_made = _kinds(origin)
+    others = {name: embeddings_file.read(path) for name, path in _names_of(against, kinds_made).items()}
     made_from = {
         "step": "evaluate",
         "embeddings": found.digest,
+        "against": {name: other.digest for name, other in others.items()},
+        "chips": origin.chipset.digest if origin else None,
         "labels": {one.name: label_file.digest(one) for one in read},
+        "n": n,
         "sizes": [*numbers, *(["all"] if full else [])],
         "repeats": repeats,
         "classifiers": list(kinds),
         "features": list(names),
         "seed": seed,
+        "geoembed_version": __version__,
     }
-    if _is_kept(output, made_from, overwrite=overwrite):
+    if not dry_run and _is_kept(output, made_from, overwrite=overwrite):
         kept = json.loads((output / SUMMARY).read_text(encoding="utf-8"))
         return Outcome((output / REPORT,), kept["counts"], kept["table"])
-    tasks = [label_file.join(one, found.chip_id, found.grids) for one in read]
-    if "logistic" in kinds and any(task.numeric for task in tasks):
-        log.warning("where the target is a number, logistic means ridge")
+    tasks = tuple(label_file.join(one, found.chip_id, found.grids) for one in read)
+    _warn_of_numbers(tasks, kinds)
     _warn_of_few(tasks, found.split == "test")
-    fits, whole, counts = yield from _fit_all(found, names, kinds, tasks, numbers, full, repeats, seed)
+    laid = protocol.layout(found, tasks, numbers, full=full, n=n, repeats=repeats, seed=seed)
+    sources = [protocol.source(OURS, found, found.chip_id, names)]
+    sources += [protocol.source(name, other, found.chip_id, names) for name, other in others.items()]
+    if dry_run:
+        return _estimate(laid, [*sources, *_stand_ins(sources[0], kinds_made)], kinds)
+    sources += yield from _baselines(origin, output / BASELINES, found.chip_id, names, device, seed)
+    plans = list(_plans(laid, sources, names))
+    counts = _count(plans, laid, sources, names)
+    fits = yield from _fit_all(plans, laid, kinds, Journal(output / JOURNAL, made_from, overwrite=overwrite))
     if not fits:
         raise ProbeError(
             f"{embeddings}: nothing could be fitted or tested ({_told(counts)}); every task needs labels of two classes"
             " in the train split and of all classes in the test split"
         )
-    found_curves = curves.of_fits(fits, whole)
+    counts["fits"] = sum(sweep.fits(plan.places, kinds) for plan in plans)
     _warn(counts)
-    return _write(output, found, tasks, fits, found_curves, counts, made_from)
+    deep = next(plan for plan in plans if plan.source.name == OURS and plan.features == _deep(names))
+    fits += yield from _miss(origin, laid, deep, kinds, counts)
+    findings = yield from _findings(laid, found, origin, deep, kinds, fits, counts)
+    return _write(output, findings, tasks, fits, made_from)
 
 
 def _sizes(asked: Sequence[str]) -> tuple[list[int], bool]:
@@ -109,12 +162,32 @@ def _sizes(asked: Sequence[str]) -> tuple[list[int], bool]:
     return sorted(numbers), "all" in asked
 
 
-def _require_names(read: Sequence[label_file.Labels]) -> None:
+def _names_of(against: Sequence[Path], taken: Sequence[str]) -> dict[str, Path]:
+    """Return what other embeddings files are called in the results: by their stems, with the folder where two agree."""
+    found: dict[str, Path] = {}
+    for path in against:
+        name = path.stem if path.stem not in (OURS, *taken, *found) else f"{path.resolve().parent.name}/{path.stem}"
+        if name in found:
+            raise ProbeError(f"{path}: is called {name} in the results, like {found[name]}; rename one")
+        found[name] = path
+    return found
+
+
+def _require_names(read: Sequence[Labels]) -> None:
     names: dict[str, Path] = {}
     for one in read:
         if one.name in names:
             raise ProbeError(f"{one.path}: its task is called {one.name}, like that of {names[one.name]}; rename one")
         names[one.name] = one.path
+
+
+def _origin(chips: Path | None, model: Path, found: Embeddings, device: str) -> Origin | None:
+    if chips is None:
+        return None
+    from geoembed import origin
+    from geoembed.model import choose_device
+
+    return origin.read(chips, model, found, choose_device(device))
 
 
 def _is_kept(output: Path, made_from: dict[str, Any], *, overwrite: bool) -> bool:
@@ -136,51 +209,215 @@ def _is_kept(output: Path, made_from: dict[str, Any], *, overwrite: bool) -> boo
     return True
 
 
-def _fit_all(
-    found: Embeddings,
-    names: Sequence[str],
-    kinds: Sequence[str],
-    tasks: Sequence[Targets],
-    sizes: Sequence[int],
-    full: bool,
-    repeats: int,
-    seed: int,
-) -> Any:
-    """Run every plan, yielding progress; return the fits, the number of all labels per cell, and counts."""
-    plans, counts = [], {"fits": 0, "cells_empty": 0}
+def _baselines(
+    origin: Origin | None, folder: Path, chip_ids: NDArray[np.str_], names: Sequence[str], device: str, seed: int
+) -> Generator[Progress, None, list[Source]]:
+    """Make what the embeddings are compared with, or keep it where it was made before."""
+    if origin is None:
+        return []
+    from geoembed import baselines
+    from geoembed.model import choose_device
+
+    wanted = [name for name in names if name != features_of.CONCAT and features_of.JOINED not in name]
+    found = []
+    for kind in baselines.KINDS:
+        path = folder / f"{kind}.h5"
+        making = baselines.make(
+            kind, path, origin.chipset, origin.model, device=choose_device(device), seed=seed, workers=2
+        )
+        for progress in making:
+            yield Progress(progress.done, progress.total, progress.unit, kind)
+        found.append(protocol.source(kind, embeddings_file.read(path), chip_ids, wanted))
+    return found
+
+
+def _kinds(origin: Origin | None) -> tuple[str, ...]:
+    """Return the baselines that can be made: with chips all, without none."""
+    if origin is None:
+        return ()
+    from geoembed.baselines import KINDS
+
+    return KINDS
+
+
+def _stand_ins(ours: Source, kinds: Sequence[str]) -> list[Source]:
+    """Return sources like baselines that were not made, to count their fits."""
+    names = tuple(name for name in ours.names if name in ours.file.names)
+    return [protocol.Source(kind, ours.file, ours.rows, names) for kind in kinds]
+
+
+def _deep(names: Sequence[str]) -> str:
+    """Return the features of which more than learning curves are asked: fused, else the last."""
+    return embeddings_file.FUSED if embeddings_file.FUSED in names else names[-1]
+
+
+def _plans(laid: Layout, sources: Sequence[Source], names: Sequence[str]) -> Iterator[_Plan]:
+    """Yield what to fit; every source learns a kind of features from the same chips."""
     for name in names:
-        usable = features_of.usable(found, name)
-        laid = sweep.plan(found, name, usable, tasks, sizes, full=full, repeats=repeats, seed=seed)
-        plans.append(laid)
-        counts[f"chips_without_{name}"] = int(np.count_nonzero(~usable))
-        for reason, number in laid.empty.items():
+        places, empty = laid.places(protocol.usable(sources, name), deep=name == _deep(names))
+        for one in sources:
+            if name in one.names:
+                yield _Plan(one, name, places, empty if one is sources[0] else {})
+
+
+def _count(plans: Sequence[_Plan], laid: Layout, sources: Sequence[Source], names: Sequence[str]) -> dict[str, int]:
+    counts = {"fits": 0, "cells_empty": 0}
+    for name in names:
+        counts[f"chips_without_{name}"] = int(np.count_nonzero(~protocol.usable(sources, name)))
+    for one in sources[1:]:
+        counts[f"chips_not_in_{one.name}"] = int(np.count_nonzero(one.rows < 0))
+    for plan in plans:
+        for reason, number in plan.empty.items():
             counts[reason] = counts.get(reason, 0) + number
             counts["cells_empty"] += number
-    total = sum(laid.fits(repeats) for laid in plans) * len(kinds)
+    return counts
+
+
+def _fit_all(
+    plans: Sequence[_Plan], laid: Layout, kinds: Sequence[str], journal: Journal
+) -> Generator[Progress, None, list[Fit]]:
+    """Run every plan, yielding progress and keeping a journal; return the fits, in order."""
+    total, done = sum(sweep.fits(plan.places, kinds) for plan in plans), 0
+    kept: dict[str, dict[str, Any]] = {line["key"]: line for line in journal.lines}
     fits: list[Fit] = []
-    whole: dict[tuple[str, str, str], int] = {}
-    for laid in plans:
-        X = features_of.read(found, laid.features)
-        train = found.split == "train"
-        for batch in sweep.run(X, laid, tasks, train, found.aoi, kinds, repeats=repeats, seed=seed):
-            fits += batch
-            yield Progress(len(fits), total, "fits", laid.features)
-        for cells in laid.cells.values():
-            whole |= {(tasks[cell.task].name, cell.aoi, laid.features): cell.full for cell in cells if cell.full}
-    counts["fits"] = len(fits)
-    order = [task.name for task in tasks]
-    fits.sort(
-        key=lambda fit: (
-            order.index(fit.task),
-            fit.aoi != ALL,
-            fit.aoi,
-            names.index(fit.features),
-            fit.classifier,
-            fit.n,
-            fit.seed,
-        )
+    resumed = 0
+    try:
+        for plan in plans:
+            of_plan = f"{plan.source.name}/{plan.features}/"
+            before = {key.removeprefix(of_plan): line for key, line in kept.items() if key.startswith(of_plan)}
+            for line in before.values():
+                fits += [Fit(*row) for row in line["fits"]]
+                resumed += line["models"]
+            done += sum(line["models"] for line in before.values())
+            if sum(line["models"] for line in before.values()) == sweep.fits(plan.places, kinds):
+                continue
+            X = plan.source.read(plan.features)
+            run = Sweep(X, plan.source.name, plan.features, plan.places, laid.tasks, kinds, seed=laid.seed)
+            for one in run.run({key: line["penalties"] for key, line in before.items()}):
+                rows = [astuple(fit) for fit in one.fits]
+                journal.write(
+                    {"key": of_plan + one.key, "models": one.models, "penalties": one.penalties, "fits": rows}
+                )
+                fits += one.fits
+                done += one.models
+                yield Progress(done, total, "fits", f"{plan.source.name} {plan.features}")
+    finally:
+        journal.close()
+    if resumed:
+        log.info("%s fits were there from a run before", f"{resumed:,}")
+    return fits
+
+
+def _miss(
+    origin: Origin | None, laid: Layout, plan: _Plan, kinds: Sequence[str], counts: dict[str, int]
+) -> Generator[Progress, None, list[Fit]]:
+    """Score test chips that lack inputs with what was learned from complete ones."""
+    if origin is None or plan.features != embeddings_file.FUSED:
+        return []
+    usable = plan.source.usable(plan.features)
+    rows = laid.sample(usable, _most(origin), "test")
+    if not len(rows):
+        return []
+    counts["test_chips_with_inputs_removed"] = len(rows)
+    tested = yield from origin.missing(rows, laid.seed, laid.repeats)
+    place = laid.missing(usable, tested)
+    X = plan.source.read(plan.features)
+    run = Sweep(X, plan.source.name, plan.features, [place], laid.tasks, kinds, seed=laid.seed)
+    return [fit for one in run.run({}) for fit in one.fits]
+
+
+def _most(origin: Origin) -> int:
+    return max(2, min(MOST_CHIPS, MOST_PIXELS // origin.chipset.size**2))
+
+
+def _findings(
+    laid: Layout,
+    found: Embeddings,
+    origin: Origin | None,
+    deep: _Plan,
+    kinds: Sequence[str],
+    fits: list[Fit],
+    counts: dict[str, int],
+) -> Generator[Progress, None, Findings]:
+    """Bring together all answers."""
+    by_name = {task.name: task for task in laid.tasks}
+    yield Progress(0, 3, "questions", "scores")
+    drawn = curves.of_fits(fits, lambda task, metric: metrics.chance(metric, len(by_name[task].classes)))
+    beside = curves.contrasts(fits, laid.n, lambda task: metrics.names(len(by_name[task].classes))[0])
+    trust = _trust(laid, deep, kinds[0])
+    yield Progress(1, 3, "questions", "maps")
+    usable = deep.source.usable(deep.features)
+    rows = laid.sample(usable, MOST_CHIPS, "test")
+    values = {task.name: task.values[rows] for task in laid.tasks}
+    vectors = deep.source.read(deep.features)[rows]
+    maps = space.maps(np.nan_to_num(vectors), deep.features, values, laid.aoi[rows], laid.seed)
+    health = [space.health("embeddings", name, found.vectors(name)[rows]) for name in found.names]
+    galleries, retrieval, notes = [], [], [_NO_CHIPS]
+    if origin is not None:
+        yield Progress(2, 3, "questions", "neighbours")
+        notes = []
+        seen = rows[: _most(origin)]
+        contrasted = origin.contrasted(seen)
+        health += [space.health("contrasted", name, one) for name, one in contrasted.items()]
+        retrieval = origin.retrievals(contrasted)
+        galleries = origin.galleries(found, seen, contrasted, laid.tasks, laid.seed)
+    if len(laid.areas) < 2:
+        notes.append("Whether it travels was not asked, as there is one area.")
+    return Findings(
+        _facts(laid, found, counts), tuple(drawn), tuple(beside), tuple(trust), maps, tuple(galleries), tuple(health),
+        tuple(retrieval), tuple(notes),
+    )  # fmt: skip
+
+
+_NO_CHIPS = (
+    "Simple baselines, missing inputs, neighbours and retrieval were not measured: they need --chips and --model."
+)
+
+
+def _trust(laid: Layout, plan: _Plan, kind: str) -> list[Trust]:
+    X = plan.source.read(plan.features)
+    run = Sweep(X, plan.source.name, plan.features, plan.places, laid.tasks, [kind], seed=laid.seed)
+    draws: dict[int, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
+    for task, truth, p in run.probabilities(kind, laid.n):
+        draws.setdefault(task, []).append((truth, p))
+    return [
+        calibration.trust(laid.tasks[t].name, plan.features, kind, len(laid.tasks[t].classes), laid.n, some)
+        for t, some in draws.items()
+    ]
+
+
+def _facts(laid: Layout, found: Embeddings, counts: dict[str, int]) -> Facts:
+    return Facts(
+        chips={name: int(np.count_nonzero(laid.split == name)) for name in ("train", "validation", "test")},
+        tasks={task.name: (task.classes, task.counts["chips_labelled"]) for task in laid.tasks},
+        areas=laid.areas,
+        counts=counts,
+        n=laid.n,
+        repeats=laid.repeats,
+        seed=laid.seed,
+        embeddings=found.path.name,
+        model=str(found.attributes.get("model_sha256", ""))[:12],
+        split_apart=protocol.parted(found.chip_id, found.split),
     )
-    return fits, whole, counts
+
+
+def _estimate(laid: Layout, sources: Sequence[Source], kinds: Sequence[str]) -> Outcome:
+    """Tell how many fits there are and about how long they take; write nothing."""
+    plans = list(_plans(laid, sources, sources[0].names))
+    number = sum(sweep.fits(plan.places, kinds) for plan in plans)
+    seconds, by_width = 0.0, {}
+    for plan in plans:
+        width = features_of.width(plan.source.file, plan.features)
+        if width not in by_width:
+            chips = max((len(one.tested[0].rows) for one in plan.places), default=0)
+            by_width[width] = sweep.cost(width, chips, kinds, max(1, len(laid.tasks)))
+        each = [(size, len(one.orders)) for place in plan.places for one in place.cells for size in one.sizes] + [
+            (one.full, 1) for place in plan.places for one in place.cells if one.full
+        ]
+        seconds += sum(times * by_width[width](size) for size, times in each) * len(kinds) / (os.cpu_count() or 1)
+    told = f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} seconds"
+    table = f"{number:,} fits, about {told} on this machine; nothing was written"
+    return Outcome((), {"fits": number, "seconds": round(seconds, 1)}, table)
 
 
 def _told(counts: dict[str, int]) -> str:
@@ -188,10 +425,15 @@ def _told(counts: dict[str, int]) -> str:
 
 
 def _warn(counts: dict[str, int]) -> None:
-    left_out = {key: number for key, number in counts.items() if number and key.startswith(("chips_without", "cells_"))}
+    left_out = {key: number for key, number in counts.items() if number and key.startswith(("chips_", "cells_"))}
     left_out.pop("cells_empty", None)
     if left_out:
         log.warning("left out: %s", _told(left_out))
+
+
+def _warn_of_numbers(tasks: Sequence[Targets], kinds: Sequence[str]) -> None:
+    if "logistic" in kinds and any(task.numeric for task in tasks):
+        log.warning("where the target is a number, logistic means ridge")
 
 
 def _warn_of_few(tasks: Sequence[Targets], test: NDArray[np.bool_]) -> None:
@@ -204,51 +446,52 @@ def _warn_of_few(tasks: Sequence[Targets], test: NDArray[np.bool_]) -> None:
 
 
 def _write(
-    output: Path,
-    found: Embeddings,
-    tasks: Sequence[Targets],
-    fits: Sequence[Fit],
-    found_curves: Sequence[Curve],
-    counts: dict[str, int],
-    made_from: dict[str, Any],
+    output: Path, findings: Findings, tasks: Sequence[Targets], fits: list[Fit], made_from: dict[str, Any]
 ) -> Outcome:
     """Write the three files: the summary first, as it says whose they are, and the report, that all are there, last."""
     (output / REPORT).unlink(missing_ok=True)
-    headline = [curve for curve in found_curves if curve.metric in {metrics.names(k)[0] for k in (0, 2, 3)}]
-    places = {curve.aoi for curve in headline}
-    pooled = [curve for curve in headline if curve.aoi == ALL or len(places) == 1]
-    table = curves.table(pooled)
-    answer = report.answer(pooled)
+    headline = {metrics.names(classes)[0] for classes in (0, 2, 3)}
+    everywhere = findings.curves[0].aoi
+    shown = [curve for curve in findings.curves if curve.metric in headline and curve.aoi == everywhere]
+    table = curves.table(
+        [curve for curve in shown if curve.source == OURS or curve.features == _deep(made_from["features"])]
+    )
     summary = {
         "made_from": made_from,
         "geoembed_version": __version__,
-        "answer": answer,
+        "answer": report.answer(findings.curves),
         "interval": "95 % t-interval of the mean over draws of labels: the uncertainty of which labels are drawn",
-        "counts": counts,
+        "counts": findings.facts.counts,
         "tasks": {
             task.name: {"target": task.column, "classes": [str(name) for name in task.classes], **task.counts}
             for task in tasks
         },
         "table": table,
-        "cells": [curves.to_json(curve) for curve in found_curves],
+        **findings.to_json(),
     }
     atomic.write_json(output / SUMMARY, summary)
     with atomic.replacing(output / RESULTS) as part, part.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(COLUMNS)
-        for fit in fits:
+        for fit in _in_order(fits, tasks, made_from["features"]):
             head = (fit.task, fit.aoi, fit.features, fit.classifier, fit.n, fit.seed)
+            tail = (f"{fit.seconds:.6f}", fit.source, fit.question, fit.tested)
             for metric, value in fit.scores.items():
-                rows.writerow((*head, metric, "" if math.isnan(value) else f"{value:.6f}", f"{fit.seconds:.6f}"))
-    facts = report.Facts(
-        chips={name: int(np.count_nonzero(found.split == name)) for name in ("train", "validation", "test")},
-        tasks={task.name: (task.classes, task.counts["chips_labelled"]) for task in tasks},
-        counts=counts,
-        repeats=made_from["repeats"],
-        seed=made_from["seed"],
-        embeddings=found.path.name,
-        model=str(found.attributes.get("model_sha256", ""))[:12],
-    )
-    atomic.write_text(output / REPORT, report.html(answer, headline, facts))
-    shown: dict[str, int | float] = dict(counts)
-    return Outcome((output / REPORT,), shown, table)
+                rows.writerow((*head, metric, "" if math.isnan(value) else f"{value:.6f}", *tail))
+    atomic.write_text(output / REPORT, report.html(findings))
+    (output / JOURNAL).unlink(missing_ok=True)
+    counts: dict[str, int | float] = dict(findings.facts.counts)
+    return Outcome((output / REPORT,), counts, table)
+
+
+def _in_order(fits: list[Fit], tasks: Sequence[Targets], features: Sequence[str]) -> list[Fit]:
+    """Return fits in the order of a reader: ours first, and in it by question, task, area, features and size."""
+    questions, order = ("curve", "split", "transfer", "missing"), [task.name for task in tasks]
+    sources = list(dict.fromkeys([OURS, *(fit.source for fit in fits)]))
+    return sorted(
+        fits,
+        key=lambda fit: (
+            sources.index(fit.source), questions.index(fit.question), order.index(fit.task), fit.aoi, fit.tested,
+            features.index(fit.features), fit.classifier, fit.n, fit.seed,
+        ),
+    )  # fmt: skip

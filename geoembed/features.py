@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from geoembed.embeddings import Embeddings
 
 CONCAT = "concat"
+
+SUBSETS, JOINED = "subsets", "+"
+"""What asks for all subsets of modalities, and what joins the modalities in the name of one."""
 
 ROWS = 8192
 """Rows that are measured at a time."""
@@ -39,6 +43,7 @@ def names(embeddings: Embeddings) -> tuple[str, ...]:
 def require(embeddings: Embeddings, wanted: Sequence[str] | None) -> tuple[str, ...]:
     """Return the features asked for, all there are for None.
 
+    `a+b` are the modalities a and b side by side; `subsets` means all of those that are neither one nor all modalities.
     Raises ProbeError for one that there is not, naming the nearest, and for an AOI whose name means all of them.
     """
     if (embeddings.aoi == ALL).any():
@@ -48,26 +53,45 @@ def require(embeddings: Embeddings, wanted: Sequence[str] | None) -> tuple[str, 
         )
     if not wanted:
         return names(embeddings)
-    known = [*names(embeddings), CONCAT]
+    known = [*names(embeddings), CONCAT, SUBSETS]
+    found: list[str] = []
     for name in wanted:
-        if name not in known:
-            raise ProbeError(f"--features {name}: not in {embeddings.path}{nearest(name, known)}")
-    return tuple(wanted)
+        for part in (name,) if name in known else name.split(JOINED):
+            if part not in (known if part == name else embeddings.modalities):
+                raise ProbeError(f"--features {name}: not in {embeddings.path}{nearest(part, known)}")
+        M = embeddings.modalities
+        of_several = [JOINED.join(some) for k in range(2, len(M)) for some in combinations(M, k)]
+        found += of_several if name == SUBSETS else [name]
+    return tuple(dict.fromkeys(found))
+
+
+def _parts(embeddings: Embeddings, name: str) -> tuple[str, ...]:
+    """Return the modalities that stand side by side in features of that name; none where it is one or fused."""
+    if name == CONCAT:
+        return embeddings.modalities
+    return tuple(name.split(JOINED)) if JOINED in name and name not in embeddings.names else ()
+
+
+def width(embeddings: Embeddings, name: str) -> int:
+    """Return how many numbers a chip has in features of that name."""
+    parts = _parts(embeddings, name) or (name,)
+    return sum(embeddings.vectors(part, slice(0, 1)).shape[1] for part in parts)
 
 
 def read(embeddings: Embeddings, name: str) -> NDArray[np.float32]:
     """Read features, (N, D) float32, NaN rows where a chip has none.
 
-    `concat` is the modalities' vectors side by side, NaN where a modality is absent, then a column per modality that
-    is 1 where it is absent.
+    `concat`, as `a+b`, is the modalities' vectors side by side, NaN where a modality is absent, then a column per
+    modality that is 1 where it is absent.
     """
-    if name != CONCAT:
+    parts = _parts(embeddings, name)
+    if not parts:
         return embeddings.vectors(name)
-    widths = [embeddings.vectors(modality, slice(0, 1)).shape[1] for modality in embeddings.modalities]
+    widths = [embeddings.vectors(modality, slice(0, 1)).shape[1] for modality in parts]
     X = np.empty((len(embeddings), sum(widths) + len(widths)), np.float32)
-    for modality, width, end in zip(embeddings.modalities, widths, np.cumsum(widths), strict=True):
+    for modality, width, end in zip(parts, widths, np.cumsum(widths), strict=True):
         X[:, end - width : end] = embeddings.vectors(modality)
-    X[:, sum(widths) :] = ~embeddings.present
+    X[:, sum(widths) :] = ~embeddings.present[:, [embeddings.modalities.index(modality) for modality in parts]]
     return X
 
 
@@ -75,9 +99,8 @@ def usable(embeddings: Embeddings, name: str) -> NDArray[np.bool_]:
     """Tell which rows a classifier can use: all of concat's, as absent parts are filled, else those present."""
     if name == CONCAT:
         return np.ones(len(embeddings), dtype=bool)
-    if name in embeddings.modalities:
-        return embeddings.present[:, embeddings.modalities.index(name)]
-    return np.asarray(embeddings.present.any(axis=1))
+    parts = _parts(embeddings, name) or ((name,) if name in embeddings.modalities else embeddings.modalities)
+    return np.asarray(embeddings.present[:, [embeddings.modalities.index(part) for part in parts]].any(axis=1))
 
 
 def scaling(X: NDArray[np.float32], train: NDArray[np.int64]) -> Scaling:

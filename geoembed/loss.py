@@ -47,16 +47,20 @@ def cross_modal(vectors: Mapping[str, Tensor], present: Mapping[str, Tensor]) ->
     return pairs
 
 
-def retrieval_at_1(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """Return the share of rows whose nearest row on the other side is their own, both ways, over all pairs; or NaN."""
-    found, asked = 0, 0
+def retrieval_at(k: int, pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Return the share of rows whose own row is among the k nearest on the other side, both ways, over all pairs.
+
+    Rows that are as near as the own one come before it or after it by chance, so that a collapsed space finds no more
+    than chance does. NaN where there are no rows.
+    """
+    found, asked = 0.0, 0
     for a, b in pairs:
-        if not len(a):
-            continue
-        scores = a @ b.T
-        own = torch.arange(len(a), device=a.device)
-        found += int((scores.argmax(0) == own).sum() + (scores.argmax(1) == own).sum())
-        asked += 2 * len(a)
+        scores = a @ b.T  # (n, n)
+        for side in (scores, scores.T):
+            own = side.diagonal()[:, None]
+            before, alike = (side > own).sum(1), (side == own).sum(1)
+            found += float(((k - before) / alike).clamp(0.0, 1.0).sum())
+            asked += len(side)
     return found / asked if asked else math.nan
 
 

@@ -6,17 +6,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from geoembed import calibration
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BINARY = ("balanced_accuracy", "f1", "roc_auc", "average_precision")
-MULTICLASS = ("balanced_accuracy", "macro_f1")
+BINARY = ("balanced_accuracy", "f1", "roc_auc", "average_precision", "brier", "ece")
+MULTICLASS = ("balanced_accuracy", "macro_f1", "brier", "ece")
 NUMERIC = ("r2", "rmse")
 
 
 def names(classes: int) -> tuple[str, ...]:
     """Return the metrics for a number of classes, 0 for a numeric target; the first is the headline."""
     return NUMERIC if classes == 0 else BINARY if classes == 2 else MULTICLASS
+
+
+def chance(metric: str, classes: int) -> float:
+    """Return what guessing scores, NaN where that depends on how one guesses."""
+    known = {"balanced_accuracy": 1 / max(classes, 1), "roc_auc": 0.5, "r2": 0.0}
+    return known.get(metric, float("nan"))
 
 
 def score(
@@ -38,10 +46,17 @@ def score(
     hits = np.diag(confusion)
     f1 = 2 * hits / (confusion.sum(axis=0) + confusion.sum(axis=1))
     balanced = float((hits / counts).mean())
+    trusted = {"brier": calibration.brier(truth, predicted), "ece": calibration.ece(truth, predicted)}
     if classes > 2:
-        return {"balanced_accuracy": balanced, "macro_f1": float(f1.mean())}
+        return {"balanced_accuracy": balanced, "macro_f1": float(f1.mean()), **trusted}
     area, precision = ranking(truth > 0, predicted[:, 1])
-    return {"balanced_accuracy": balanced, "f1": float(f1[1]), "roc_auc": area, "average_precision": precision}
+    return {
+        "balanced_accuracy": balanced,
+        "f1": float(f1[1]),
+        "roc_auc": area,
+        "average_precision": precision,
+        **trusted,
+    }
 
 
 def _numeric(truth: NDArray[np.float64], predicted: NDArray[np.float64]) -> dict[str, float]:

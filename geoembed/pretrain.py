@@ -345,7 +345,7 @@ def _health(session: Session) -> tuple[float, dict[str, float]]:
     if twins:
         one, other = (torch.cat(side)[here[names[0]]] for side in zip(*twins, strict=True))
         pairs = [(one, other)]
-    return loss.retrieval_at_1(pairs), ranks
+    return loss.retrieval_at(1, pairs), ranks
 
 
 def _batches(session: Session, rows: NDArray[np.int64]) -> Generator[dict[str, Tensor], None, None]:

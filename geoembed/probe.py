@@ -90,7 +90,7 @@ def probe(
     rows = _draw(found, targets, usable, n, draw, seed, labels)
     if targets.numeric and classifier == "logistic":
         log.warning("%s: column %s holds numbers, so logistic means ridge", labels, targets.column)
-    fitted = classifiers.fit_draws(classifier, Z, rows[None], targets.values[rows][None], len(targets.classes), seed)[0]
+    fitted = classifiers.fit(classifier, Z[rows], targets.values[rows], len(targets.classes), seed)
     predicted = classifiers.predict(fitted, Z)
     yield Progress(2, 3, "steps", "mapping")
     counts: dict[str, int | float] = {

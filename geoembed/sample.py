@@ -319,7 +319,7 @@ probe/water/predictions.gpkg: embeddings.h5 labels/water.gpkg
 \t$(GEOEMBED) probe embeddings.h5 --labels labels/water.gpkg --n $(N)
 
 report/report.html: embeddings.h5 $(LABELS)
-\t$(GEOEMBED) evaluate embeddings.h5 $(LABELS:%=--labels %)
+\t$(GEOEMBED) evaluate embeddings.h5 --chips chips $(LABELS:%=--labels %)
 
 clean:
 \trm -rf chips labels model embeddings.h5 probe report

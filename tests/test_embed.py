@@ -12,9 +12,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 from chip_folders import CHANNELS, make_chips
 
-from geoembed import atomic, embed, embeddings, pretrain
+from geoembed import atomic, checkpoint, embed, embeddings, pretrain
 from geoembed.chips import ChipSet
 from geoembed.errors import ChipError, ConfigError, GeoembedError, ModelError, StaleError
 from geoembed.steps import finish
@@ -30,6 +31,15 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finish(pretrain.pretrain(folder / "chips", folder / "model", epochs=1, batch_size=12, device="cpu"))
     finish(embed.embed(folder / "chips", folder / "model", folder / "e.h5", **CPU))
     return folder
+
+
+@pytest.fixture(scope="module")
+def other_model(base: Path) -> Path:
+    """A model of the same chips with other weights."""
+    trained = checkpoint.read(base / "model", device=torch.device("cpu"), untrained=True)
+    checkpoint.write_config(base / "other", trained.described)
+    checkpoint.write_weights(base / "other", trained.model, trained.described)
+    return base / "other"
 
 
 def vectors(path: Path) -> dict[str, np.ndarray]:
@@ -133,12 +143,12 @@ def test_half_precision(base: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(vectors(tmp_path / "e.h5")["fused"], vectors(base / "e.h5")["fused"], atol=1e-3)
 
 
-def test_other_models_and_options_are_refused(base: Path, tmp_path: Path) -> None:
+def test_other_models_and_options_are_refused(base: Path, other_model: Path, tmp_path: Path) -> None:
     path = tmp_path / "e.h5"
     shutil.copy(base / "e.h5", path)
     with pytest.raises(StaleError, match="dtype was"):
         finish(embed.embed(base / "chips", base / "model", path, dtype="float16", **CPU))
-    finish(embed.embed(base / "chips", base / "model", path, untrained=True, overwrite=True, **CPU))
+    finish(embed.embed(base / "chips", other_model, path, overwrite=True, **CPU))
     assert np.abs(vectors(path)["s1"] - vectors(base / "e.h5")["s1"])[embeddings.read(path).present[:, 1]].max() > 0.01
     with pytest.raises(StaleError, match="model differs"):
         finish(embed.embed(base / "chips", base / "model", path, **CPU))
@@ -159,7 +169,7 @@ for progress in embed.embed(folder / "chips", folder / "model", Path(sys.argv[2]
 """
 
 
-def test_killed_it_resumes_and_refuses_to_mix(base: Path, tmp_path: Path) -> None:
+def test_killed_it_resumes_and_refuses_to_mix(base: Path, other_model: Path, tmp_path: Path) -> None:
     path = tmp_path / "e.h5"
     process = subprocess.Popen([sys.executable, "-c", CODE, str(base), str(path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -170,7 +180,7 @@ def test_killed_it_resumes_and_refuses_to_mix(base: Path, tmp_path: Path) -> Non
     process.wait()
     assert not path.exists()
     with pytest.raises(StaleError, match="model differs"):
-        finish(embed.embed(base / "chips", base / "model", path, untrained=True, **CPU))
+        finish(embed.embed(base / "chips", other_model, path, **CPU))
     outcome = finish(embed.embed(base / "chips", base / "model", path, **CPU))
     assert outcome.counts["kept"] >= 24 and outcome.counts["kept"] + outcome.counts["embedded"] == 60
     for name, values in vectors(path).items():

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from synthetic import embeddings_file
 
-from geoembed import embeddings
+from geoembed import embeddings, markup
 from geoembed.errors import GeoembedError, ProbeError, StaleError
 from geoembed.evaluate import COLUMNS, evaluate
 from geoembed.steps import Progress, finish
@@ -37,7 +37,7 @@ def world(tmp_path: Path) -> embeddings.Embeddings:
 
 
 def run(folder: Path, *tasks: str, **options: Any) -> Any:
-    options = {"sizes": ("10", "50", "100", "all"), "repeats": 3, **options}
+    options = {"sizes": ("10", "50", "100", "all"), "n": 50, "repeats": 3, **options}
     return finish(evaluate(folder / "e.h5", tuple(folder / f"{t}.csv" for t in tasks), folder / "report", **options))
 
 
@@ -45,15 +45,25 @@ def rows(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "report/results.csv")
 
 
+def curve_rows(folder: Path) -> pd.DataFrame:
+    table = rows(folder)
+    return table[table["question"] == "curve"]
+
+
 def test_one_row_per_fit_and_metric(tmp_path: Path, world: embeddings.Embeddings) -> None:
     done = run(tmp_path, "water", "crops")
     assert done.paths == (tmp_path / "report/report.html",)
     table = rows(tmp_path)
     assert tuple(table.columns) == COLUMNS
-    # 2 tasks x 3 places x 4 features x (3 sizes x 3 draws + all)
-    assert len(table) == 2 * 3 * 4 * 10 * 4 and done.counts["fits"] == 240
-    assert not table.duplicated(["task", "aoi", "features", "classifier", "n", "seed", "metric"]).any()
-    best = table[(table["metric"] == "balanced_accuracy") & (table["aoi"] == "all") & (table["n"] == 100)]
+    curve = table[table["question"] == "curve"]
+    # 2 tasks x 3 places x 4 features x (3 sizes x 3 draws + all), and 6 metrics
+    assert len(curve) == 2 * 3 * 4 * 10 * 6
+    # of fused also a random split and two times all but one area, at 50 labels and at all
+    assert done.counts["fits"] == 240 + 2 * 3 * 4
+    assert set(table["question"]) == {"curve", "split", "transfer"}
+    keys = ["question", "tested", "task", "aoi", "features", "classifier", "n", "seed", "metric"]
+    assert not table.duplicated(keys).any()
+    best = curve[(curve["metric"] == "balanced_accuracy") & (curve["aoi"] == "all") & (curve["n"] == 100)]
     means = best.groupby(["task", "features"])["value"].mean()
     assert means["water", "s2"] > 0.8 and abs(means["water", "s1"] - 0.5) < 0.06
     assert means["water", "concat"] > 0.8 and means["water", "fused"] > 0.8
@@ -71,7 +81,8 @@ def test_summary_says_how_many_are_enough(tmp_path: Path, world: embeddings.Embe
     assert cell["full"]["n"] == train and [point["n"] for point in cell["curve"]] == [10, 50, 100]
     assert cell["enough"]["95%"] in (50, 100)
     assert all(point["low"] < point["mean"] < point["high"] for point in cell["curve"])
-    assert summary["answer"].replace(" %", "&nbsp;%") in (tmp_path / "report/report.html").read_text()
+    assert f"<h1>{markup.text(summary['answer'])}</h1>" in (tmp_path / "report/report.html").read_text()
+    assert summary["over_all_cells"]["95%"]["cells"] > 3
     assert "water" in done.table
 
 
@@ -79,13 +90,13 @@ def test_scores_are_of_the_test_split_and_draws_of_the_train_split(
     tmp_path: Path, world: embeddings.Embeddings
 ) -> None:
     run(tmp_path, "water", features=("s2",))
-    before = rows(tmp_path)
+    before = curve_rows(tmp_path)
     # Turning every test label round mirrors ROC AUC; had test chips been learned from, it would not.
     labels = pd.read_csv(tmp_path / "water.csv")
     labels.loc[world.split == "test", "label"] ^= 1
     labels.to_csv(tmp_path / "water.csv", index=False)
     run(tmp_path, "water", features=("s2",), overwrite=True)
-    areas = [table.loc[table["metric"] == "roc_auc", "value"].to_numpy() for table in (before, rows(tmp_path))]
+    areas = [table.loc[table["metric"] == "roc_auc", "value"].to_numpy() for table in (before, curve_rows(tmp_path))]
     assert areas[0] == pytest.approx(1 - areas[1], abs=2e-6)
 
 
@@ -106,9 +117,10 @@ def test_cells_without_a_class_are_empty_and_counted(
 ) -> None:
     with caplog.at_level(logging.WARNING, "geoembed"):
         done = run(tmp_path, "ice", features=("s2", "s1"))
-    assert done.counts["cells_empty"] == 2 and done.counts["chips_without_s1"] == 50
+    # aoi1 of both features; of the last also all but aoi0, which has no ice to learn from, and all but aoi1
+    assert done.counts["cells_empty"] == 4 and done.counts["chips_without_s1"] == 50
     assert set(rows(tmp_path)["aoi"]) == {"all", "aoi0"}
-    assert "2 cells with one class to learn from" in caplog.text and "50 chips without s1" in caplog.text
+    assert "3 cells with one class to learn from" in caplog.text and "50 chips without s1" in caplog.text
 
 
 def test_numbers_are_fitted_by_ridge(
@@ -143,11 +155,16 @@ def test_rerun_is_free_and_other_options_are_refused(tmp_path: Path, world: embe
 
 
 def test_progress_counts_fits(tmp_path: Path, world: embeddings.Embeddings) -> None:
-    steps = list(evaluate(tmp_path / "e.h5", (tmp_path / "water.csv",), tmp_path / "r", sizes=("10", "all"), repeats=2))
-    assert all(isinstance(step, Progress) and step.unit == "fits" for step in steps)
-    assert steps[-1].done == steps[-1].total == 3 * 4 * 3
+    steps = list(
+        evaluate(tmp_path / "e.h5", (tmp_path / "water.csv",), tmp_path / "r", sizes=("10", "all"), n=10, repeats=2)
+    )
+    assert all(isinstance(step, Progress) for step in steps)
+    fits = [step for step in steps if step.unit == "fits"]
+    # 3 places x 4 features, and a random split and two times all but one area of fused
+    assert fits[-1].done == fits[-1].total == 3 * 4 * 3 + 3 * 3
     with (tmp_path / "r/results.csv").open() as file:
-        assert sum(1 for _ in csv.reader(file)) == 1 + 36 * 4
+        found = list(csv.DictReader(file))
+    assert sum(row["question"] == "curve" for row in found) == 36 * 6
 
 
 def test_what_cannot_be_measured_says_the_remedy(tmp_path: Path, world: embeddings.Embeddings) -> None:
@@ -202,12 +219,12 @@ import sys
 from pathlib import Path
 from threadpoolctl import threadpool_info
 from geoembed import evaluate, sweep
-batch, seen = sweep._batch, set()
-def watched(*given):
-    fits = batch(*given)
+do, seen = sweep.Sweep._do, set()
+def watched(*given, **more):
+    done = do(*given, **more)
     seen.update((Path(one["filepath"]).parent.name, one["num_threads"]) for one in threadpool_info())
-    return fits
-sweep._batch = watched
+    return done
+sweep.Sweep._do = watched
 folder = Path(sys.argv[1])
 list(evaluate.evaluate(folder / "e.h5", (folder / "water.csv",), folder / "r", sizes=("100",), features=("s2",)))
 assert seen and all(threads == 1 for _, threads in seen), seen

@@ -15,6 +15,7 @@ OWNERS = {
     "safetensors": {"checkpoint"},
     "skops": {"classifiers"},
     "exactextract": {"zonal"},
+    "matplotlib": {"charts"},
     "typer": {"cli"},
     "rich": {"cli"},
 }

@@ -56,9 +56,23 @@ def test_only_samples_with_both_modalities_are_paired() -> None:
 
 def test_retrieval() -> None:
     a = unit(8, 16, 0)
-    assert loss.retrieval_at_1([(a, a)]) == 1.0
-    assert loss.retrieval_at_1([(a, a.roll(1, 0))]) == 0.0
-    assert math.isnan(loss.retrieval_at_1([]))
+    assert loss.retrieval_at(1, [(a, a)]) == 1.0
+    assert loss.retrieval_at(1, [(a, a.roll(1, 0))]) == 0.0
+    assert math.isnan(loss.retrieval_at(1, [])) and math.isnan(loss.retrieval_at(1, [(a[:0], a[:0])]))
+
+
+def test_retrieval_at_k_agrees_with_sorting() -> None:
+    a, b = unit(40, 4, 0), unit(40, 4, 1)
+    b = F.normalize(a + b, dim=1)
+    for k in (1, 3, 10):
+        ways = [[i in side[i].argsort(descending=True)[:k] for i in range(40)] for side in (a @ b.T, b @ a.T)]
+        assert loss.retrieval_at(k, [(a, b)]) == pytest.approx(sum(map(sum, ways)) / 80)
+
+
+def test_a_collapsed_space_finds_what_chance_does() -> None:
+    a = torch.ones(20, 4) / 2
+    assert loss.retrieval_at(1, [(a, a)]) == pytest.approx(1 / 20)
+    assert loss.retrieval_at(10, [(a, a)]) == pytest.approx(10 / 20)
 
 
 def test_effective_rank() -> None:

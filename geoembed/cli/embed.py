@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 
 from geoembed.cli import command, streams
-from geoembed.cli.options import BatchSize, Chips, Device, DeviceOption, Modalities, Output, Overwrite, Workers, names
+from geoembed.cli.options import (
+    BatchSize,
+    Chips,
+    Device,
+    DeviceOption,
+    Modalities,
+    Model,
+    Output,
+    Overwrite,
+    Workers,
+    names,
+)
 from geoembed.steps import Steps
 
 
@@ -20,7 +31,6 @@ class Kind(StrEnum):
     float16 = "float16"
 
 
-Model = Annotated[Path, typer.Option("--model", metavar="FOLDER", help="Model folder.")]
 Channels = Annotated[
     list[str],
     typer.Option("--channels", metavar="NAME=GLOBS", help='Only these channels, such as "s2=jja_*". Repeatable.'),

@@ -8,11 +8,26 @@ from typing import Annotated
 import typer
 
 from geoembed.cli import command, streams
-from geoembed.cli.options import Embeddings, Output, Overwrite, Seed, Target, names
+from geoembed.cli.options import Device, DeviceOption, Embeddings, Model, Output, Overwrite, Seed, Target, names
 from geoembed.steps import Steps
 
 Labels = Annotated[
     list[Path], typer.Option("--labels", metavar="FILE", help="Labels of one task: any vector file. Repeatable.")
+]
+Chips = Annotated[
+    Path | None,
+    typer.Option(
+        "--chips",
+        metavar="FOLDER",
+        help="The chips that were embedded: compare with simple baselines, remove inputs, show neighbours.",
+    ),
+]
+Against = Annotated[
+    list[Path],
+    typer.Option("--against", metavar="FILE", help="Embeddings of the same chips to compare with. Repeatable."),
+]
+Number = Annotated[
+    int, typer.Option("--n", metavar="NUMBER", min=2, help="Labels at which all but the learning curves is asked.")
 ]
 Sizes = Annotated[
     str | None,
@@ -24,26 +39,35 @@ Repeats = Annotated[int, typer.Option("--repeats", metavar="NUMBER", min=1, help
 Classifiers = Annotated[str, typer.Option("--classifiers", metavar="NAMES", help="logistic, ridge, forest, knn.")]
 Features = Annotated[
     str | None,
-    typer.Option("--features", metavar="NAMES", help="Such as s2,fused [default: each modality, fused, concat]."),
+    typer.Option(
+        "--features", metavar="NAMES", help="Such as s2,s1+s2,fused,subsets [default: each modality, fused, concat]."
+    ),
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say how many fits there are and about how long.")]
 
 
 @command
 def evaluate(
     labels: Labels,
     embeddings: Embeddings = Path("embeddings.h5"),
+    chips: Chips = None,
+    model: Model = Path("model"),
+    against: Against = [],  # noqa: B006 (typer copies it)
+    n: Number = 200,
     sizes: Sizes = None,
     repeats: Repeats = 5,
     classifiers: Classifiers = "logistic",
     features: Features = None,
     target: Target = None,
     seed: Seed = 0,
+    device: DeviceOption = Device.auto,
+    dry_run: DryRun = False,
     output: Output = Path("report"),
     overwrite: Overwrite = False,
 ) -> Steps:
-    """Measure how many labels are enough, per task, area and modality, and write a report.
+    """Measure how many labels are enough, compared with what, and whether to believe it; write a report.
 
-    Example: geoembed evaluate --labels labels/water.gpkg --labels labels/cropland.gpkg
+    Example: geoembed evaluate --chips chips --labels labels/water.gpkg --labels labels/cropland.gpkg
     """
     from geoembed.evaluate import evaluate
 
@@ -51,11 +75,17 @@ def evaluate(
         streams.one_path(embeddings),
         streams.all_paths(labels),
         output,
+        against=tuple(against),
+        chips=chips,
+        model=model,
+        device=device.value,
+        n=n,
         sizes=names(sizes),
         repeats=repeats,
         classifiers=names(classifiers) or (),
         features=names(features),
         target=target,
         seed=seed,
+        dry_run=dry_run,
         overwrite=overwrite,
     )

@@ -35,6 +35,7 @@ Embeddings = Annotated[
 DeviceOption = Annotated[
     Device, typer.Option("--device", help="Where the model runs; auto takes a GPU if there is one.")
 ]
+Model = Annotated[Path, typer.Option("--model", metavar="FOLDER", help="Model folder.")]
 BatchSize = Annotated[
     int | None, typer.Option("--batch-size", metavar="NUMBER", min=1, help="Chips per batch [default: the preset's].")
 ]

@@ -127,7 +127,9 @@ def tell(outcome: Outcome, as_json: bool) -> None:
             typer.echo(path)
         return
     paths = [str(path) for path in outcome.paths]
-    where = {"path": paths[0]} if len(paths) == 1 else {"path": str(outcome.paths[0].parent), "paths": paths}
+    where: dict[str, object] = {"path": paths[0] if paths else None}  # a dry run writes nothing
+    if len(paths) > 1:
+        where = {"path": str(outcome.paths[0].parent), "paths": paths}
     counts = {name: None if value != value else value for name, value in outcome.counts.items()}
     typer.echo(json.dumps({**where, "counts": counts}, allow_nan=False))
 
