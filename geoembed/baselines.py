@@ -102,6 +102,12 @@ def _raw(channels: dict[str, tuple[str, ...]]) -> Statistics:
     return Statistics(*({name: (value,) * len(channels[name]) for name in channels} for value in (0.0, 1.0)))
 
 
+def width(kind: str, name: str, channels: dict[str, tuple[str, ...]], encoder: int) -> int:
+    """Return how many numbers a baseline has in a modality, or in 'fused'; those of the encoder are given."""
+    each = {m: 7 * len(names) if kind == "statistics" else 2 * FILTERS for m, names in channels.items()}
+    return encoder if kind == "untrained" else sum(each.values()) if name == FUSED else each[name]
+
+
 def _used(chipset: ChipSet, known: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """Return the known channels that the chips have, of the modalities that train chips have."""
     train = chipset.index[chipset.index["split"] == "train"]

@@ -35,6 +35,10 @@ DISTANCES = 2**22
 PLATT_PENALTY = 1.0
 """Holds the slope that turns left-out ridge predictions into probabilities, where few labels separate perfectly."""
 
+LEAST_SLOPE = 0.1
+"""Least such slope. Without signal, left-out predictions run against the truth, as leaving a label out moves the mean
+of the others away from it; with 10 labels that would turn the ranking round."""
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -161,6 +165,10 @@ def _curves(
         of_class[there], np.full(len(there), PLATT_PENALTY)
     )
     slope[there], offset[there] = curve.weights[:, 0, 0], curve.bias[:, 0]
+    low = there[slope[there] < LEAST_SLOPE]
+    share = of_class[low].mean(axis=1)
+    middle = left_out.transpose(0, 2, 1).reshape(-1, n)[low].mean(axis=1)
+    slope[low], offset[low] = LEAST_SLOPE, np.log(share / (1 - share)) - LEAST_SLOPE * middle
     return slope.reshape(B, K), offset.reshape(B, K)
 
 

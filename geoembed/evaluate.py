@@ -6,14 +6,26 @@ import csv
 import json
 import logging
 import math
-import os
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geoembed import __version__, atomic, calibration, curves, folders, metrics, protocol, record, report, space, sweep
+from geoembed import (
+    __version__,
+    atomic,
+    calibration,
+    curves,
+    folders,
+    forecast,
+    metrics,
+    protocol,
+    record,
+    report,
+    space,
+    sweep,
+)  # fmt: skip
 from geoembed import classifiers as models
 from geoembed import embeddings as embeddings_file
 from geoembed import features as features_of
@@ -106,8 +118,7 @@ def evaluate(
     read = [label_file.read(path, target) for path in labels]
     _require_names(read)
     origin = _origin(chips, model, found, device)
-    kinds_made = _kinds(origin)
-    others = {name: embeddings_file.read(path) for name, path in _names_of(against, kinds_made).items()}
+    others = {name: embeddings_file.read(path) for name, path in _names_of(against, origin).items()}
     made_from = {
         "step": "evaluate",
         "embeddings": found.digest,
@@ -132,7 +143,7 @@ def evaluate(
     sources = [protocol.source(OURS, found, found.chip_id, names)]
     sources += [protocol.source(name, other, found.chip_id, names) for name, other in others.items()]
     if dry_run:
-        return _estimate(laid, [*sources, *_stand_ins(sources[0], kinds_made)], kinds)
+        return _forecast(laid, sources, origin, kinds)
     sources += yield from _baselines(origin, output / BASELINES, found.chip_id, names, device, seed)
     plans = list(_plans(laid, sources, names))
     counts = _count(plans, laid, sources, names)
@@ -162,8 +173,11 @@ def _sizes(asked: Sequence[str]) -> tuple[list[int], bool]:
     return sorted(numbers), "all" in asked
 
 
-def _names_of(against: Sequence[Path], taken: Sequence[str]) -> dict[str, Path]:
+def _names_of(against: Sequence[Path], origin: Origin | None) -> dict[str, Path]:
     """Return what other embeddings files are called in the results: by their stems, with the folder where two agree."""
+    taken: tuple[str, ...] = ()
+    if origin is not None:
+        from geoembed.baselines import KINDS as taken  # noqa: N811
     found: dict[str, Path] = {}
     for path in against:
         name = path.stem if path.stem not in (OURS, *taken, *found) else f"{path.resolve().parent.name}/{path.stem}"
@@ -229,21 +243,6 @@ def _baselines(
             yield Progress(progress.done, progress.total, progress.unit, kind)
         found.append(protocol.source(kind, embeddings_file.read(path), chip_ids, wanted))
     return found
-
-
-def _kinds(origin: Origin | None) -> tuple[str, ...]:
-    """Return the baselines that can be made: with chips all, without none."""
-    if origin is None:
-        return ()
-    from geoembed.baselines import KINDS
-
-    return KINDS
-
-
-def _stand_ins(ours: Source, kinds: Sequence[str]) -> list[Source]:
-    """Return sources like baselines that were not made, to count their fits."""
-    names = tuple(name for name in ours.names if name in ours.file.names)
-    return [protocol.Source(kind, ours.file, ours.rows, names) for kind in kinds]
 
 
 def _deep(names: Sequence[str]) -> str:
@@ -401,22 +400,24 @@ def _facts(laid: Layout, found: Embeddings, counts: dict[str, int]) -> Facts:
     )
 
 
-def _estimate(laid: Layout, sources: Sequence[Source], kinds: Sequence[str]) -> Outcome:
+def _forecast(laid: Layout, sources: Sequence[Source], origin: Origin | None, kinds: Sequence[str]) -> Outcome:
     """Tell how many fits there are and about how long they take; write nothing."""
-    plans = list(_plans(laid, sources, sources[0].names))
+    ours = sources[0]
+    plans = list(_plans(laid, sources, ours.names))
+    wide = [features_of.width(plan.source.file, plan.features) for plan in plans]
+    if origin is not None:
+        from geoembed import baselines
+
+        for kind in baselines.KINDS:
+            stand_in = protocol.Source(kind, ours.file, ours.rows, tuple(n for n in ours.names if n in ours.file.names))
+            more = list(_plans(laid, [stand_in], stand_in.names))
+            plans += more
+            wide += [baselines.width(kind, plan.features, origin.channels, wide[0]) for plan in more]
     number = sum(sweep.fits(plan.places, kinds) for plan in plans)
-    seconds, by_width = 0.0, {}
-    for plan in plans:
-        width = features_of.width(plan.source.file, plan.features)
-        if width not in by_width:
-            chips = max((len(one.tested[0].rows) for one in plan.places), default=0)
-            by_width[width] = sweep.cost(width, chips, kinds, max(1, len(laid.tasks)))
-        each = [(size, len(one.orders)) for place in plan.places for one in place.cells for size in one.sizes] + [
-            (one.full, 1) for place in plan.places for one in place.cells if one.full
-        ]
-        seconds += sum(times * by_width[width](size) for size, times in each) * len(kinds) / (os.cpu_count() or 1)
+    seconds = sum(forecast.seconds(plan.places, width, kinds) for plan, width in zip(plans, wide, strict=True))
     told = f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} seconds"
-    table = f"{number:,} fits, about {told} on this machine; nothing was written"
+    beside = "" if origin is None else ", besides reading all chips three times and embedding test chips again"
+    table = f"{number:,} fits, about {told} on this machine{beside}; nothing was written"
     return Outcome((), {"fits": number, "seconds": round(seconds, 1)}, table)
 
 

@@ -150,7 +150,8 @@ class Many:
     def __init__(self, X: NDArray[np.float32]) -> None:
         self.X = X
         self.mean = X.mean(axis=0, dtype=np.float64)
-        self.scatter = self._moment(self._centred)
+        self.scatter = self._moment()
+        self._factors: dict[float, tuple[Any, float]] = {}
 
     def __len__(self) -> int:
         return 1
@@ -163,12 +164,13 @@ class Many:
         centred: NDArray[np.float32] = self.X[rows] - self.mean.astype(np.float32)
         return centred
 
-    def _moment(self, of: Callable[[slice], NDArray[np.float32]]) -> NDArray[np.float64]:
-        """Return the sum over rows of the products of centred X with what `of` gives for the rows: (D, K)."""
+    def _moment(self, of: NDArray[np.float32] | None = None) -> NDArray[np.float64]:
+        """Return the sum over rows of the products of centred X with `of` (n, K), or with itself: (D, K)."""
         total: Any = 0.0
         for start in range(0, len(self.X), ROWS):
             rows = slice(start, start + ROWS)
-            total = total + (self._centred(rows).T @ of(rows)).astype(np.float64)
+            centred = self._centred(rows)
+            total = total + (centred.T @ (centred if of is None else of[rows])).astype(np.float64)
         return np.asarray(total)
 
     @cached_property
@@ -182,28 +184,33 @@ class Many:
 
     def ridge(self, T: NDArray[np.float64], penalty: NDArray[np.float64] | None = None) -> Linear:
         """Fit one ridge regression, as `Few` does; T is (1, n, K)."""
-        from scipy.linalg import cho_factor, cho_solve
+        from scipy.linalg import cho_solve
 
         middle = T[0].mean(axis=0)
         of = (T[0] - middle).astype(np.float32)
         if penalty is None:
             U, squares = self._spectrum
             penalty = _most_probable(U, squares, of[None], U.mT @ of[None], self.X.shape[1])
-        factor = cho_factor(self.scatter + penalty[0] * np.eye(len(self.mean)), lower=True)
-        weights = cho_solve(factor, self._moment(lambda rows: of[rows]))
+        factor, leverage = self._factor(float(penalty[0]))
+        weights = cho_solve(factor, self._moment(of), check_finite=False)
         offset = middle - self.mean @ weights
-        error = (T[0] - self.X @ weights.astype(np.float32) - offset) / (1 - self._leverage(factor))
+        error = (T[0] - self.X @ weights.astype(np.float32) - offset) / (1 - leverage)
         return Linear(weights[None], offset[None], penalty, (T[0] - error)[None])
 
-    def _leverage(self, factor: Any) -> float:
-        """Return the mean leverage of the labels, estimated on some, with the intercept's.
+    def _factor(self, penalty: float) -> tuple[Any, float]:
+        """Return the Cholesky factor for a penalty, and the labels' mean leverage, estimated on some.
 
-        With many labels they hardly differ: generalised cross-validation (Golub, Heath and Wahba 1979).
+        With many labels leverages hardly differ: generalised cross-validation (Golub, Heath and Wahba 1979). Tasks
+        often choose the same penalty, so factors are kept.
         """
-        from scipy.linalg import cho_solve
+        from scipy.linalg import cho_factor, cho_solve
 
-        some = (self.X[:: -(-len(self.X) // SOME)] - self.mean).astype(np.float64)
-        return float((some * cho_solve(factor, some.T).T).sum(axis=1).mean()) + 1 / len(self.X)
+        if penalty not in self._factors:
+            factor = cho_factor(self.scatter + penalty * np.eye(len(self.mean)), lower=True, check_finite=False)
+            some = (self.X[:: -(-len(self.X) // SOME)] - self.mean).astype(np.float64)
+            leverage = (some * cho_solve(factor, some.T, check_finite=False).T).sum(axis=1).mean() + 1 / len(self.X)
+            self._factors[penalty] = factor, float(leverage)
+        return self._factors[penalty]
 
     def logistic(
         self,

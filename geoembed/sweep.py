@@ -21,7 +21,7 @@ from geoembed import classifiers, draws, features, linear, metrics
 from geoembed.curves import WHOLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -412,32 +412,3 @@ def _same_chips(cells: Sequence[Cell], draw: int, n: int) -> list[list[Cell]]:
     for one in cells:
         groups.setdefault(np.sort(one.orders[draw, :n]).tobytes(), []).append(one)
     return list(groups.values())
-
-
-def cost(columns: int, chips: int, kinds: Sequence[str], tasks: int) -> Callable[[int], float]:
-    """Time a few fits on made-up features with so many columns, and scoring so many test chips.
-
-    Returns a function of the number of labels: about how many seconds one fit of one task and classifier takes.
-    """
-    from geoembed.labels import Targets
-
-    sizes, random = (20, SMALL, 500, linear.FEW, 2500), np.random.default_rng(0)
-    X = random.normal(size=(3000, columns)).astype(np.float32)
-    train = np.arange(2600)
-    values = (X[:, :1] + random.normal(size=(3000, tasks)) > 1).astype(np.float64)
-    of = tuple(Targets(str(t), "", values[:, t], (0, 1)) for t in range(tasks))
-    keys = np.arange(3000, dtype=np.uint64)
-    cells = [cell(t, one, train, keys, sizes, full=False, repeats=2, seed=0) for t, one in enumerate(of)]
-    place = Place("", train, tuple(one for one in cells if one), (Tested("", "", np.arange(2600, 3000)),))
-    fitted = [fit for done in Sweep(X, "", "", [place], of, kinds, seed=0).run({}) for fit in done.fits]
-    seconds = [np.mean([fit.seconds for fit in fitted if fit.n == n]) for n in sizes]
-    start, rows = time.perf_counter(), np.arange(chips) % 3000
-    p = 1 / (1 + np.exp(-(X @ random.normal(size=columns).astype(np.float32))))[rows]
-    metrics.score(values[rows, 0], np.stack([1 - p, p], 1), (p > 0.5).astype(np.int64), 2)
-    scoring = time.perf_counter() - start
-
-    def of_size(n: int) -> float:
-        beyond = max(1.0, n / sizes[-1])  # linear in labels where there are more than were timed
-        return float(np.exp(np.interp(np.log(n), np.log(sizes), np.log(seconds)))) * beyond + scoring
-
-    return of_size

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from geoembed import classifiers, linear
 from geoembed.errors import ProbeError
@@ -122,6 +122,17 @@ def test_a_class_without_labels_is_never_predicted(kind: str) -> None:
         p = classifiers.predict(fitted, X)
         assert np.isfinite(p).all()
         assert not np.isin(classifiers.decide(fitted, p), absent).any()
+
+
+def test_ridge_ranks_as_sklearn_does_with_however_few_labels() -> None:
+    far, truth = blobs(800, 2, seed=9, d=200)
+    for seed in range(12):
+        X, y = blobs(10, 2, seed, d=200)
+        y[:2], y[2:4] = 0.0, 1.0
+        fitted = classifiers.fit("ridge", X, y, 2, seed=0)
+        peer = Ridge(alpha=fitted.penalty).fit(X.astype(float), np.where(y > 0, 1.0, -1.0))
+        ours, theirs = (roc_auc_score(truth, p) for p in (classifiers.predict(fitted, far)[:, 1], peer.predict(far)))
+        assert ours == pytest.approx(theirs, abs=1e-4)
 
 
 def test_draws_in_a_batch_are_the_same_as_alone() -> None:

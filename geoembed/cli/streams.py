@@ -59,10 +59,11 @@ def watch(steps: Steps, quiet: bool) -> Outcome:
     shown = not quiet and console.is_terminal
     with Bar(*columns, console=console, disable=not shown, transient=True) as bar:
         task = bar.add_task("", total=None, unit="", speed="", note="")
-        began, first, said = time.monotonic(), 0.0, time.monotonic()
-        for number, progress in enumerate(iterate := _Returning(steps)):
-            if number == 0:
+        began, first, said, counted = time.monotonic(), 0.0, time.monotonic(), ("", 0.0)
+        for progress in (iterate := _Returning(steps)):
+            if (progress.unit, progress.total) != counted:  # another count begins
                 began, first = time.monotonic(), progress.done
+                counted = (progress.unit, progress.total)
             speed = _speed(progress, first, time.monotonic() - began)
             bar.update(
                 task, completed=progress.done, total=progress.total, unit=progress.unit, speed=speed, note=progress.note
