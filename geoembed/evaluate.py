@@ -6,7 +6,7 @@ import csv
 import json
 import logging
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +138,9 @@ def evaluate(
         return Outcome((output / REPORT,), kept["counts"], kept["table"])
     tasks = tuple(label_file.join(one, found.chip_id, found.grids) for one in read)
     _warn_of_numbers(tasks, kinds)
-    _warn_of_few(tasks, found.split == "test")
+    cautions = _few(tasks, found.split == "test")
+    for caution in cautions:
+        log.warning("%s", caution)
     laid = protocol.layout(found, tasks, numbers, full=full, n=n, repeats=repeats, seed=seed)
     sources = [protocol.source(OURS, found, found.chip_id, names)]
     sources += [protocol.source(name, other, found.chip_id, names) for name, other in others.items()]
@@ -158,6 +160,7 @@ def evaluate(
     deep = next(plan for plan in plans if plan.source.name == OURS and plan.features == _deep(names))
     fits += yield from _miss(origin, laid, deep, kinds, counts)
     findings = yield from _findings(laid, found, origin, deep, kinds, fits, counts)
+    findings = replace(findings, cautions=tuple(cautions))
     return _write(output, findings, tasks, fits, made_from)
 
 
@@ -437,13 +440,15 @@ def _warn_of_numbers(tasks: Sequence[Targets], kinds: Sequence[str]) -> None:
         log.warning("where the target is a number, logistic means ridge")
 
 
-def _warn_of_few(tasks: Sequence[Targets], test: NDArray[np.bool_]) -> None:
-    """Warn of classes with so few test chips that one of them moves the score by points."""
+def _few(tasks: Sequence[Targets], test: NDArray[np.bool_]) -> list[str]:
+    """Tell of classes with so few test chips that one of them moves the score by points."""
+    told = []
     for task in tasks:
         for number, name in enumerate(task.classes):
             held = int(np.count_nonzero(task.values[test] == number))
             if 0 < held < FEW:
-                log.warning("%s: only %d test chips are %s; the task's scores hang on them", task.name, held, name)
+                told.append(f"{task.name}: only {held} test chips are {name}; the task's scores hang on them")
+    return told
 
 
 def _write(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from geoembed import curves
@@ -44,6 +44,7 @@ class Findings:
     trust: whether probabilities hold, per task.
     maps, neighbours: what the space looks like.
     health: per kind of vector. retrieval: per pair of modalities, in the space that training contrasts.
+    notes: why a question was not asked; cautions: what makes scores uncertain; a sentence each.
     """
 
     facts: Facts
@@ -54,7 +55,8 @@ class Findings:
     neighbours: tuple[Gallery, ...] = ()
     health: tuple[Health, ...] = ()
     retrieval: tuple[Retrieval, ...] = ()
-    notes: tuple[str, ...] = field(default=())  # why a question was not asked, one sentence each
+    notes: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return what summary.json holds: all but pictures and maps, as JSON has it."""
@@ -67,6 +69,7 @@ class Findings:
             "contrasts": [curves.contrast_to_json(one) for one in self.contrasts],
             **{name: [_plain(vars(one)) for one in getattr(self, name)] for name in ("trust", "health", "retrieval")},
             "notes": list(self.notes),
+            "cautions": list(self.cautions),
         }
 
 

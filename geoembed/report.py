@@ -53,6 +53,7 @@ def html(findings: Findings) -> str:
             f"<title>How many labels are enough?</title><style>{STYLE}</style></head><body>",
             f"<h1>{text(answer(findings.curves))}</h1>",
             first(view),
+            *(paragraph(f"Caution: {caution}.", "quiet") for caution in findings.cautions),
             *(ask(view) for ask in answers.QUESTIONS),
             _measured(findings),
             "</body></html>\n",

@@ -68,22 +68,31 @@ def split(view: View) -> str:
         drawn.append(
             figure(title, charts.dots(f"{title}, leakage", groups, x=f"random \u2212 by place ({_unit(name)})"))
         )
+    ours = [one for one in contrasts if one.source == OURS]
+    others = [one for one in contrasts if one.source != OURS]
+    folded = details("The gap of what is compared with", _split_table(others, view))
+    return section("Is it leakage?", finding, grid(drawn), _split_table(ours, view), folded)
+
+
+def _split_table(contrasts: Sequence[Contrast], view: View) -> str:
+    several = len({one.features for one in contrasts}) > 1
     rows = [
         (
-            *(
-                named(one.task, one.metric),
-                source_name(one.source),
-                one.features,
-                view.kind(one.classifier),
-                f"{one.n:,}",
-            ),
-            *(give_or_take(one.score), give_or_take(one.reference), signed(one.difference)),
+            named(one.task, one.metric),
+            "" if one.source == OURS else source_name(one.source),
+            one.features if several else "",
+            view.kind(one.classifier),
+            f"{one.n:,}",
+            signed(one.difference),
             verdict(one.difference, "higher", "lower", "level"),
+            give_or_take(one.score),
+            give_or_take(one.reference),
         )
         for one in contrasts
     ]
-    head = ["task", "source", "features", "classifier", "labels", "random", "by place", "gap"]
-    return section("Is it leakage?", finding, grid(drawn), table([*head, "random is"], rows, 4))
+    return table(
+        ["task", "source", "features", "classifier", "labels", "gap", "random is", "random", "by place"], rows, 4
+    )
 
 
 def _unit(name: str) -> str:

@@ -265,12 +265,12 @@ def _compared_table(contrasts: Sequence[Contrast], view: View) -> str:
             one.features if len({one.features for one in contrasts}) > 1 else "",
             view.kind(one.classifier),
             f"{one.n:,}",
-            decimal(one.score.mean),
-            decimal(one.reference.mean),
             signed(one.difference),
             verdict(one.difference),
+            decimal(one.score.mean),
+            decimal(one.reference.mean),
         )
         for one in contrasts
     ]
-    head = ["task", "against", "features", "classifier", "labels", "embeddings", "the other", "difference"]
-    return table([*head, "the embeddings are"], rows, 4)
+    head = ["task", "against", "features", "classifier", "labels", "difference", "the embeddings are"]
+    return table([*head, "their score", "the other's"], rows, 4)

@@ -1,7 +1,7 @@
 """The sweep of an evaluation against a plain loop over scikit-learn, on made-up embeddings.
 
 3 modalities x 5 AOIs x 4 tasks x 10 sizes x 10 draws = 6,000 fits on 150,000 chips of 768 numbers (1.8 GB on disk),
-for ridge and for logistic. The loop is timed on some fits of each size, one after the other with all cores, and added up
+for ridge and for logistic. The loop is timed on some fits of each size, one after another with all cores, and added up
 for all 6,000: once with the penalty that the sweep chose, and once choosing it, as the sweep does, on the training
 labels at each n up to 1,000 (13 penalties: RidgeClassifierCV's leave-one-out, LogisticRegressionCV's five folds).
 
