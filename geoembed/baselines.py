@@ -18,12 +18,12 @@ from torch.nn import functional as F  # noqa: N812 - the name that torch users k
 from geoembed import __version__, atomic, batches, checkpoint, embeddings, features, record
 from geoembed.batches import Batch, Reader, Statistics
 from geoembed.embeddings import FUSED, Block
-from geoembed.errors import ChipError, ConfigError, EmbeddingsError
+from geoembed.errors import ChipError, ConfigError, EmbeddingsError, StaleError
 from geoembed.model import SPACE, Model, autocast, centre, encode
 from geoembed.steps import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
     from pathlib import Path
 
     from geoembed.checkpoint import Trained
@@ -102,10 +102,14 @@ def _raw(channels: dict[str, tuple[str, ...]]) -> Statistics:
     return Statistics(*({name: (value,) * len(channels[name]) for name in channels} for value in (0.0, 1.0)))
 
 
-def width(kind: str, name: str, channels: dict[str, tuple[str, ...]], encoder: int) -> int:
-    """Return how many numbers a baseline has in a modality, or in 'fused'; those of the encoder are given."""
-    each = {m: 7 * len(names) if kind == "statistics" else 2 * FILTERS for m, names in channels.items()}
-    return encoder if kind == "untrained" else sum(each.values()) if name == FUSED else each[name]
+def width(kind: str, parts: Sequence[str], channels: dict[str, tuple[str, ...]], encoder: int) -> int:
+    """Return how many numbers a baseline has in modalities side by side, or fused; those of the encoder are given."""
+    each = {
+        m: (2 + len(PERCENTILES)) * len(names) if kind == "statistics" else 2 * FILTERS for m, names in channels.items()
+    }
+    if kind == "untrained":
+        return encoder * len(parts)
+    return sum(sum(each.values()) if part == FUSED else each[part] for part in parts)
 
 
 def _used(chipset: ChipSet, known: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
@@ -119,11 +123,19 @@ def _used(chipset: ChipSet, known: dict[str, tuple[str, ...]]) -> dict[str, tupl
 
 
 def _holds(output: Path, made_from: dict[str, Any], reader: Reader) -> bool:
-    """Tell whether an output was made from the same, and none of the files that were broken then can be read now."""
+    """Tell whether an output was made from the same, and none of the files that were broken then can be read now.
+
+    Raises StaleError where it is none of ours.
+    """
+    if not output.exists():
+        return False
     try:
         found = embeddings.read(output)
-    except EmbeddingsError:
-        return False
+        ours = found.attributes["made_from"]["kind"] in KINDS
+    except (EmbeddingsError, KeyError, TypeError):
+        ours = False
+    if not ours:
+        raise StaleError(f"{output}: exists and was not made by geoembed evaluate; move it away")
     same = found.attributes.get("made_from") == json.loads(json.dumps(made_from))
     return same and all(reader.pixels(row, found.modalities[m]) is None for row, m in found.broken.tolist())
 

@@ -345,4 +345,6 @@ def require(kinds: Sequence[str]) -> tuple[str, ...]:
     for kind in kinds:
         if kind not in KINDS:
             raise ProbeError(f"--classifier {kind}: unknown{nearest(kind, KINDS)}")
-    return tuple(kinds)
+    if not kinds:
+        raise ProbeError(f"--classifiers: names none; name some of {', '.join(KINDS)}, or leave it out")
+    return tuple(dict.fromkeys(kinds))

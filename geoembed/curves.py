@@ -91,6 +91,7 @@ class Contrast:
             independent draws. `aoi` is an area, or 'all but <tested>';
         missing: score is with the inputs that `tested` names removed from the test chips, reference with all; paired.
     source: whose features; for `compared`, what the embeddings are compared with.
+    whole: it is at all labels that each side has, which need not be as many.
     """
 
     question: str
@@ -104,6 +105,7 @@ class Contrast:
     score: Point
     reference: Point
     difference: Point
+    whole: bool = False
 
     @property
     def n(self) -> int:
@@ -167,9 +169,9 @@ def of_fits(fits: Iterable[Fit], chance: Callable[[str, str], float]) -> list[Cu
 
 
 def contrasts(fits: Iterable[Fit], n: int, headline: Callable[[str], str]) -> list[Contrast]:
-    """Set fits beside those that they are to be compared with, at n labels and at all, in the task's headline metric.
+    """Set fits beside those that they are to be compared with, in the task's headline metric.
 
-    Where fewer than n labels were there, all of them stand for n.
+    At n labels where both sides have as many, and at all that each side has.
     """
     found_by: dict[tuple[str, ...], dict[int, dict[int, Fit]]] = defaultdict(lambda: defaultdict(dict))
     for fit in fits:
@@ -179,13 +181,10 @@ def contrasts(fits: Iterable[Fit], n: int, headline: Callable[[str], str]) -> li
     for key in list(found_by):
         for question, other, paired, first in _asked(key):
             ours, theirs = (found_by[key], found_by.get(other)) if first else (found_by.get(other), found_by[key])
-            if ours and theirs:
-                pairs = [tuple(n if n in side else WHOLE for side in (ours, theirs)), (WHOLE, WHOLE)]
-                for a, b in dict.fromkeys(pairs):
-                    if a in ours and b in theirs:
-                        found.append(
-                            _contrast(question, headline(key[2]), ours[a], theirs[b], theirs is found_by[key], paired)
-                        )
+            for size in (n, WHOLE):
+                if ours and theirs and size in ours and size in theirs:
+                    sides = ours[size], theirs[size]
+                    found.append(_contrast(question, headline(key[2]), *sides, theirs is found_by[key], paired))
     return found
 
 
@@ -213,6 +212,7 @@ def _contrast(
     return Contrast(
         question, of.source, of.task, of.aoi, of.tested, of.features, of.classifier, metric,
         point(n, list(ours.values())), point(m, list(theirs.values())), difference(n, ours, theirs, paired=paired),
+        of.whole,
     )  # fmt: skip
 
 
@@ -244,7 +244,7 @@ def to_json(curve: Curve) -> dict[str, Any]:
 
 def contrast_to_json(contrast: Contrast) -> dict[str, Any]:
     """Return a contrast as summary.json holds it."""
-    found = {key: value for key, value in vars(contrast).items() if isinstance(value, str)}
+    found = {key: value for key, value in vars(contrast).items() if isinstance(value, str | bool)}
     return found | {key: point_to_json(getattr(contrast, key)) for key in ("score", "reference", "difference")}
 
 

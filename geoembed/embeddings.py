@@ -72,8 +72,10 @@ class Embeddings:
         """Return the names that `vectors` takes: the modalities, then 'fused'."""
         return (*self.modalities, FUSED)
 
-    def vectors(self, name: str, rows: slice | None = None) -> NDArray[np.float32]:
-        """Read the vectors of a modality or of 'fused': (N, D) float32, NaN rows where absent; `rows` picks some.
+    def vectors(self, name: str, rows: slice | NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """Read the vectors of a modality or of 'fused': (N, D) float32, NaN rows where absent.
+
+        `rows` picks some: a slice, or numbers in ascending order.
 
         Raises EmbeddingsError for a name that the file does not hold.
         """
@@ -82,7 +84,8 @@ class Embeddings:
         if name not in self.names:
             raise EmbeddingsError(f"{self.path}: has no embeddings {name!r}; it holds {', '.join(self.names)}")
         with h5py.File(self.path, "r") as file:
-            values: NDArray[np.float32] = file[f"embeddings/{name}"].astype(np.float32)[rows or slice(None)]
+            picked = slice(None) if rows is None else rows
+            values: NDArray[np.float32] = file[f"embeddings/{name}"].astype(np.float32)[picked]
         return values
 
     def block(self, rows: slice) -> Block:

@@ -30,12 +30,12 @@ from geoembed import classifiers as models
 from geoembed import embeddings as embeddings_file
 from geoembed import features as features_of
 from geoembed import labels as label_file
-from geoembed.curves import OURS
+from geoembed.curves import NOTHING, OURS
 from geoembed.errors import ProbeError
 from geoembed.findings import Facts, Findings
 from geoembed.journal import Journal
 from geoembed.steps import Outcome, Progress
-from geoembed.sweep import Fit, Sweep
+from geoembed.sweep import Fit, Sweep, Tested
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from geoembed.calibration import Trust
     from geoembed.embeddings import Embeddings
-    from geoembed.labels import Labels, Targets
+    from geoembed.labels import Labels
     from geoembed.origin import Origin
     from geoembed.protocol import Layout, Source
     from geoembed.steps import Steps
@@ -137,31 +137,36 @@ def evaluate(
         kept = json.loads((output / SUMMARY).read_text(encoding="utf-8"))
         return Outcome((output / REPORT,), kept["counts"], kept["table"])
     tasks = tuple(label_file.join(one, found.chip_id, found.grids) for one in read)
-    _warn_of_numbers(tasks, kinds)
-    cautions = _few(tasks, found.split == "test")
-    for caution in cautions:
-        log.warning("%s", caution)
     laid = protocol.layout(found, tasks, numbers, full=full, n=n, repeats=repeats, seed=seed)
     sources = [protocol.source(OURS, found, found.chip_id, names)]
     sources += [protocol.source(name, other, found.chip_id, names) for name, other in others.items()]
+    cautions = _cautions(laid, sources, kinds)
     if dry_run:
         return _forecast(laid, sources, origin, kinds)
-    sources += yield from _baselines(origin, output / BASELINES, found.chip_id, names, device, seed)
-    plans = list(_plans(laid, sources, names))
-    counts = _count(plans, laid, sources, names)
-    fits = yield from _fit_all(plans, laid, kinds, Journal(output / JOURNAL, made_from, overwrite=overwrite))
-    if not fits:
-        raise ProbeError(
-            f"{embeddings}: nothing could be fitted or tested ({_told(counts)}); every task needs labels of two classes"
-            " in the train split and of all classes in the test split"
-        )
-    counts["fits"] = sum(sweep.fits(plan.places, kinds) for plan in plans)
-    _warn(counts)
-    deep = next(plan for plan in plans if plan.source.name == OURS and plan.features == _deep(names))
-    fits += yield from _miss(origin, laid, deep, kinds, counts)
-    findings = yield from _findings(laid, found, origin, deep, kinds, fits, counts)
-    findings = replace(findings, cautions=tuple(cautions))
-    return _write(output, findings, tasks, fits, made_from)
+    journal = Journal(output / JOURNAL, made_from, overwrite=overwrite)
+    try:
+        sources += yield from _baselines(origin, output / BASELINES, found.chip_id, names, device, seed)
+        plans = list(_plans(laid, sources, names))
+        counts = _count(plans, sources, names)
+        counts["fits"] = sum(sweep.fits(plan.places, kinds) for plan in plans)
+        if not counts["fits"]:
+            raise ProbeError(
+                f"{embeddings}: nothing could be fitted or tested ({_told(counts)}); every task needs labels of two"
+                " classes in the train split and of all classes in the test split"
+            )
+        fits = yield from _fit_all(plans, laid, kinds, journal)
+        _warn(counts)
+        deep = next(plan for plan in plans if plan.source.name == OURS and plan.features == _deep(names))
+        notes = _unasked(laid, origin, deep)
+        fits += yield from _miss(origin, laid, deep, kinds, journal, cautions)
+        fits = _in_order(fits, laid, names, kinds)
+        findings = yield from _findings(laid, found, origin, deep, kinds, fits, counts)
+        findings = replace(findings, notes=tuple(notes), cautions=tuple(cautions))
+        outcome = _write(output, findings, laid, fits, made_from)
+        journal.remove()
+    finally:
+        journal.close()
+    return outcome
 
 
 def _sizes(asked: Sequence[str]) -> tuple[list[int], bool]:
@@ -235,7 +240,6 @@ def _baselines(
     from geoembed import baselines
     from geoembed.model import choose_device
 
-    wanted = [name for name in names if name != features_of.CONCAT and features_of.JOINED not in name]
     found = []
     for kind in baselines.KINDS:
         path = folder / f"{kind}.h5"
@@ -244,8 +248,13 @@ def _baselines(
         )
         for progress in making:
             yield Progress(progress.done, progress.total, progress.unit, kind)
-        found.append(protocol.source(kind, embeddings_file.read(path), chip_ids, wanted))
+        found.append(protocol.source(kind, embeddings_file.read(path), chip_ids, _of_baselines(names)))
     return found
+
+
+def _of_baselines(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the features that baselines are asked for: their fused is side by side already, as concat is."""
+    return tuple(name for name in names if name != features_of.CONCAT or embeddings_file.FUSED not in names)
 
 
 def _deep(names: Sequence[str]) -> str:
@@ -262,10 +271,15 @@ def _plans(laid: Layout, sources: Sequence[Source], names: Sequence[str]) -> Ite
                 yield _Plan(one, name, places, empty if one is sources[0] else {})
 
 
-def _count(plans: Sequence[_Plan], laid: Layout, sources: Sequence[Source], names: Sequence[str]) -> dict[str, int]:
+def _count(plans: Sequence[_Plan], sources: Sequence[Source], names: Sequence[str]) -> dict[str, int]:
+    """Count what is left out."""
     counts = {"fits": 0, "cells_empty": 0}
     for name in names:
-        counts[f"chips_without_{name}"] = int(np.count_nonzero(~protocol.usable(sources, name)))
+        ours = sources[0].usable(name)
+        counts[f"chips_without_{name}"] = int(np.count_nonzero(~ours))
+        elsewhere = int(np.count_nonzero(ours & ~protocol.usable(sources, name)))
+        if elsewhere:
+            counts[f"chips_without_{name}_elsewhere"] = elsewhere
     for one in sources[1:]:
         counts[f"chips_not_in_{one.name}"] = int(np.count_nonzero(one.rows < 0))
     for plan in plans:
@@ -278,54 +292,95 @@ def _count(plans: Sequence[_Plan], laid: Layout, sources: Sequence[Source], name
 def _fit_all(
     plans: Sequence[_Plan], laid: Layout, kinds: Sequence[str], journal: Journal
 ) -> Generator[Progress, None, list[Fit]]:
-    """Run every plan, yielding progress and keeping a journal; return the fits, in order."""
+    """Run every plan, yielding progress and keeping a journal; return the fits in the order in which they were done."""
     total, done = sum(sweep.fits(plan.places, kinds) for plan in plans), 0
-    kept: dict[str, dict[str, Any]] = {line["key"]: line for line in journal.lines}
     fits: list[Fit] = []
     resumed = 0
-    try:
-        for plan in plans:
-            of_plan = f"{plan.source.name}/{plan.features}/"
-            before = {key.removeprefix(of_plan): line for key, line in kept.items() if key.startswith(of_plan)}
-            for line in before.values():
-                fits += [Fit(*row) for row in line["fits"]]
-                resumed += line["models"]
-            done += sum(line["models"] for line in before.values())
-            if sum(line["models"] for line in before.values()) == sweep.fits(plan.places, kinds):
-                continue
-            X = plan.source.read(plan.features)
-            run = Sweep(X, plan.source.name, plan.features, plan.places, laid.tasks, kinds, seed=laid.seed)
-            for one in run.run({key: line["penalties"] for key, line in before.items()}):
-                rows = [astuple(fit) for fit in one.fits]
-                journal.write(
-                    {"key": of_plan + one.key, "models": one.models, "penalties": one.penalties, "fits": rows}
-                )
-                fits += one.fits
-                done += one.models
-                yield Progress(done, total, "fits", f"{plan.source.name} {plan.features}")
-    finally:
-        journal.close()
+    for plan in plans:
+        of_plan = [plan.source.name, plan.features]
+        before = {line["key"]: line for line in journal.lines if line["of"] == of_plan}
+        for line in before.values():
+            fits += [Fit(*row) for row in line["fits"]]
+            resumed += line["models"]
+        done += sum(line["models"] for line in before.values())
+        if sum(line["models"] for line in before.values()) == sweep.fits(plan.places, kinds):
+            continue
+        X = plan.source.read(plan.features)
+        run = Sweep(X, plan.source.name, plan.features, plan.places, laid.tasks, kinds, seed=laid.seed)
+        for one in run.run({key: line["penalties"] for key, line in before.items()}):
+            rows = [astuple(fit) for fit in one.fits]
+            told = {"of": of_plan, "key": one.key, "models": one.models, "penalties": one.penalties}
+            journal.write(told | {"fits": rows})
+            fits += one.fits
+            done += one.models
+            yield Progress(done, total, "fits", f"{plan.source.name} {plan.features}")
     if resumed:
         log.info("%s fits were there from a run before", f"{resumed:,}")
     return fits
 
 
+def _unasked(laid: Layout, origin: Origin | None, plan: _Plan) -> list[str]:
+    """Tell which questions are not asked, and why."""
+    notes = []
+    if origin is None:
+        notes.append(
+            "Simple baselines, missing inputs, neighbours and retrieval were not measured: they need --chips and"
+            " --model."
+        )
+    elif plan.features != embeddings_file.FUSED:
+        notes.append("Missing inputs were not measured: they need fused among --features.")
+    if len(laid.areas) < 2:
+        notes.append("Whether it travels was not asked, as there is one area.")
+    few = sorted({place.name for place in plan.places for one in place.cells if laid.n not in one.sizes})
+    if few:
+        notes.append(
+            f"At {laid.n:,} labels nothing is told of tasks in {', '.join(few)}: there are no more than that, or not"
+            " two of each class among as few."
+        )
+    return notes
+
+
 def _miss(
-    origin: Origin | None, laid: Layout, plan: _Plan, kinds: Sequence[str], counts: dict[str, int]
+    origin: Origin | None, laid: Layout, plan: _Plan, kinds: Sequence[str], journal: Journal, cautions: list[str]
 ) -> Generator[Progress, None, list[Fit]]:
     """Score test chips that lack inputs with what was learned from complete ones."""
     if origin is None or plan.features != embeddings_file.FUSED:
         return []
+    kept = [line for line in journal.lines if line["of"] == _MISSING]
+    if kept:
+        cautions += kept[0]["cautions"]
+        return [Fit(*row) for row in kept[0]["fits"]]
     usable = plan.source.usable(plan.features)
     rows = laid.sample(usable, _most(origin), "test")
-    if not len(rows):
+    if not laid.missing(usable, [Tested("missing", NOTHING, rows)]).cells:
+        cautions.append("missing inputs were not measured, as the test chips that were drawn for it lack a class")
         return []
-    counts["test_chips_with_inputs_removed"] = len(rows)
     tested = yield from origin.missing(rows, laid.seed, laid.repeats)
     place = laid.missing(usable, tested)
-    X = plan.source.read(plan.features)
-    run = Sweep(X, plan.source.name, plan.features, [place], laid.tasks, kinds, seed=laid.seed)
-    return [fit for one in run.run({}) for fit in one.fits]
+    run = Sweep(
+        plan.source.read(plan.features), plan.source.name, plan.features, [place], laid.tasks, kinds, seed=laid.seed
+    )
+    fits = [fit for one in run.run({}) for fit in one.fits]
+    told = _left_with_nothing(tested)
+    cautions += told
+    journal.write({"of": _MISSING, "cautions": told, "fits": [astuple(fit) for fit in fits]})
+    return fits
+
+
+_MISSING = "missing inputs"
+
+
+def _left_with_nothing(tested: Sequence[Tested]) -> list[str]:
+    """Tell of chips of which a removal leaves nothing: they are taken for an average chip."""
+    bare = {one.name: int(np.isnan(one.vectors[:, 0]).sum()) for one in tested if one.vectors is not None}
+    bare = {name: number for name, number in bare.items() if number}
+    if not bare:
+        return []
+    most = max(bare, key=lambda name: bare[name])
+    return [
+        f"{len(bare)} removals of inputs leave nothing of some chips, at most {bare[most]:,} of {len(tested[0].rows):,}"
+        f" ({most}); these are taken for an average chip"
+    ]
 
 
 def _most(origin: Origin) -> int:
@@ -351,32 +406,25 @@ def _findings(
     usable = deep.source.usable(deep.features)
     rows = laid.sample(usable, MOST_CHIPS, "test")
     values = {task.name: task.values[rows] for task in laid.tasks}
-    vectors = deep.source.read(deep.features)[rows]
+    vectors = features_of.read(found, deep.features, rows)
     maps = space.maps(np.nan_to_num(vectors), deep.features, values, laid.aoi[rows], laid.seed)
-    health = [space.health("embeddings", name, found.vectors(name)[rows]) for name in found.names]
-    galleries, retrieval, notes = [], [], [_NO_CHIPS]
+    health = [space.health("embeddings", name, found.vectors(name, rows)) for name in found.names]
+    galleries, retrieval = [], []
     if origin is not None:
         yield Progress(2, 3, "questions", "neighbours")
-        notes = []
-        seen = rows[: _most(origin)]
+        seen = laid.sample(usable, _most(origin), "test")
         contrasted = origin.contrasted(seen)
         health += [space.health("contrasted", name, one) for name, one in contrasted.items()]
         retrieval = origin.retrievals(contrasted)
         galleries = origin.galleries(found, seen, contrasted, laid.tasks, laid.seed)
-    if len(laid.areas) < 2:
-        notes.append("Whether it travels was not asked, as there is one area.")
     return Findings(
         _facts(laid, found, counts), tuple(drawn), tuple(beside), tuple(trust), maps, tuple(galleries), tuple(health),
-        tuple(retrieval), tuple(notes),
+        tuple(retrieval),
     )  # fmt: skip
 
 
-_NO_CHIPS = (
-    "Simple baselines, missing inputs, neighbours and retrieval were not measured: they need --chips and --model."
-)
-
-
 def _trust(laid: Layout, plan: _Plan, kind: str) -> list[Trust]:
+    """Measure whether probabilities hold everywhere, at n labels."""
     X = plan.source.read(plan.features)
     run = Sweep(X, plan.source.name, plan.features, plan.places, laid.tasks, [kind], seed=laid.seed)
     draws: dict[int, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
@@ -412,16 +460,20 @@ def _forecast(laid: Layout, sources: Sequence[Source], origin: Origin | None, ki
         from geoembed import baselines
 
         for kind in baselines.KINDS:
-            stand_in = protocol.Source(kind, ours.file, ours.rows, tuple(n for n in ours.names if n in ours.file.names))
-            more = list(_plans(laid, [stand_in], stand_in.names))
+            stand_in = protocol.Source(kind, ours.file, ours.rows, _of_baselines(ours.names))
+            more = list(_plans(laid, [stand_in], ours.names))
             plans += more
-            wide += [baselines.width(kind, plan.features, origin.channels, wide[0]) for plan in more]
+            encoder = features_of.width(ours.file, embeddings_file.FUSED)
+            wide += [
+                baselines.width(kind, features_of.parts(ours.file, plan.features), origin.channels, encoder)
+                for plan in more
+            ]
     number = sum(sweep.fits(plan.places, kinds) for plan in plans)
     seconds = sum(forecast.seconds(plan.places, width, kinds) for plan, width in zip(plans, wide, strict=True))
     told = f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} seconds"
     beside = "" if origin is None else ", besides reading all chips three times and embedding test chips again"
     table = f"{number:,} fits, about {told} on this machine{beside}; nothing was written"
-    return Outcome((), {"fits": number, "seconds": round(seconds, 1)}, table)
+    return Outcome((), {"fits": number, "seconds": round(seconds, 3)}, table)
 
 
 def _told(counts: dict[str, int]) -> str:
@@ -435,33 +487,37 @@ def _warn(counts: dict[str, int]) -> None:
         log.warning("left out: %s", _told(left_out))
 
 
-def _warn_of_numbers(tasks: Sequence[Targets], kinds: Sequence[str]) -> None:
-    if "logistic" in kinds and any(task.numeric for task in tasks):
+def _cautions(laid: Layout, sources: Sequence[Source], kinds: Sequence[str]) -> list[str]:
+    """Tell, also in the log, what makes scores uncertain: few test chips of a class, and others' training on ours."""
+    if "logistic" in kinds and any(task.numeric for task in laid.tasks):
         log.warning("where the target is a number, logistic means ridge")
-
-
-def _few(tasks: Sequence[Targets], test: NDArray[np.bool_]) -> list[str]:
-    """Tell of classes with so few test chips that one of them moves the score by points."""
-    told = []
-    for task in tasks:
+    told, test = [], laid.split == "test"
+    for task in laid.tasks:
         for number, name in enumerate(task.classes):
             held = int(np.count_nonzero(task.values[test] == number))
             if 0 < held < FEW:
                 told.append(f"{task.name}: only {held} test chips are {name}; the task's scores hang on them")
+    for one in sources[1:]:
+        there = one.rows >= 0
+        if not there.any():
+            raise ProbeError(f"{one.file.path}: holds none of these chips; name embeddings of the same with --against")
+        if not there.all():
+            told.append(f"{np.count_nonzero(~there):,} chips are not in {one.name} and left out of all scores")
+        seen = int(np.count_nonzero(test & there & (one.file.split[one.rows] == "train")))
+        if seen:
+            told.append(f"{seen:,} test chips are train chips of {one.name}, whose encoder may have seen them")
+    for caution in told:
+        log.warning("%s", caution)
     return told
 
 
-def _write(
-    output: Path, findings: Findings, tasks: Sequence[Targets], fits: list[Fit], made_from: dict[str, Any]
-) -> Outcome:
+def _write(output: Path, findings: Findings, laid: Layout, fits: Sequence[Fit], made_from: dict[str, Any]) -> Outcome:
     """Write the three files: the summary first, as it says whose they are, and the report, that all are there, last."""
     (output / REPORT).unlink(missing_ok=True)
     headline = {metrics.names(classes)[0] for classes in (0, 2, 3)}
-    everywhere = findings.curves[0].aoi
-    shown = [curve for curve in findings.curves if curve.metric in headline and curve.aoi == everywhere]
-    table = curves.table(
-        [curve for curve in shown if curve.source == OURS or curve.features == _deep(made_from["features"])]
-    )
+    shown = [one for one in findings.curves if one.metric in headline and one.aoi == laid.everywhere]
+    deep = _deep(made_from["features"])
+    table = curves.table([one for one in shown if one.source == OURS or one.features == deep])
     summary = {
         "made_from": made_from,
         "geoembed_version": __version__,
@@ -470,7 +526,7 @@ def _write(
         "counts": findings.facts.counts,
         "tasks": {
             task.name: {"target": task.column, "classes": [str(name) for name in task.classes], **task.counts}
-            for task in tasks
+            for task in laid.tasks
         },
         "table": table,
         **findings.to_json(),
@@ -479,25 +535,26 @@ def _write(
     with atomic.replacing(output / RESULTS) as part, part.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(COLUMNS)
-        for fit in _in_order(fits, tasks, made_from["features"]):
+        for fit in fits:
             head = (fit.task, fit.aoi, fit.features, fit.classifier, fit.n, fit.seed)
             tail = (f"{fit.seconds:.6f}", fit.source, fit.question, fit.tested)
             for metric, value in fit.scores.items():
                 rows.writerow((*head, metric, "" if math.isnan(value) else f"{value:.6f}", *tail))
     atomic.write_text(output / REPORT, report.html(findings))
-    (output / JOURNAL).unlink(missing_ok=True)
     counts: dict[str, int | float] = dict(findings.facts.counts)
     return Outcome((output / REPORT,), counts, table)
 
 
-def _in_order(fits: list[Fit], tasks: Sequence[Targets], features: Sequence[str]) -> list[Fit]:
-    """Return fits in the order of a reader: ours first, and in it by question, task, area, features and size."""
-    questions, order = ("curve", "split", "transfer", "missing"), [task.name for task in tasks]
-    sources = list(dict.fromkeys([OURS, *(fit.source for fit in fits)]))
+def _in_order(fits: Sequence[Fit], laid: Layout, names: Sequence[str], kinds: Sequence[str]) -> list[Fit]:
+    """Return fits in the order of a reader: by source, question, classifier, features, task, area, size and draw."""
+    questions, tasks = ("curve", "split", "transfer", "missing"), [task.name for task in laid.tasks]
+    sources, tested = ([*dict.fromkeys(each)] for each in zip(*((fit.source, fit.tested) for fit in fits), strict=True))
+    sources = [OURS, *(source for source in sources if source != OURS)]
     return sorted(
         fits,
         key=lambda fit: (
-            sources.index(fit.source), questions.index(fit.question), order.index(fit.task), fit.aoi, fit.tested,
-            features.index(fit.features), fit.classifier, fit.n, fit.seed,
+            sources.index(fit.source), questions.index(fit.question), kinds.index(fit.classifier),
+            names.index(fit.features), tasks.index(fit.task), fit.aoi != laid.everywhere, fit.aoi,
+            tested.index(fit.tested) if fit.question == "missing" else 0, fit.tested, fit.n, fit.seed,
         ),
     )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geoembed.aoi import ALL
+from geoembed.embeddings import FUSED
 from geoembed.errors import ProbeError, nearest
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from geoembed.embeddings import Embeddings
 
 CONCAT = "concat"
+
+BUT = "all but "
+"""Before the name of an AOI: all the others."""
 
 SUBSETS, JOINED = "subsets", "+"
 """What asks for all subsets of modalities, and what joins the modalities in the name of one."""
@@ -46,52 +50,58 @@ def require(embeddings: Embeddings, wanted: Sequence[str] | None) -> tuple[str, 
     `a+b` are the modalities a and b side by side; `subsets` means all of those that are neither one nor all modalities.
     Raises ProbeError for one that there is not, naming the nearest, and for an AOI whose name means all of them.
     """
-    if (embeddings.aoi == ALL).any():
-        raise ProbeError(
-            f"{embeddings.path}: has an AOI called {ALL}, which in results means all AOIs together;"
-            " rename it and run geoembed chip and embed again"
-        )
+    for name in np.unique(embeddings.aoi):
+        if name == ALL or name.startswith(BUT):
+            raise ProbeError(
+                f"{embeddings.path}: has an AOI called {name}, which in results means several AOIs together;"
+                " rename it and run geoembed chip and embed again"
+            )
     if not wanted:
         return names(embeddings)
-    known = [*names(embeddings), CONCAT, SUBSETS]
+    known, M = [*names(embeddings), CONCAT, SUBSETS], embeddings.modalities
     found: list[str] = []
     for name in wanted:
-        for part in (name,) if name in known else name.split(JOINED):
-            if part not in (known if part == name else embeddings.modalities):
-                raise ProbeError(f"--features {name}: not in {embeddings.path}{nearest(part, known)}")
-        M = embeddings.modalities
-        of_several = [JOINED.join(some) for k in range(2, len(M)) for some in combinations(M, k)]
-        found += of_several if name == SUBSETS else [name]
+        if name == SUBSETS:
+            if len(M) < 3:
+                raise ProbeError(f"--features {SUBSETS}: {embeddings.path} has {len(M)} modalities; it takes three")
+            found += [JOINED.join(some) for k in range(2, len(M)) for some in combinations(M, k)]
+            continue
+        joined = [] if name in known else name.split(JOINED)
+        for part in joined:
+            if part not in M:
+                near = nearest(part, M if len(joined) > 1 else known)
+                raise ProbeError(f"--features {name}: not in {embeddings.path}{near}")
+        found.append(JOINED.join(one for one in M if one in joined) if joined else name)
     return tuple(dict.fromkeys(found))
 
 
-def _parts(embeddings: Embeddings, name: str) -> tuple[str, ...]:
-    """Return the modalities that stand side by side in features of that name; none where it is one or fused."""
+def parts(embeddings: Embeddings, name: str) -> tuple[str, ...]:
+    """Return the modalities that stand side by side in features of that name, or the name where it is one or fused."""
     if name == CONCAT:
         return embeddings.modalities
-    return tuple(name.split(JOINED)) if JOINED in name and name not in embeddings.names else ()
+    return tuple(name.split(JOINED)) if JOINED in name and name not in embeddings.names else (name,)
 
 
 def width(embeddings: Embeddings, name: str) -> int:
     """Return how many numbers a chip has in features of that name."""
-    parts = _parts(embeddings, name) or (name,)
-    return sum(embeddings.vectors(part, slice(0, 1)).shape[1] for part in parts)
+    return sum(embeddings.vectors(part, slice(0, 1)).shape[1] for part in parts(embeddings, name))
 
 
-def read(embeddings: Embeddings, name: str) -> NDArray[np.float32]:
-    """Read features, (N, D) float32, NaN rows where a chip has none.
+def read(embeddings: Embeddings, name: str, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+    """Read features, (N, D) float32, NaN rows where a chip has none; of some `rows` in ascending order, or of all.
 
     `concat`, as `a+b`, is the modalities' vectors side by side, NaN where a modality is absent, then a column per
     modality that is 1 where it is absent.
     """
-    parts = _parts(embeddings, name)
-    if not parts:
-        return embeddings.vectors(name)
-    widths = [embeddings.vectors(modality, slice(0, 1)).shape[1] for modality in parts]
-    X = np.empty((len(embeddings), sum(widths) + len(widths)), np.float32)
-    for modality, width, end in zip(parts, widths, np.cumsum(widths), strict=True):
-        X[:, end - width : end] = embeddings.vectors(modality)
-    X[:, sum(widths) :] = ~embeddings.present[:, [embeddings.modalities.index(modality) for modality in parts]]
+    beside = parts(embeddings, name)
+    if beside == (name,):
+        return embeddings.vectors(name, rows)
+    present = embeddings.present if rows is None else embeddings.present[rows]
+    widths = [embeddings.vectors(modality, slice(0, 1)).shape[1] for modality in beside]
+    X = np.empty((len(present), sum(widths) + len(widths)), np.float32)
+    for modality, width, end in zip(beside, widths, np.cumsum(widths), strict=True):
+        X[:, end - width : end] = embeddings.vectors(modality, rows)
+    X[:, sum(widths) :] = ~present[:, [embeddings.modalities.index(modality) for modality in beside]]
     return X
 
 
@@ -99,8 +109,8 @@ def usable(embeddings: Embeddings, name: str) -> NDArray[np.bool_]:
     """Tell which rows a classifier can use: all of concat's, as absent parts are filled, else those present."""
     if name == CONCAT:
         return np.ones(len(embeddings), dtype=bool)
-    parts = _parts(embeddings, name) or ((name,) if name in embeddings.modalities else embeddings.modalities)
-    return np.asarray(embeddings.present[:, [embeddings.modalities.index(part) for part in parts]].any(axis=1))
+    needed = embeddings.modalities if name == FUSED else parts(embeddings, name)
+    return np.asarray(embeddings.present[:, [embeddings.modalities.index(part) for part in needed]].any(axis=1))
 
 
 def scaling(X: NDArray[np.float32], train: NDArray[np.int64]) -> Scaling:

@@ -19,8 +19,8 @@ class Facts:
     """What was measured on.
 
     chips: chips per split. tasks: per task its classes (none for numbers) and the number of labelled chips.
-    counts: fits, and what was left out. n: labels at which all questions but the learning curves are asked; where an
-    area has fewer, all of its.
+    counts: fits, and what was left out. n: labels at which all questions but the learning curves are asked, besides at
+    all.
     """
 
     chips: dict[str, int]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -12,48 +13,73 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_BEGINS = b'{"step":'
+"""How every journal begins, a half written one as well."""
+
+
 class Journal:
-    """Lines of JSON, of which the first tells what they were made from."""
+    """Lines of JSON, of which the first tells what they were made from. One process at a time writes to it."""
 
     def __init__(self, path: Path, made_from: dict[str, Any], *, overwrite: bool = False) -> None:
         """Take up a journal, or begin one.
 
-        `lines` are those that an earlier run finished; one half written does not count. Raises StaleError where they
-        were made from something else, unless they may be overwritten.
+        `lines` are those that an earlier run from the same finished, a killed one that overwrote among them; one half
+        written does not count. Raises StaleError where they were made from something else, unless those may be
+        overwritten, where another process is at work, or where the file is none of ours.
         """
         self.path = path
-        found = self._read() if path.exists() and not overwrite else []
-        if found:
-            record.require_same(path.parent, found[0], made_from)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(made_from) + "\n", encoding="utf-8")
-        self.lines = found[1:]
-        self._file = path.open("a", encoding="utf-8")
-        self._file.write("\n")  # ends a line that was half written
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a+b")
+        try:
+            self._lock()
+            head, self.lines = self._read()
+            if head is not None and not overwrite:
+                record.require_same(path.parent, head, made_from)
+            if head is None or json.loads(json.dumps(made_from)) != head:
+                self._file.truncate(0)
+                self.lines = []
+                self.write(made_from)
+            else:
+                self._file.write(b"\n")  # ends a line that was half written
+        except BaseException:
+            self._file.close()
+            raise
 
-    def _read(self) -> list[dict[str, Any]]:
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StaleError(
+                f"{self.path.parent}: another run writes there; wait for it, or choose another -o"
+            ) from None
+
+    def _read(self) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+        """Return what was made from what, and the finished lines; nothing where the file is new."""
+        self._file.seek(0)
         found: list[dict[str, Any]] = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        for line in self._file.read().split(b"\n"):
             try:
-                value = json.loads(line)
+                found += [json.loads(line)] if line.strip() else []
             except ValueError:
-                continue
-            if not isinstance(value, dict):
-                raise StaleError(f"{self.path}: was not made by geoembed; move it away")
-            found.append(value)
-        return found
+                if not found and not line.startswith(_BEGINS):
+                    raise StaleError(f"{self.path}: was not made by geoembed; move it away") from None
+        if found and not (isinstance(found[0], dict) and "step" in found[0]):
+            raise StaleError(f"{self.path}: was not made by geoembed; move it away")
+        return (found[0], found[1:]) if found else (None, [])
 
     def write(self, line: dict[str, Any]) -> None:
         """Add a finished piece of work."""
-        self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
+        self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
         self._file.flush()
 
     def close(self) -> None:
-        """Close the file; it stays for a run that goes on."""
-        self._file.close()
+        """Close the file, which stays for a run that goes on; one that holds no work goes."""
+        if not self._file.closed:
+            if not self._read()[1]:
+                self.path.unlink(missing_ok=True)
+            self._file.close()
 
     def remove(self) -> None:
         """Delete it, as all work is done."""
-        self.close()
-        self.path.unlink()
+        self.path.unlink(missing_ok=True)
+        self._file.close()

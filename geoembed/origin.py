@@ -12,7 +12,7 @@ import numpy as np
 from geoembed import batches, checkpoint, pictures, removal, space
 from geoembed import chips as chip_folder
 from geoembed.curves import NOTHING
-from geoembed.errors import ChipError, ModelError
+from geoembed.errors import ChipError, EmbeddingsError, ModelError
 from geoembed.sweep import Tested
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Origin:
         album = pictures.album(self.chipset)
         queries = _queries(rows, tasks, seed)
         apart = _apart(found.lonlat[rows], found.lonlat[rows[queries]], self.chipset)
-        fused = found.vectors(found.names[-1])[rows]
+        fused = found.vectors(found.names[-1], rows)
         shown, *others = self.channels
         near = space.neighbours(fused[queries], fused, apart, NEIGHBOURS)
         note = "The most similar test chips that do not touch the first, by the fused embedding"
@@ -137,8 +137,11 @@ def read(chips: Path, model: Path, found: Embeddings, device: torch.device) -> O
     """
     import pandas as pd
 
+    lacking = [name for name in ("model_sha256", "channels", "made_from") if name not in found.attributes]
+    if lacking:
+        raise EmbeddingsError(f"{found.path}: lacks the attributes {', '.join(lacking)}; embed again, or drop --chips")
     trained = checkpoint.read(model, device=device)
-    if trained.digest != found.attributes.get("model_sha256"):
+    if trained.digest != found.attributes["model_sha256"]:
         raise ModelError(f"{model}: {found.path} was embedded with another model; name that one with --model")
     chipset = chip_folder.read(chips)
     rows = pd.Index(chipset.index["chip_id"]).get_indexer(found.chip_id)
@@ -146,6 +149,10 @@ def read(chips: Path, model: Path, found: Embeddings, device: torch.device) -> O
         lost = f"{int((rows < 0).sum()):,} of {len(found):,} chips of {found.path}"
         raise ChipError(f"{chips}: lacks {lost}; name the folder that was embedded with --chips")
     channels = {name: tuple(names) for name, names in found.attributes["channels"].items()}
+    gone = [name for name, names in channels.items() if not set(names) <= set(chipset.channels.get(name, ()))]
+    if gone or found.attributes["made_from"].get("chips") != chipset.digest:
+        told = f"lacks channels of {', '.join(gone)}" if gone else "are other chips, or were dealt out anew"
+        raise ChipError(f"{chips}: {told} than when {found.path} was made; name the same with --chips, or embed again")
     return Origin(replace(chipset, channels=channels), model, trained, channels, rows.astype(np.int64))
 
 

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from geoembed.embeddings import Embeddings
     from geoembed.labels import Targets
 
-BUT = "all but "
-"""Before the name of an area: all the others."""
-
 
 @dataclass(frozen=True)
 class Source:
@@ -117,13 +114,13 @@ class Layout:
                 inside = self.aoi == place
                 tested = [Tested("transfer", place, np.flatnonzero(usable & inside & (self.split == "test")))]
                 train = np.flatnonzero(usable & ~inside & (self.split == "train"))
-                found.append(self._place(f"{BUT}{place}", train, tested, (self.n,), empty))
+                found.append(self._place(f"{features.BUT}{place}", train, tested, (self.n,), empty))
         return tuple(found), empty
 
     def missing(self, usable: NDArray[np.bool_], tested: Sequence[Tested]) -> Place:
         """Lay out the draws of n labels everywhere, to be scored on test chips that lack something."""
         train = np.flatnonzero(usable & (self.split == "train"))
-        return self._place(self.everywhere, train, tested, (self.n,), {}, full=False)
+        return self._place(self.everywhere, train, tested, (self.n,), {})
 
     def sample(self, usable: NDArray[np.bool_], most: int, split: str | None = None) -> NDArray[np.int64]:
         """Return the rows of at most so many usable chips, of one split or of all, drawn at random."""
@@ -150,14 +147,12 @@ class Layout:
         tested: Sequence[Tested],
         sizes: Sequence[int],
         empty: dict[str, int],
-        *,
-        full: bool | None = None,
     ) -> Place:
         cells = []
         for number, task in enumerate(self.tasks):
             one = sweep.cell(
                 number, task, train, self.keys, sizes,
-                full=self.full if full is None else full, repeats=self.repeats, seed=self.seed,
+                full=self.full, repeats=self.repeats, seed=self.seed,
             )  # fmt: skip
             there = task.values[tested[0].rows]
             reason = "cells_with_one_class_to_learn_from" if one is None else ""

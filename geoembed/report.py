@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from geoembed import answers
-from geoembed.answers.learning import first
+from geoembed.answers.learning import first, sober
 from geoembed.answers.view import View, best
 from geoembed.curves import LEVELS
 from geoembed.markup import STYLE, paragraph, saved, text
@@ -33,9 +33,10 @@ def answer(curves: Sequence[Curve]) -> str:
     where = "" if len(chosen) == 1 else " on every task" if not rest else f" on {len(fewer)} of {len(chosen)} tasks"
     where = where or f" on {chosen[0].task}"
     tail = f"; {', '.join(rest)} need{'s' if len(rest) == 1 else ''} them all" if rest else ""
+    kind = f", {chosen[0].classifier}" if len({curve.classifier for curve in curves}) > 1 else ""
     return (
         f"{span} reach 95 % of the score of all {whole:,}{where}{tail}"
-        f" ({features} embeddings, at least {saved(most, whole)} fewer labels)."
+        f" ({features} embeddings{kind}, at least {saved(most, whole)} fewer labels)."
     )
 
 
@@ -52,6 +53,7 @@ def html(findings: Findings) -> str:
             '<meta name="viewport" content="width=device-width,initial-scale=1">',
             f"<title>How many labels are enough?</title><style>{STYLE}</style></head><body>",
             f"<h1>{text(answer(findings.curves))}</h1>",
+            sober(view),
             first(view),
             *(paragraph(f"Caution: {caution}.", "quiet") for caution in findings.cautions),
             *(ask(view) for ask in answers.QUESTIONS),
@@ -65,18 +67,27 @@ def _measured(findings: Findings) -> str:
     """Return how it was measured, what was left out, and what the tasks are."""
     facts = findings.facts
     chips = ", ".join(f"{number:,} {name}" for name, number in facts.chips.items())
-    left = [f"{number:,} {key.replace('_', ' ')}" for key, number in facts.counts.items() if number and key != "fits"]
-    apart = "" if math.isnan(facts.split_apart) else f": {facts.split_apart:.0%} of neighbouring chips are parted"
+    left = [
+        f"{number:,} {key.replace('_', ' ')}"
+        for key, number in facts.counts.items()
+        if number and key.startswith(("chips_", "cells_"))
+    ]
+    apart = (
+        ""
+        if math.isnan(facts.split_apart)
+        else f", and touch along the bands' edges alone: {facts.split_apart:.0%} of neighbouring chips are parted"
+    )
     said = [
         f"{facts.counts.get('fits', 0):,} fits on {facts.embeddings} (model {facts.model}); chips: {chips};"
         f" {'area' if len(facts.areas) == 1 else 'areas'}: {', '.join(facts.areas)}.",
-        "Scores are those of the test split. Train and test lie apart, as whole bands of each area are dealt out"
+        "Scores are those of the test split. Whole bands of each area are dealt out to train, validation and test"
         + f"{apart}.".replace("%", " %"),
         "Labels are drawn at random from the train split, at least two of each class, nested over sizes; seeds"
         f" {facts.seed} to {facts.seed + facts.repeats - 1}. All questions but the first are asked at {facts.n:,}"
-        " labels, or at all where an area has fewer.",
+        " labels and at all.",
         "Intervals are 95 % t-intervals of the mean over draws of labels, that is the uncertainty of which labels are"
-        " drawn, not of which places are tested. With all labels there is one draw and no interval.",
+        " drawn, not of which places are tested. With all labels there is one draw and no interval. Level means that an"
+        " interval holds 0, not that two are equal; with few draws intervals are wide.",
         "Regularisation is chosen on the drawn training labels alone, never on test chips: by leave-one-out for every"
         " draw of up to 1,000 labels, above that on the first draw for all of that size. Features are scaled by the"
         " train split.",

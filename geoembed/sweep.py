@@ -34,7 +34,7 @@ SMALL = 100
 BATCH = 2**22
 """Numbers (labels times features) of the draws that are fitted together; some 150 MB at work."""
 
-HELD = 2.0
+HELD = 1.0
 """Copies of all chips' features, scaled for different places, that are held at a time."""
 
 SLOW = ("forest", "knn")
@@ -211,23 +211,29 @@ class Sweep:
                 do = partial(self._do, ready=ready, penalties=penalties)
                 for works in (first, rest):
                     yield from pool.map(do, works)
+                del ready, do  # before the next places' features are made
 
     def probabilities(self, kind: str, n: int) -> Iterator[tuple[int, NDArray[np.float64], NDArray[np.float64]]]:
         """Yield task, truth (m,) and probabilities (m, K) of the first place's test chips, for every draw of n labels.
 
-        Where there are not as many as n labels, all are learned from, once.
+        Tasks that have not as many as n labels, or cannot hold two of each class in n, are left out.
         """
         at = _Ready(self.X, self.places[0])
         rows = at.place.tested[0].rows
         for one in at.place.cells:
             task = self.tasks[one.task]
             known = task.known[rows]
-            for order in one.orders if n in one.sizes else one.orders[:1]:
+            first: Fitted | None = None
+            for order in one.orders if n in one.sizes and not task.numeric else ():
                 drawn = order[:n]
-                if not task.numeric:
-                    values = self._values(one, at, drawn)
-                    model = classifiers.fit(kind, at.Z[drawn], values, len(task.classes), self.seed)
-                    yield one.task, task.values[rows[known]], classifiers.predict(model, at.tested[0])[known]
+                values, classes = self._values(one, at, drawn), len(task.classes)
+                if kind in SLOW:
+                    model = classifiers.fit(kind, at.Z[drawn], values, classes, self.seed)
+                else:
+                    given = None if first is None or n <= linear.FEW else np.array([classifiers.penalty_of(first)])
+                    model = classifiers.fit_linear(kind, linear.design(at.Z[drawn]), values[None], classes, given)[0]
+                first = first or model
+                yield one.task, task.values[rows[known]], classifiers.predict(model, at.tested[0])[known]
 
     def _held_together(self) -> Iterator[list[int]]:
         """Yield places in groups whose features take no more memory than a few times all chips'."""

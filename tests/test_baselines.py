@@ -18,7 +18,7 @@ from geoembed.batches import Reader, Statistics
 from geoembed.checkpoint import Described
 from geoembed.chips import ChipSet
 from geoembed.embeddings import Embeddings
-from geoembed.errors import ChipError, ConfigError, ModelError
+from geoembed.errors import ChipError, ConfigError, ModelError, StaleError
 from geoembed.model import fuse, pool
 from geoembed.presets import PRESETS
 
@@ -210,7 +210,10 @@ def test_what_holds_is_kept_and_what_does_not_is_replaced(base: tuple[ChipSet, P
     chipset, _ = base
     model, output = tmp_path / "model", {kind: tmp_path / f"{kind}.h5" for kind in baselines.KINDS}
     shutil.copytree(base[1], model)
-    output["statistics"].write_text("half a file")
+    output["statistics"].write_text("theirs")
+    with pytest.raises(StaleError, match="was not made by geoembed"):
+        make("statistics", output["statistics"], chipset, model)
+    output["statistics"].unlink()
     for kind, path in output.items():
         make(kind, path, chipset, model)
     before = {kind: path.read_bytes() for kind, path in output.items()}

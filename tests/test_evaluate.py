@@ -2,6 +2,9 @@ import csv
 import json
 import logging
 import os
+import re
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from chip_folders import CHANNELS, make_chips
+from embedded_chips import make_embedded, write_model
+from scipy import stats
 from synthetic import embeddings_file
 
-from geoembed import embeddings, markup
-from geoembed.errors import GeoembedError, ProbeError, StaleError
+from geoembed import embeddings, markup, removal, sweep
+from geoembed.errors import ChipError, EmbeddingsError, GeoembedError, ModelError, ProbeError, StaleError
 from geoembed.evaluate import COLUMNS, evaluate
 from geoembed.steps import Progress, finish
 
@@ -248,3 +254,368 @@ def test_a_class_with_few_test_chips_is_told(
         run(tmp_path, "rare", "crops", sizes=("all",))
     told = [entry.getMessage() for entry in caplog.records if "only" in entry.getMessage()]
     assert told == ["rare: only 3 test chips are 1; the task's scores hang on them"]
+
+
+def contrasts(folder: Path, question: str) -> list[dict[str, Any]]:
+    summary = json.loads((folder / "report/summary.json").read_text())
+    return [one for one in summary["contrasts"] if one["question"] == question]
+
+
+def test_killed_in_mid_sweep_it_goes_on_where_it_was(
+    tmp_path: Path, world: embeddings.Embeddings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"sizes": ("10", "150", "all"), "classifiers": ("logistic", "knn"), "features": ("s2", "fused")}
+    monkeypatch.setattr("geoembed.linear.FEW", 120)  # above, penalties of the first draw are used by the others
+    whole = run(tmp_path, "water", "height", **options)
+    wanted = rows(tmp_path).drop(columns="seconds")
+    summary = (tmp_path / "report/summary.json").read_bytes()
+    shutil.rmtree(tmp_path / "report")
+    done: list[str] = []
+    do = sweep.Sweep._do
+
+    def counted(self: sweep.Sweep, work: sweep.Work, *given: Any, **more: Any) -> sweep.Done:
+        if stop and len(done) >= stop[0]:
+            raise KeyboardInterrupt
+        done.append(f"{self.name}/{work.key}")
+        return do(self, work, *given, **more)
+
+    monkeypatch.setattr(sweep.Sweep, "_do", counted)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    stop = [12]
+    kept: set[str] = set()
+    for _ in range(2):  # twice: the second time in the second kind of features
+        done.clear()
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, "water", "height", **options)
+        journal = tmp_path / "report/.fits.jsonl"
+        assert [path.name for path in (tmp_path / "report").iterdir()] == [journal.name]
+        assert len(done) == stop[0] and not kept & set(done)
+        lines = [json.loads(line) for line in journal.read_text().splitlines() if line.endswith("}")]
+        kept = {f"{line['of'][1]}/{line['key']}" for line in lines[1:]}
+        assert set(done) <= kept
+        with journal.open("a") as file:
+            file.write('{"of":["embeddings","s2"],"key":"0/log')  # and a line half written
+        stop = [30]
+    stop, before = [], len(kept)
+    done.clear()
+    again = run(tmp_path, "water", "height", **options)
+    assert not kept & set(done) and len(done) > 0
+    assert before + len(done) == len(kept | set(done))
+    assert rows(tmp_path).drop(columns="seconds").equals(wanted)
+    assert (tmp_path / "report/summary.json").read_bytes() == summary and again.counts == whole.counts
+    assert not journal.exists()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from geoembed import evaluate
+folder, left = Path(sys.argv[1]), 5
+for step in evaluate.evaluate(folder / "e.h5", (folder / "water.csv",), folder / "report", sizes=("10", "100"), n=50):
+    left -= step.unit == "fits"
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_nothing_done_is_lost_to_a_kill(tmp_path: Path, world: embeddings.Embeddings) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    steps = evaluate(tmp_path / "e.h5", (tmp_path / "water.csv",), tmp_path / "report", sizes=("10", "100"), n=50)
+    first = next(step for step in steps if step.unit == "fits")
+    assert first.done > 4  # those of the five pieces that were told, and of one more
+    finish(steps)
+    assert (tmp_path / "report/report.html").exists()
+
+
+def test_what_was_half_done_with_other_options_is_refused(
+    tmp_path: Path, world: embeddings.Embeddings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("geoembed.curves.of_fits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, "water", features=("s2",))
+    with pytest.raises(StaleError, match="repeats was 3, now 2"):
+        run(tmp_path, "water", features=("s2",), repeats=2)
+    run(tmp_path, "water", features=("s2",), repeats=2, overwrite=True)
+    assert rows(tmp_path)["seed"].max() == 1
+
+
+def write_other(path: Path, world: embeddings.Embeddings, kept: np.ndarray[Any, Any], *, noise: float = 0.0) -> None:
+    """Embeddings of some of the chips in another order, of s2 and fused alone."""
+    rng = np.random.default_rng(5)
+    s2 = world.vectors("s2")[kept]
+    s2 = s2 + noise * rng.normal(size=s2.shape).astype(np.float32)
+    block = embeddings.Block(world.present[kept][:, 1:], {"s2": s2, "fused": s2})
+    embeddings.write(
+        path, world.chip_id[kept], world.aoi[kept], world.split[kept], grids=world.grids, modalities=("s2",),
+        blocks=[block], attributes=world.attributes,
+    )  # fmt: skip
+
+
+def test_another_file_learns_from_the_same_chips_and_is_paired_by_draw(
+    tmp_path: Path, world: embeddings.Embeddings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = np.random.default_rng(2).permutation(1000)
+    (tmp_path / "sub").mkdir()
+    write_other(tmp_path / "same.h5", world, order[:900])
+    write_other(tmp_path / "sub/e.h5", world, order[:900], noise=3.0)
+    write_other(tmp_path / "sub/same.h5", world, order, noise=1.0)
+    taught: dict[str, set[bytes]] = {}
+    made = sweep.Sweep.__init__
+
+    def watched(self: sweep.Sweep, X: Any, source: str, name: str, places: Any, *given: Any, **more: Any) -> None:
+        taught.setdefault(name, set()).add(
+            b"".join(place.train[one.orders].tobytes() for place in places for one in place.cells)
+        )
+        made(self, X, source, name, places, *given, **more)
+
+    monkeypatch.setattr(sweep.Sweep, "__init__", watched)
+    others = (tmp_path / "same.h5", tmp_path / "sub/e.h5", tmp_path / "sub/same.h5")
+    done = run(tmp_path, "water", features=("s1", "s2", "fused"), against=others)
+    assert {name: len(chips) for name, chips in taught.items()} == {"s1": 1, "s2": 1, "fused": 1}
+    table = rows(tmp_path)
+    assert list(dict.fromkeys(table["source"])) == ["embeddings", "same", "e", "sub/same"]
+    assert done.counts["chips_without_s1"] == 50 and done.counts["chips_without_s2"] == 0
+    assert done.counts["chips_without_s2_elsewhere"] == done.counts["chips_without_fused_elsewhere"] == 100
+    scores = table[(table["question"] == "curve") & (table["metric"] == "balanced_accuracy")]
+    value = scores.set_index(["source", "aoi", "features", "n", "seed"])["value"]
+    compared = contrasts(tmp_path, "compared")
+    # three sources x three areas x two kinds of features, at n and at all labels
+    assert len(compared) == 3 * 3 * 2 * 2 and {one["features"] for one in compared} == {"s2", "fused"}
+    for one in compared:
+        n, seeds = one["score"]["n"], range(one["difference"]["draws"])
+        ours, theirs = (
+            [value[source, one["aoi"], one["features"], n, seed] for seed in seeds]
+            for source in ("embeddings", one["source"])
+        )
+        assert len(seeds) == (3 if n == 50 else 1) and one["reference"]["n"] == n
+        apart = np.subtract(ours, theirs)
+        assert one["difference"]["mean"] == pytest.approx(apart.mean(), abs=2e-6)
+        if n == 50:
+            low, high = stats.t.interval(0.95, 2, loc=apart.mean(), scale=max(stats.sem(apart), 1e-30))
+            assert (one["difference"]["low"], one["difference"]["high"]) == pytest.approx((low, high), abs=1e-5)
+        if one["source"] == "same":  # the same vectors
+            assert np.abs(apart).max() < 1e-6
+    worse = {
+        one["source"]: one["difference"]["mean"] for one in compared if one["aoi"] == "all" and one["score"]["n"] > 50
+    }
+    assert worse["e"] > 0.05
+
+
+def test_two_files_of_one_name_are_told_apart_or_refused(tmp_path: Path, world: embeddings.Embeddings) -> None:
+    write_other(tmp_path / "o.h5", world, np.arange(1000))
+    with pytest.raises(ProbeError, match=r"o.h5: is called .*/o in the results, like .*o.h5; rename one"):
+        run(tmp_path, "water", against=(tmp_path / "o.h5",) * 3)
+    with pytest.raises(EmbeddingsError, match=r"none\.h5: no embeddings here"):
+        run(tmp_path, "water", against=(tmp_path / "none.h5",))
+
+
+def test_a_dry_run_counts_the_fits_and_writes_nothing(tmp_path: Path, world: embeddings.Embeddings) -> None:
+    write_other(tmp_path / "o.h5", world, np.arange(1000))
+    for options in (
+        {"against": (tmp_path / "o.h5",), "features": ("s2", "fused")},
+        {"features": ("s1+s2", "s1"), "sizes": ("20",), "classifiers": ("ridge", "knn")},
+    ):
+        before = sorted(tmp_path.iterdir())
+        told = run(tmp_path, "water", "ice", "height", dry_run=True, **options)
+        assert told.paths == () and sorted(tmp_path.iterdir()) == before
+        assert told.table.startswith(f"{told.counts['fits']:,} fits, about ") and "nothing was written" in told.table
+        assert told.counts["seconds"] > 0
+        done = run(tmp_path, "water", "ice", "height", overwrite=True, **options)
+        assert told.counts["fits"] == done.counts["fits"]
+        shutil.rmtree(tmp_path / "report")
+
+
+def test_sources_whose_names_begin_alike_do_not_mix_when_resumed(
+    tmp_path: Path, world: embeddings.Embeddings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "embeddings").mkdir()
+    against = (tmp_path / "s1.h5", tmp_path / "embeddings/s1.h5")
+    for path in against:
+        shutil.copy(world.path, path)
+    options = {"against": against, "features": ("s1", "s2")}
+    with monkeypatch.context() as patch:
+        patch.setattr("geoembed.curves.of_fits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, "water", **options)
+    run(tmp_path, "water", **options)
+    resumed = rows(tmp_path).drop(columns="seconds")
+    shutil.rmtree(tmp_path / "report")
+    run(tmp_path, "water", **options)
+    assert resumed.equals(rows(tmp_path).drop(columns="seconds"))
+
+
+def test_modalities_side_by_side_and_all_subsets(tmp_path: Path, world: embeddings.Embeddings) -> None:
+    rng = np.random.default_rng(1)
+    vectors = {name: world.vectors(name) for name in ("s1", "s2")}
+    vectors["coh"] = rng.normal(size=(1000, 3)).astype(np.float32)
+    found = embeddings_file(tmp_path / "e.h5", {**vectors, "fused": vectors["s2"]}, columns=40, aois=2)
+    run(tmp_path, "water", features=("s1", "s1+s2", "subsets", "concat"), sizes=("100",), repeats=2)
+    table = rows(tmp_path)
+    assert list(dict.fromkeys(table["features"])) == ["s1", "s1+s2", "s1+coh", "s2+coh", "concat"]
+    chosen = table[(table["metric"] == "balanced_accuracy") & (table["aoi"] == "all") & (table["n"] == 100)]
+    means = chosen[chosen["question"] == "curve"].groupby("features")["value"].mean()
+    assert (means[["s1+s2", "s2+coh", "concat"]] > 0.75).all() and (means[["s1", "s1+coh"]] < 0.6).all()
+    assert set(table.loc[table["question"] != "curve", "features"]) == {"concat"}
+    assert found.modalities == ("s1", "s2", "coh")
+
+
+def strict(path: Path) -> dict[str, Any]:
+    """Read JSON as others do, who know no NaN."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} in {path}")
+
+    summary: dict[str, Any] = json.loads(path.read_text(), parse_constant=refuse)
+    return summary
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Chips in two areas, a model, embeddings, and an evaluation of them with everything asked."""
+    folder = tmp_path_factory.mktemp("embedded")
+    make_embedded(folder)
+    run_with_chips(folder)
+    return folder
+
+
+def run_with_chips(folder: Path, **options: Any) -> Any:
+    given = {"chips": folder / "chips", "model": folder / "model", "device": "cpu", "sizes": ("10", "all"), "n": 20}
+    return run(folder, "upper", "odd", **{**given, "repeats": 2, **options})
+
+
+def test_with_chips_baselines_are_compared_with(embedded: Path) -> None:
+    table = rows(embedded)
+    assert list(dict.fromkeys(table["source"])) == ["embeddings", "statistics", "mosaiks", "untrained"]
+    curve = table[table["question"] == "curve"]
+    by_source = curve.groupby("source")["features"].agg(set).to_dict()
+    assert by_source.pop("embeddings") == {"s2", "s1", "fused", "concat"}
+    assert all(offered == {"s2", "s1", "fused"} for offered in by_source.values())
+    compared = contrasts(embedded, "compared")
+    assert {(one["source"], one["features"]) for one in compared} == {
+        (source, name) for source in by_source for name in ("s2", "s1", "fused")
+    }
+    sizes = curve[curve["n"] == 20].groupby(["source", "aoi", "features", "task"])["seed"].agg(list)
+    assert all(set(seeds) == {0, 1} for seeds in sizes)
+
+
+def test_with_chips_inputs_are_removed(embedded: Path) -> None:
+    table = rows(embedded)
+    missing = table[table["question"] == "missing"]
+    cases = removal.cases(CHANNELS, seed=0, draws=2)
+    assert set(missing["tested"]) == {"nothing", *(case.name for case in cases)}
+    assert set(zip(missing["source"], missing["aoi"], missing["features"], missing["n"], strict=True)) == {
+        ("embeddings", "all", "fused", n) for n in (20, 72)
+    }
+    # Every case is scored once per draw of labels: a random share's removals have a draw each.
+    for n, seeds in ((20, [0, 1]), (72, [0])):
+        counts = missing[missing["n"] == n].groupby(["tested", "task", "metric"])["seed"].agg(sorted)
+        assert all(found == seeds for found in counts)
+    # All test chips fit, so that with nothing missing it is the learning curve.
+    keys = ["task", "n", "seed", "metric"]
+    curve = table[(table["question"] == "curve") & (table["aoi"] == "all") & (table["source"] == "embeddings")]
+    curve = curve[(curve["features"] == "fused") & (curve["n"] == 20)].set_index(keys)["value"]
+    nothing = missing[(missing["tested"] == "nothing") & (missing["n"] == 20)].set_index(keys)["value"]
+    assert nothing.sort_index().to_numpy() == pytest.approx(curve.sort_index().to_numpy(), abs=1e-4)
+    told = contrasts(embedded, "missing")
+    names = {case.name for case in cases}
+    assert {(one["tested"], one["score"]["n"]) for one in told} == {(name, n) for name in names for n in (20, 72)}
+    score = missing[missing["metric"] == "balanced_accuracy"].set_index(["task", "tested", "n", "seed"])["value"]
+    for one in told:
+        n, seeds = one["score"]["n"], range(one["difference"]["draws"])
+        apart = [score[one["task"], one["tested"], n, k] - score[one["task"], "nothing", n, k] for k in seeds]
+        assert len(seeds) == (2 if n == 20 else 1)
+        assert one["difference"]["mean"] == pytest.approx(np.mean(apart), abs=2e-6)
+
+
+def test_the_summary_holds_every_answer_as_json(embedded: Path) -> None:
+    summary = strict(embedded / "report/summary.json")
+    assert {one["question"] for one in summary["contrasts"]} == {"compared", "split", "transfer", "missing"}
+    assert [(one["task"], one["n"]) for one in summary["trust"]] == [("upper", 20), ("odd", 20)]
+    for one in summary["trust"]:
+        assert 0 <= one["ece"]["mean"] <= 1 and one["brier"]["low"] <= one["brier"]["mean"] <= one["brier"]["high"]
+        assert len(one["coverage"]) == len(one["accuracy"]) and one["coverage"][-1] == 1
+    assert [(one["space"], one["features"]) for one in summary["health"]] == [
+        ("embeddings", "s2"), ("embeddings", "s1"), ("embeddings", "fused"), ("contrasted", "s2"), ("contrasted", "s1"),
+    ]  # fmt: skip
+    (retrieval,) = summary["retrieval"]
+    chips = embeddings.read(embedded / "e.h5")
+    assert (retrieval["first"], retrieval["second"]) == ("s2", "s1")
+    assert retrieval["n"] == (chips.present.all(1) & (chips.split == "test")).sum()
+    assert set(summary["over_all_cells"]) == {"95%", "99%"} and summary["over_all_cells"]["95%"]["cells"] > 0
+    assert summary["notes"] == []
+    assert {one["aoi"] for one in summary["contrasts"] if one["question"] == "transfer"} == {
+        "west", "east", "all but west", "all but east",
+    }  # fmt: skip
+
+
+def test_a_summary_without_answers_is_json_too(tmp_path: Path, world: embeddings.Embeddings) -> None:
+    run(tmp_path, "height", "ice", features=("s2",), sizes=("all",), repeats=1)
+    summary = strict(tmp_path / "report/summary.json")
+    assert any(one["chance"] is None for one in summary["cells"]) and summary["retrieval"] == []
+    assert "need --chips" in summary["notes"][0]
+
+
+def test_the_report_asks_all_questions(embedded: Path) -> None:
+    page = (embedded / "report/report.html").read_text()
+    questions = re.findall("<h2>(.*?)</h2>", page)
+    assert len(questions) == 9 and questions[-1] == "How this was measured"
+    words = ("enough", "compared", "leak", "travel", "missing", "trust", "look", "healthy")
+    for question, word in zip(questions, words, strict=False):
+        assert word in question.lower()
+    assert page.count("data:image/png") > 5  # chips beside their neighbours
+    assert not re.search(r"\b(nan|None)\b", re.sub(r"data:image/png;base64,[^\"]+|<style>.*?</style>", "", page))
+
+
+def test_baselines_are_kept_by_the_next_run(embedded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = embedded / "report/baselines"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert set(before) == {"statistics.h5", "mosaiks.h5", "untrained.h5"}
+    wanted = rows(embedded).drop(columns="seconds")
+    with monkeypatch.context() as patch:
+        patch.setattr("geoembed.baselines._read", lambda *_: pytest.fail("chips were read again"))
+        run_with_chips(embedded, overwrite=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert rows(embedded).drop(columns="seconds").equals(wanted)
+
+
+@pytest.fixture
+def beside(tmp_path: Path, embedded: Path) -> Path:
+    """A folder with the same inputs and baselines, in which to evaluate otherwise."""
+    for name in ("chips", "model", "e.h5", "upper.csv", "odd.csv"):
+        (tmp_path / name).symlink_to(embedded / name)
+    shutil.copytree(embedded / "report/baselines", tmp_path / "report/baselines")
+    return tmp_path
+
+
+def test_with_chips_a_dry_run_counts_the_same(embedded: Path, beside: Path) -> None:
+    told = run_with_chips(beside, dry_run=True)
+    assert "reading all chips" in told.table
+    assert told.counts["fits"] == strict(embedded / "report/summary.json")["counts"]["fits"]
+    options = {"features": ("s2", "fused"), "sizes": ("10", "20"), "classifiers": ("ridge",)}
+    told = run_with_chips(beside, dry_run=True, **options)
+    assert sorted(path.name for path in (beside / "report").iterdir()) == ["baselines"]
+    assert run_with_chips(beside, **options).counts["fits"] == told.counts["fits"]
+
+
+def test_without_fused_no_inputs_are_removed(beside: Path) -> None:
+    run_with_chips(beside, features=("s2",), classifiers=("ridge",), sizes=("10",))
+    assert set(rows(beside)["question"]) == {"curve", "split", "transfer"}
+    assert [one["features"] for one in strict(beside / "report/summary.json")["trust"]] == ["s2", "s2"]
+
+
+def test_the_wrong_chips_or_model_are_told_with_the_remedy(tmp_path: Path, embedded: Path) -> None:
+    chipset = make_chips(tmp_path / "chips", n=20, size=8)
+    write_model(tmp_path / "model", chipset)
+    for options, error, words in (
+        ({"chips": tmp_path / "chips"}, ChipError, r"chips: lacks 100 of 120 chips of .*e.h5; .*--chips"),
+        ({"chips": tmp_path}, ChipError, "no chips here; run geoembed chip"),
+        ({"model": tmp_path / "model"}, ModelError, r"model: .*e.h5 was embedded with another model; .*--model"),
+        ({"model": tmp_path / "none"}, ModelError, "none"),
+    ):
+        for dry_run in (False, True):
+            with pytest.raises(error, match=words) as told:
+                run(embedded, "upper", **{"chips": embedded / "chips", "model": embedded / "model", **options},
+                    dry_run=dry_run)  # fmt: skip
+            assert "\n" not in str(told.value)

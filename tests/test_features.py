@@ -1,10 +1,12 @@
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from synthetic import embeddings_file
 
-from geoembed import features
+from geoembed import embeddings, features
 from geoembed.errors import ProbeError
 
 
@@ -55,3 +57,40 @@ def test_an_aoi_called_all_is_refused(tmp_path: Path) -> None:
     found.aoi[:] = "all"
     with pytest.raises(ProbeError, match="has an AOI called all"):
         features.require(found, ("s2",))
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> embeddings.Embeddings:
+    """Three modalities of 2, 3 and 4 numbers; s1 is absent from rows 3 to 5, coh from 5 to 7."""
+    rng = np.random.default_rng(0)
+    vectors = {name: rng.normal(size=(24, d)).astype(np.float32) for name, d in (("s2", 2), ("s1", 3), ("coh", 4))}
+    vectors["s1"][3:6] = vectors["coh"][5:8] = np.nan
+    return embeddings_file(tmp_path / "e.h5", {**vectors, "fused": vectors["s2"]}, columns=8)
+
+
+def test_subsets_are_the_modalities_side_by_side_that_are_neither_one_nor_all(three: embeddings.Embeddings) -> None:
+    assert features.require(three, ("subsets",)) == ("s2+s1", "s2+coh", "s1+coh")
+    asked = ("s1+coh", "subsets", "fused", "s1+coh")
+    assert features.require(three, asked) == ("s1+coh", "s2+s1", "s2+coh", "fused")
+    four = replace(three, modalities=("s2", "s1", "coh", "dem"))
+    assert len(features.require(four, ("subsets",))) == 6 + 4
+
+
+def test_two_modalities_side_by_side(three: embeddings.Embeddings) -> None:
+    X = features.read(three, "coh+s1")
+    assert X.shape == (24, 4 + 3 + 2) and features.width(three, "coh+s1") == 7
+    np.testing.assert_array_equal(X[:, :4], three.vectors("coh"))
+    np.testing.assert_array_equal(X[:, 4:7], three.vectors("s1"))
+    absent = [[float(5 <= i < 8), float(3 <= i < 6)] for i in range(24)]
+    np.testing.assert_array_equal(X[:, 7:], absent)
+    assert np.flatnonzero(~features.usable(three, "coh+s1")).tolist() == [5]  # which has neither
+    assert features.usable(three, "s2+s1").all() and features.usable(three, "concat").all()
+    whole = features.read(three, "concat")
+    np.testing.assert_array_equal(features.read(three, "s2+s1+coh"), whole)
+    assert [features.width(three, name) for name in ("s1", "fused", "concat")] == [3, 2, 9]
+
+
+@pytest.mark.parametrize("name", ["s1+s3", "s1+fused", "s1+concat", "s1+", "+", "subsets+s1"])
+def test_what_cannot_be_put_side_by_side_is_told(three: embeddings.Embeddings, name: str) -> None:
+    with pytest.raises(ProbeError, match=rf"--features {re.escape(name)}: not in .*e.h5; "):
+        features.require(three, (name,))

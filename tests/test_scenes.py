@@ -152,6 +152,25 @@ def test_a_probe_finds_water_and_a_report_is_written(five: Path) -> None:
     assert {"s2", "s1", "fused", "concat"} <= set(results.features)
 
 
+def test_a_sceptics_evaluation_of_five_places(five: Path) -> None:
+    words = ("evaluate", "--chips", "chips", "--labels", "labels/water.gpkg", "--features", "fused", "--n", 100)
+    assert geoembed(five, *words, "--sizes", "20,all", "--repeats", 2, "-o", "sceptic") == "sceptic/report.html"
+    results = pd.read_csv(five / "sceptic" / "results.csv")
+    sources = {"embeddings", "statistics", "mosaiks", "untrained"}
+    assert set(results.question) == {"curve", "split", "transfer", "missing"} and set(results.source) == sources
+    removed = set(results.tested[results.question == "missing"])
+    assert {"nothing", "without s2", "without s1", "without s1 jja_vv", "50 % of channels"} <= removed
+    travelled = results[results.question == "transfer"]
+    for learned, tested in zip(travelled.aoi, travelled.tested, strict=True):
+        assert learned == f"all but {tested}" or learned in set(PLACES) - {tested}
+    summary = json.loads((five / "sceptic" / "summary.json").read_text())
+    beaten = {one["source"] for one in summary["contrasts"] if one["question"] == "compared" and one["aoi"] == "all"}
+    assert beaten == sources - {"embeddings"}
+    (retrieval,) = summary["retrieval"]
+    assert retrieval["n"] > 100 and retrieval["at_10"] > 10 / retrieval["n"]  # better than chance
+    assert {path.name for path in (five / "sceptic" / "baselines").iterdir()} == {f"{name}.h5" for name in beaten}
+
+
 @pytest.fixture(scope="module")
 def six(five: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The five and Naples: a run that knows all three modalities."""

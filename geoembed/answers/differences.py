@@ -19,6 +19,7 @@ from geoembed.answers.view import (
     verdict,
 )
 from geoembed.curves import OURS
+from geoembed.features import BUT
 from geoembed.markup import (
     HOME,
     change,
@@ -51,9 +52,14 @@ def split(view: View) -> str:
         return ""
     said = [one for one in view.said_of(contrasts) if one.source == OURS] or view.said_of(contrasts)
     finding = (
-        f"A random split against the split by place, at {said[0].n:,} labels and with {said[0].features} features:"
-        f" {balance(said, 'higher', 'lower', 'level')}; {mean_change(said)} on average. What it scores more is what"
-        " test chips gain from neighbours in training; all other scores here are by place."
+        f"{view.at(said)} and with {said[0].features} features a random split against the split by place is"
+        f" {balance(said, 'higher', 'lower', 'level')}; {mean_change(said)} on average. All other scores here are by"
+        " place."
+    )
+    caveat = (
+        "A random split lets test chips lie beside labelled ones and, with embeddings, among those that pretraining"
+        " saw, and it tests other chips. The gap of chip statistics and of the untrained encoder, which saw none, tells"
+        " how much of it neighbours are worth."
     )
     shown = charts.looks(one.source for one in contrasts)
     main = preferred(view.at_n(contrasts), view.features)
@@ -71,7 +77,7 @@ def split(view: View) -> str:
     ours = [one for one in contrasts if one.source == OURS]
     others = [one for one in contrasts if one.source != OURS]
     folded = details("The gap of what is compared with", _split_table(others, view))
-    return section("Is it leakage?", finding, grid(drawn), _split_table(ours, view), folded)
+    return section("Is it leakage?", finding, paragraph(caveat, "quiet"), grid(drawn), _split_table(ours, view), folded)
 
 
 def _split_table(contrasts: Sequence[Contrast], view: View) -> str:
@@ -104,22 +110,24 @@ def transfer(view: View) -> str:
     contrasts = view.contrasts("transfer")
     if not contrasts:
         return ""
-    main = preferred(view.at_n(contrasts), view.features)
+    own = [one for one in contrasts if one.source == OURS]
+    main = preferred(view.at_n(own), view.features)
     shown = []
     for panel in view.panels(main):
         here = [one for one in main if (one.task, one.classifier) == (panel.task, panel.classifier)]
         shown.append(figure(f"{panel.title}, {metric(here[0].metric)}", _matrix(here, view.found.facts.areas)))
     rows = [
         (
-            *(named(one.task, one.metric), one.features, view.kind(one.classifier), one.aoi, one.tested, f"{one.n:,}"),
-            *(give_or_take(one.score), give_or_take(one.reference), signed(one.difference)),
+            *(named(one.task, one.metric), source_name(one.source), view.kind(one.classifier), one.aoi, one.tested),
+            *("all" if one.whole else f"{one.n:,}", signed(one.difference)),
+            *(give_or_take(one.score), give_or_take(one.reference)),
         )
         for one in contrasts
     ]
-    head = [*TASK, "trained in", "tested in", "labels", "score", "at home", "difference"]
+    head = ["task", "source", "classifier", "trained in", "tested in", "labels", "difference", "score", "at home"]
     return section(
         "Does it travel?",
-        _travelled(view.said_of(contrasts)),
+        _travelled(view, view.said_of(own)),
         paragraph(
             "Trained in the row's area, tested in the column's; on the diagonal, in bold, both are one area. What the"
             " others gain or lose against it stands small below, in points of balanced accuracy or in R². The darker,"
@@ -131,8 +139,10 @@ def transfer(view: View) -> str:
     )
 
 
-def _travelled(said: Sequence[Contrast]) -> str:
+def _travelled(view: View, said: Sequence[Contrast]) -> str:
     """Say what scores lose away from home, on average and at worst."""
+    if not said:
+        return ""
     single = [one for one in said if not one.aoi.startswith(BUT)]
     rest = [one for one in said if one.aoi.startswith(BUT)]
     told = []
@@ -145,7 +155,7 @@ def _travelled(said: Sequence[Contrast]) -> str:
         )
     if rest:
         told.append(f"trained in all other areas together, by {mean_change(rest)}")
-    return f"At {said[0].n:,} labels and with {said[0].features} features: {'; '.join(told)}."
+    return f"{view.at(said)} and with {said[0].features} features: {'; '.join(told)}."
 
 
 def _matrix(contrasts: Sequence[Contrast], areas: Sequence[str]) -> str:
@@ -173,7 +183,6 @@ def _matrix(contrasts: Sequence[Contrast], areas: Sequence[str]) -> str:
     )
 
 
-BUT = "all but "
 MODALITY, SEASON, SHARE, CHANNEL = "modality", "season", "random channels", "channel"
 
 
@@ -193,7 +202,7 @@ def missing(view: View) -> str:
     ]
     return section(
         "What if inputs are missing?",
-        _missed(view.said_of(contrasts)),
+        _missed(view, view.said_of(contrasts)),
         paragraph(
             "Inputs are removed from the test chips alone; the classifier is the same. Lines are 95 % intervals of the"
             " difference to nothing removed, paired by draw.",
@@ -234,7 +243,7 @@ def _dots(contrasts: Sequence[Contrast], kind: str) -> list[charts.Dot]:
     ]
 
 
-def _missed(said: Sequence[Contrast]) -> str:
+def _missed(view: View, said: Sequence[Contrast]) -> str:
     """Say what the loss of each kind of input costs, on average over the tasks that share the first one's metric."""
     name = said[0].metric
     costs: dict[str, dict[str, list[float]]] = {kind: {} for kind in (MODALITY, SEASON, CHANNEL, SHARE)}
@@ -253,4 +262,4 @@ def _missed(said: Sequence[Contrast]) -> str:
             told.append(f"of every {kind} alone, {removed} costs most ({change(means[removed], name)})")
     tasks = len({one.task for one in said if one.metric == name})
     over = f", on average over {tasks} tasks ({metric(name)})" if tasks > 1 else f", on {said[0].task}"
-    return f"At {said[0].n:,} labels and with {said[0].features} features{over}: {'; '.join(told)}."
+    return f"{view.at(said)} and with {said[0].features} features{over}: {'; '.join(told)}."

@@ -201,12 +201,7 @@ def compared(view: View) -> str:
     others = [curve for curve in view.curves if curve.source != OURS]
     if not contrasts and not others:
         return ""
-    said = view.said_of(contrasts)
-    told = []
-    for source in dict.fromkeys(one.source for one in said):
-        members = [one for one in said if one.source == source]
-        told.append(f"against {source_name(source)} {balance(members, 'ahead', 'behind', 'level')}")
-    finding = f"At {said[0].n:,} labels, {said[0].features} embeddings are, {'; '.join(told)}." if said else ""
+    finding = _compared(view)
     main = preferred(contrasts, view.features)
     rest = [one for one in contrasts if one.features != (main[0].features if main else "")]
     return section(
@@ -255,6 +250,24 @@ def _source(curve: Curve, features: str) -> str:
         return f"{curve.features} embeddings"
     name = source_name(curve.source).removeprefix("the ")
     return name if curve.features in (features, CONCAT) else f"{name} ({curve.features})"
+
+
+def _compared(view: View) -> str:
+    """Say on how many tasks the embeddings are ahead of, level with or behind each other source."""
+    said = view.said_of(view.contrasts("compared"))
+    told = []
+    for source in dict.fromkeys(one.source for one in said):
+        members = [one for one in said if one.source == source]
+        told.append(f"against {source_name(source)} {balance(members, 'ahead', 'behind', 'level')}")
+    return f"{view.at(said)}, {said[0].features} embeddings are, {'; '.join(told)}." if said else ""
+
+
+def sober(view: View) -> str:
+    """Say what the answer leaves out: what guessing scores, and whether simpler features do as well."""
+    least = {curve.task: _labels(curve, LEVELS[0], curve.chance) for curve in best(view.found.curves)}
+    each = [f"{n} on {task}" for task, n in least.items() if n]
+    said = f"Counted above what guessing scores, 95 % takes {listed(each)}." if each else ""
+    return paragraph(f"{said} {_compared(view)}".strip())
 
 
 def _compared_table(contrasts: Sequence[Contrast], view: View) -> str:

@@ -87,7 +87,12 @@ def _alike(one: Map, view: View) -> str:
         chance = float(((np.unique(known, return_counts=True)[1] / len(known)) ** 2).sum())
         share = float(np.mean(known[nearest] == known))
         told.append(f"on {task} for {100 * share:.0f} % of chips (by chance {100 * chance:.0f} %)")
-    return f"On the {one.method} map, a chip and the one nearest to it agree {listed(told)}." if told else ""
+    if not told:
+        return ""
+    return (
+        f"On the {one.method} map, a chip and the one nearest to it agree {listed(told)}; some of them also touch on"
+        " the ground."
+    )
 
 
 def healthy(view: View) -> str:

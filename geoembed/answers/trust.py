@@ -42,8 +42,9 @@ def trusted(view: View) -> str:
         grid(coverage),
         _table(main, view),
         paragraph(
-            "ECE, the expected calibration error, is the mean distance of the calibration curve from the dashed line,"
-            " weighted by chips. Brier is the mean squared error of the probabilities. Both are best at 0.",
+            "ECE, the expected calibration error, is the mean distance of a draw's calibration curve from the dashed"
+            " line, weighted by chips; the curves above are of all draws together. Brier is the mean squared error of"
+            " the probabilities. Both are best at 0.",
             "quiet",
         ),
         details("Other features", _table([one for one in trust if one not in main], view)),
@@ -63,7 +64,16 @@ def _finding(said: Sequence[Trust]) -> str:
         f"At {said[0].n:,} labels and with {said[0].features} features, a probability is off by"
         f" {listed(errors)} on average."
     )
+    high = [f"{told} on {one.task}" for one in said if (told := _above_half(one))]
+    finding += f" Where it says more than a half, it came true less often by {listed(high)}." if high else ""
     return finding + (f" Accuracy on the more confident half of the chips: {listed(halves)}." if halves else "")
+
+
+def _above_half(one: Trust) -> str:
+    """Return in points how much the probabilities above a half exceed what came true; nothing where there are none."""
+    bins = [(p, seen, w) for p, seen, w in zip(one.predicted, one.observed, one.share, strict=True) if w and p > 0.5]
+    total = sum(weight for _, _, weight in bins)
+    return f"{100 * sum((p - seen) * weight for p, seen, weight in bins) / total:.1f} points" if total else ""
 
 
 def _title(one: Trust, view: View) -> str:

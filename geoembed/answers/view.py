@@ -121,12 +121,8 @@ class View:
         return asked if question == "transfer" else [one for one in asked if one.aoi == ALL or len(places) == 1]
 
     def at_n(self, contrasts: Sequence[Contrast]) -> list[Contrast]:
-        """Return of each contrast that at n labels; where there is none, as an area has fewer, that at the least."""
-        chosen: dict[tuple[str, ...], Contrast] = {}
-        for one in sorted(contrasts, key=lambda one: (one.n != self.found.facts.n, one.n)):
-            chosen.setdefault((one.source, one.task, one.aoi, one.tested, one.features, one.classifier), one)
-        kept = {id(one) for one in chosen.values()}
-        return [one for one in contrasts if id(one) in kept]
+        """Return the contrasts at n labels; where there is none at all, as areas have fewer, those at all labels."""
+        return [one for one in contrasts if not one.whole] or [one for one in contrasts if one.whole]
 
     def said_of(self, contrasts: Sequence[Contrast]) -> list[Contrast]:
         """Return the contrasts that a sentence is about: at n labels, of the view's features and classifier."""
@@ -134,6 +130,10 @@ class View:
         kinds = [one.classifier for one in chosen]
         kind = self.classifier if self.classifier in kinds else kinds[0] if kinds else ""
         return [one for one in chosen if one.classifier == kind]
+
+    def at(self, said: Sequence[Contrast]) -> str:
+        """Return at how many labels that is, to begin a sentence with."""
+        return "With all labels of each side" if said[0].whole else f"At {said[0].n:,} labels"
 
     def kind(self, classifier: str) -> str:
         """Return a classifier where there are several, else nothing."""
@@ -176,8 +176,10 @@ def balance(contrasts: Sequence[Contrast], above: str, below: str, neither: str)
         if len(contrasts) == 1:
             said.append(f"{word} on {each[0] if word in (above, below) else members[0].task}")
         else:
-            count = "all" if len(members) == len(contrasts) else f"{len(members)} of"
-            said.append(f"{word} on {count} {len(contrasts)} tasks" + (f" ({sizes})" if word in (above, below) else ""))
+            count = f"{len(members)} of {len(contrasts)}"
+            if len(members) == len(contrasts):
+                count = "both" if len(members) == 2 else f"all {len(contrasts)}"
+            said.append(f"{word} on {count} tasks" + (f" ({sizes})" if word in (above, below) else ""))
     return listed(said)
 
 
