@@ -514,8 +514,7 @@ def _cautions(laid: Layout, sources: Sequence[Source], kinds: Sequence[str]) -> 
 def _write(output: Path, findings: Findings, laid: Layout, fits: Sequence[Fit], made_from: dict[str, Any]) -> Outcome:
     """Write the three files: the summary first, as it says whose they are, and the report, that all are there, last."""
     (output / REPORT).unlink(missing_ok=True)
-    headline = {metrics.names(classes)[0] for classes in (0, 2, 3)}
-    shown = [one for one in findings.curves if one.metric in headline and one.aoi == laid.everywhere]
+    shown = [one for one in findings.curves if one.metric in metrics.HEADLINES and one.aoi == laid.everywhere]
     deep = _deep(made_from["features"])
     table = curves.table([one for one in shown if one.source == OURS or one.features == deep])
     summary = {

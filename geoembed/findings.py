@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from geoembed import curves
+from geoembed import curves, metrics
 
 if TYPE_CHECKING:
     from geoembed.calibration import Trust
@@ -60,12 +60,10 @@ class Findings:
 
     def to_json(self) -> dict[str, Any]:
         """Return what summary.json holds: all but pictures and maps, as JSON has it."""
+        own = [one for one in self.curves if one.source == curves.OURS and one.metric in metrics.HEADLINES]
         return {
             "cells": [curves.to_json(one) for one in self.curves],
-            "over_all_cells": {
-                f"{level:.0%}": curves.over_cells([one for one in self.curves if one.source == curves.OURS], level)
-                for level in curves.LEVELS
-            },
+            "over_all_cells": {f"{level:.0%}": curves.over_cells(own, level) for level in curves.LEVELS},
             "contrasts": [curves.contrast_to_json(one) for one in self.contrasts],
             **{name: [_plain(vars(one)) for one in getattr(self, name)] for name in ("trust", "health", "retrieval")},
             "notes": list(self.notes),

@@ -15,6 +15,9 @@ BINARY = ("balanced_accuracy", "f1", "roc_auc", "average_precision", "brier", "e
 MULTICLASS = ("balanced_accuracy", "macro_f1", "brier", "ece")
 NUMERIC = ("r2", "rmse")
 
+HEADLINES = frozenset((BINARY[0], MULTICLASS[0], NUMERIC[0]))
+"""The metrics that answers are about."""
+
 
 def names(classes: int) -> tuple[str, ...]:
     """Return the metrics for a number of classes, 0 for a numeric target; the first is the headline."""

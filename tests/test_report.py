@@ -80,7 +80,8 @@ def findings(n: int = 60) -> Findings:
         contrast("transfer", 0.70, 0.90, aoi="there", tested="here <&>"),
         contrast("transfer", 0.80, 0.95, aoi="here <&>", tested="there"),
         contrast("transfer", 0.88, 0.95, aoi="all but there", tested="there"),
-        contrast("transfer", 0.20, 0.90, aoi="there", tested="here <&>", source="untrained"),  # sentences are not about it
+        # Sentences are not about other sources.
+        contrast("transfer", 0.20, 0.90, aoi="there", tested="here <&>", source="untrained"),
         *(
             contrast("missing", 0.89 - loss, 0.89, tested=name)
             for name, loss in (

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from geoembed import charts
 from geoembed.answers.view import (
     CONCAT,
-    HEADLINES,
     TASK,
     View,
     balance,
@@ -37,6 +36,7 @@ from geoembed.markup import (
     signed,
     table,
 )
+from geoembed.metrics import HEADLINES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from geoembed import metrics
 from geoembed.aoi import ALL
 from geoembed.charts import Look, Series, looks
 from geoembed.curves import OURS
 from geoembed.markup import amount, change, listed
+from geoembed.metrics import HEADLINES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from geoembed.curves import Contrast, Curve, Point
     from geoembed.findings import Findings
 
-HEADLINES = frozenset(metrics.names(classes)[0] for classes in (0, 2, 3))
 TASK = ("task", "features", "classifier")
 FUSED, CONCAT = "fused", "concat"
 SOURCES = {
