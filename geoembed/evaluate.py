@@ -109,7 +109,7 @@ def evaluate(
     folders.require_folder(output)
     found = embeddings_file.read(embeddings)
     names = features_of.require(found, features)
-    kinds = models.require(classifiers or ("logistic",))
+    kinds = models.require(classifiers)
     numbers, full = _sizes(sizes or SIZES)
     if repeats < 1:
         raise ProbeError(f"--repeats {repeats}: draw at least once")

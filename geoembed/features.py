@@ -56,8 +56,10 @@ def require(embeddings: Embeddings, wanted: Sequence[str] | None) -> tuple[str, 
                 f"{embeddings.path}: has an AOI called {name}, which in results means several AOIs together;"
                 " rename it and run geoembed chip and embed again"
             )
-    if not wanted:
+    if wanted is None:
         return names(embeddings)
+    if not wanted:
+        raise ProbeError(f"--features: names none; name some of {', '.join(names(embeddings))}, or leave it out")
     known, M = [*names(embeddings), CONCAT, SUBSETS], embeddings.modalities
     found: list[str] = []
     for name in wanted:

@@ -179,6 +179,8 @@ def test_what_cannot_be_measured_says_the_remedy(tmp_path: Path, world: embeddin
         ({"repeats": 0}, "draw at least once"),
         ({"features": ("s3",)}, "did you mean s2"),
         ({"classifiers": ("tree",)}, "unknown"),
+        ({"classifiers": ()}, "names none"),
+        ({"features": ()}, "names none"),
     ):
         with pytest.raises(ProbeError, match=words):
             run(tmp_path, "water", **options)
