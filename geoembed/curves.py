@@ -12,8 +12,6 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from geoembed.sweep import Fit
-
 LEVELS = (0.95, 0.99)
 """Shares of the full-label score that count as enough."""
 
@@ -30,6 +28,29 @@ WHOLE = 0
 """The number of labels that stands for all of them."""
 
 NAN = math.nan
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One fit scored on one set of test chips.
+
+    question: curve, split, transfer or missing, as in `Contrast`. source: whose features.
+    aoi: where the labels are from; tested: where the test chips are from, or what is missing in them.
+    whole: the n labels are all there are.
+    """
+
+    question: str
+    source: str
+    task: str
+    aoi: str
+    tested: str
+    features: str
+    classifier: str
+    n: int
+    seed: int
+    whole: bool
+    scores: dict[str, float]
+    seconds: float
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,12 @@ from geoembed import classifiers as models
 from geoembed import embeddings as embeddings_file
 from geoembed import features as features_of
 from geoembed import labels as label_file
-from geoembed.curves import NOTHING, OURS
+from geoembed.curves import NOTHING, OURS, Fit
 from geoembed.errors import ProbeError
 from geoembed.findings import Facts, Findings
 from geoembed.journal import Journal
 from geoembed.steps import Outcome, Progress
-from geoembed.sweep import Fit, Sweep, Tested
+from geoembed.sweep import Sweep, Tested
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence

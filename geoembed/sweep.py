@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoembed import classifiers, draws, features, linear, metrics
-from geoembed.curves import WHOLE
+from geoembed.curves import WHOLE, Fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,29 +39,6 @@ HELD = 1.0
 
 SLOW = ("forest", "knn")
 """Classifiers of which every fit stands alone."""
-
-
-@dataclass(frozen=True)
-class Fit:
-    """One fit scored on one set of test chips.
-
-    question: curve, split, transfer or missing, as in `curves.Contrast`. source: whose features.
-    aoi: where the labels are from; tested: where the test chips are from, or what is missing in them.
-    whole: the n labels are all there are.
-    """
-
-    question: str
-    source: str
-    task: str
-    aoi: str
-    tested: str
-    features: str
-    classifier: str
-    n: int
-    seed: int
-    whole: bool
-    scores: dict[str, float]
-    seconds: float
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from geoembed import curves
-from geoembed.sweep import Fit
+from geoembed.curves import Fit
 
 
 def fit(n: int, seed: int, value: float, metric: str = "balanced_accuracy", **other: Any) -> Fit:

@@ -11,9 +11,9 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from geoembed import classifiers, draws, linear, sweep
-from geoembed.curves import WHOLE
+from geoembed.curves import WHOLE, Fit
 from geoembed.labels import Targets
-from geoembed.sweep import Fit, Place
+from geoembed.sweep import Place
 
 CHIPS, COLUMNS, REPEATS, SEED = 900, 10, 3, 5
 SIZES = (2, 10, 60, 90, 150, 350)
