@@ -44,7 +44,8 @@ summary{cursor:pointer;font-weight:600;margin:1rem 0 .5rem}
 @media print{body{max-width:none;font-size:10.5pt;padding:0}.scroll,.row{overflow:visible}.row{flex-wrap:wrap}
 .charts{grid-template-columns:1fr 1fr}h2,h3,.finding{break-after:avoid}tr{break-inside:avoid}
 details:not([open]){display:none}table{font-size:.8rem}}
-@media (max-width:30rem){h1{font-size:1.25rem}th,td{padding:.25rem .4rem}.row figure{flex-basis:4.6rem}
+@media (max-width:30rem){h1{font-size:1.25rem}th,td{padding:.25rem .4rem}td.name{white-space:normal}
+.row figure{flex-basis:4.6rem}
 .matrix{font-size:.78rem}.matrix th,.matrix td{padding:.2rem;min-width:2rem}}
 """
 

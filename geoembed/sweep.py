@@ -34,8 +34,8 @@ SMALL = 100
 BATCH = 2**22
 """Numbers (labels times features) of the draws that are fitted together; some 150 MB at work."""
 
-HELD = 1.0
-"""Copies of all chips' features, scaled for different places, that are held at a time."""
+HELD, FREELY = 1.0, 2**28
+"""Copies of all chips' features, scaled for different places, that are held at a time, or bytes where that is more."""
 
 SLOW = ("forest", "knn")
 """Classifiers of which every fit stands alone."""
@@ -215,10 +215,10 @@ class Sweep:
     def _held_together(self) -> Iterator[list[int]]:
         """Yield places in groups whose features take no more memory than a few times all chips'."""
         group: list[int] = []
-        held = 0
+        held, most = 0, max(HELD * len(self.X), FREELY / (4 * self.X.shape[1]))
         for i, place in enumerate(self.places):
             size = len(place.train) + sum(len(one.rows) for one in place.tested)
-            if group and held + size > HELD * len(self.X):
+            if group and held + size > most:
                 yield group
                 group, held = [], 0
             group.append(i)

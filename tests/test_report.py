@@ -193,6 +193,7 @@ def test_sentences_tell_what_was_found(page: str) -> None:
     assert "of every modality alone, s2 costs most (\u221220.0 points)" in finding(page, QUESTIONS["missing"])
     assert "\u22125.0 points without 30 %" in finding(page, QUESTIONS["missing"])
     assert "off by 4.2 points on water on average" in finding(page, QUESTIONS["trust"])
+    assert "Above a half, it is too high by 10.0 points on water." in finding(page, QUESTIONS["trust"])
     assert "water 97 % (90 % over all, majority 60 %)" in finding(page, QUESTIONS["trust"])
     assert "agree on water for" in finding(page, QUESTIONS["maps"])
     assert "21 of 64 by fused (encoder)" in finding(page, QUESTIONS["health"])

@@ -193,6 +193,7 @@ def test_nothing_depends_on_cores_or_order(monkeypatch: pytest.MonkeyPatch, core
     work = sweep.Sweep.work
     monkeypatch.setattr(sweep.Sweep, "work", lambda self, some: reversed(list(work(self, some))))
     monkeypatch.setattr(sweep, "HELD", 0.1)  # and one place at a time
+    monkeypatch.setattr(sweep, "FREELY", 0)
     assert run(kinds, *laid) == wanted
 
 

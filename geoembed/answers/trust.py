@@ -65,7 +65,7 @@ def _finding(said: Sequence[Trust]) -> str:
         f" {listed(errors)} on average."
     )
     high = [f"{told} on {one.task}" for one in said if (told := _above_half(one))]
-    finding += f" Where it says more than a half, it came true less often by {listed(high)}." if high else ""
+    finding += f" Above a half, it is too high by {listed(high)}." if high else ""
     return finding + (f" Accuracy on the more confident half of the chips: {listed(halves)}." if halves else "")
 
 
