@@ -39,7 +39,6 @@ SAMPLED_CHIPS, SAMPLED_PATCHES = 256, 64
 """Most train chips that filters are drawn from, and most patches of each."""
 RESPONSES = 2**22
 """Responses of filters held at a time: 16 MB, which caches hold most of."""
-BATCH_BYTES = 2**25
 
 _NAMES = {"statistics": "chip statistics", "mosaiks": "random convolutional features"}
 _BESIDE = "standardised by train chips; fused: all modalities side by side"
@@ -141,13 +140,9 @@ def _holds(output: Path, made_from: dict[str, Any], reader: Reader) -> bool:
 
 
 def _write(output: Path, reader: Reader, blocks: Iterator[Block], model_sha256: str, made_from: dict[str, Any]) -> None:
-    chipset = reader.chipset
-    embeddings.write(
+    embeddings.write_of(
         output,
-        reader.chip_ids,
-        chipset.index["aoi"].to_numpy(),
-        chipset.index["split"].to_numpy(),
-        grids=chipset.grids,
+        reader.chipset,
         modalities=tuple(reader.channels),
         blocks=blocks,
         attributes={
@@ -165,8 +160,7 @@ def _read(
 ) -> Generator[Progress, None, tuple[Rows, NDArray[np.int64]]]:
     """Describe all chips, read once: (N, F) per name, NaN rows where absent; and (k, 2) the broken files."""
     total = len(reader.chip_ids)
-    chip = sum(map(len, reader.channels.values())) * reader.chipset.size**2 * 4
-    order = batches.blocks(np.arange(total), max(1, min(256, BATCH_BYTES // chip)))
+    order = batches.blocks(np.arange(total), reader.batch_size())
     rows: Rows = {}
     broken: list[tuple[int, int]] = []
     with closing(batches.ahead(reader, statistics, order, workers)) as source:

@@ -29,6 +29,10 @@ CACHE_BYTES = 2**30
 """Most memory that a reader spends on chips that it has read, so that later epochs do not read them again."""
 
 
+BATCH_BYTES = {"cpu": 2**25, "cuda": 2**30}
+"""Size of a batch's pixels on each kind of device where no batch size is asked for."""
+
+
 @dataclass(frozen=True)
 class Statistics:
     """Mean and standard deviation per modality and channel, in the modality's unit, in the order of the channels."""
@@ -86,6 +90,11 @@ class Reader:
         """Return the rows of a split that have any of the modalities."""
         inside = (self.chipset.index["split"] == split).to_numpy()
         return np.flatnonzero(inside & self.present.any(1))
+
+    def batch_size(self, device: str = "cpu", most: int = 256) -> int:
+        """Return how many chips make a batch of BATCH_BYTES: at least one, and no more than `most`."""
+        chip = sum(map(len, self.channels.values())) * self.chipset.size**2 * 4
+        return int(min(most, max(1, BATCH_BYTES[device] // chip)))
 
     def pixels(self, row: int, modality: str) -> NDArray[np.float32] | None:
         """Return a chip's pixels (C, H, W) in the modality's unit, NaN where missing; None when its file is broken."""

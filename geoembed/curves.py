@@ -238,12 +238,21 @@ def _contrast(
 
 
 def over_cells(curves: Iterable[Curve], level: float) -> dict[str, float] | None:
-    """Return over all cells the median number of labels that is enough and the saving 1 - sum n / sum N; or None."""
+    """Return over all cells the median number of labels that is enough, their sum and that of all; None for no cell.
+
+    `saving` is 1 - sum n / sum N.
+    """
     told = [(enough, curve.full.n) for curve in curves if curve.full and (enough := curve.enough(level)) is not None]
     if not told:
         return None
     few, whole = np.array(told).T
-    return {"cells": len(told), "median": float(np.median(few)), "saving": round(float(1 - few.sum() / whole.sum()), 4)}
+    return {
+        "cells": len(told),
+        "median": float(np.median(few)),
+        "labels": int(few.sum()),
+        "all": int(whole.sum()),
+        "saving": round(float(1 - few.sum() / whole.sum()), 4),
+    }
 
 
 def to_json(curve: Curve) -> dict[str, Any]:

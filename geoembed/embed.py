@@ -32,8 +32,6 @@ log = logging.getLogger(__name__)
 DTYPES = ("float32", "float16")
 BLOCK_SECONDS, BLOCK_CHIPS = 20.0, 4096
 """A block is put away when it is this old or this long, so that a kill costs little and blocks stay few."""
-BATCH_BYTES = {"cpu": 2**25, "cuda": 2**30}
-"""Size of a batch's pixels on each kind of device where no batch size is asked for."""
 _RECORD = "record.json"
 
 
@@ -138,7 +136,7 @@ def embed(
             _mend(found, mended, reader, trained, made_from)
         counts |= {"kept": len(found) - len(mended), "embedded": len(mended)}
     else:
-        size = batch_size or _batch_size(reader, target)
+        size = batch_size or reader.batch_size(target.type)
         resumed = work.done()
         yield from _embed_blocks(work, reader, trained, np.arange(resumed, len(reader.chip_ids)), size, workers)
         _write(output, reader, trained, made_from, (work.read(path) for path in work.blocks()))
@@ -198,11 +196,6 @@ def _settle(output: Path, work: Work, made_from: dict[str, Any], overwrite: bool
     return False
 
 
-def _batch_size(reader: Reader, device: torch.device) -> int:
-    chip = sum(map(len, reader.channels.values())) * reader.chipset.size**2 * 4
-    return int(min(256, max(1, BATCH_BYTES[device.type] // chip)))
-
-
 def _embed_blocks(
     work: Work, reader: Reader, trained: Trained, rows: NDArray[np.int64], batch_size: int, workers: int
 ) -> Generator[Progress, None, None]:
@@ -231,18 +224,14 @@ def embed_batch(model: Model, batch: Batch) -> Block:
 
 
 def _write(output: Path, reader: Reader, trained: Trained, made_from: dict[str, Any], blocks: Iterator[Block]) -> None:
-    described, chipset = trained.described, reader.chipset
-    embeddings.write(
+    embeddings.write_of(
         output,
-        reader.chip_ids,
-        chipset.index["aoi"].to_numpy(),
-        chipset.index["split"].to_numpy(),
-        grids=chipset.grids,
+        reader.chipset,
         modalities=tuple(reader.channels),
         blocks=blocks,
         attributes={
             "model_sha256": trained.digest,
-            "model_config": asdict(described.model),
+            "model_config": asdict(trained.described.model),
             "channels": made_from["channels"],
             "space": SPACE,
             "made_from": made_from,

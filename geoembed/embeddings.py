@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from geoembed.chips import ChipSet
+
 FUSED = "fused"
 _DATASETS = ("chip_id", "lonlat", "bounds", "aoi", "split", "present", "broken", f"embeddings/{FUSED}")
 
@@ -160,6 +162,22 @@ def write(
         file.attrs["created"] = datetime.now(UTC).isoformat(timespec="seconds")
         file.attrs["digest"] = seen.hexdigest()
     return seen.hexdigest()
+
+
+def write_of(
+    path: Path,
+    chipset: ChipSet,
+    *,
+    modalities: tuple[str, ...],
+    blocks: Iterable[Block],
+    attributes: Mapping[str, Any],
+    dtype: str = "float32",
+) -> str:
+    """Write the embeddings of all chips of a folder, in the order of its index, as `write` does."""
+    columns = [chipset.index[name].to_numpy(str) for name in ("chip_id", "aoi", "split")]
+    return write(
+        path, *columns, grids=chipset.grids, modalities=modalities, blocks=blocks, attributes=attributes, dtype=dtype
+    )
 
 
 def _write_blocks(file: Any, blocks: Iterable[Block], n: int, modalities: tuple[str, ...], dtype: str) -> bytes:

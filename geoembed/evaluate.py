@@ -110,7 +110,7 @@ def evaluate(
     found = embeddings_file.read(embeddings)
     names = features_of.require(found, features)
     kinds = models.require(classifiers)
-    numbers, full = _sizes(sizes or SIZES)
+    numbers, full = _sizes(SIZES if sizes is None else sizes)
     if repeats < 1:
         raise ProbeError(f"--repeats {repeats}: draw at least once")
     if n < 2:
@@ -171,6 +171,8 @@ def evaluate(
 
 def _sizes(asked: Sequence[str]) -> tuple[list[int], bool]:
     """Return the numbers in order, and whether all labels are asked for, too."""
+    if not asked:
+        raise ProbeError("--sizes: names none; write numbers, and all, as in --sizes 10,50,all, or leave it out")
     numbers = set()
     for text in asked:
         if text == "all":

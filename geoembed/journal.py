@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from geoembed import record
@@ -29,8 +30,8 @@ class Journal:
         """
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a+b")
-        try:
+        with ExitStack() as refused:
+            self._file = refused.enter_context(path.open("a+b"))
             self._lock()
             head, self.lines = self._read()
             if head is not None and not overwrite:
@@ -41,9 +42,8 @@ class Journal:
                 self.write(made_from)
             else:
                 self._file.write(b"\n")  # ends a line that was half written
-        except BaseException:
-            self._file.close()
-            raise
+            self._holds_work = bool(self.lines)
+            refused.pop_all()
 
     def _lock(self) -> None:
         try:
@@ -71,11 +71,12 @@ class Journal:
         """Add a finished piece of work."""
         self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
         self._file.flush()
+        self._holds_work = True
 
     def close(self) -> None:
         """Close the file, which stays for a run that goes on; one that holds no work goes."""
         if not self._file.closed:
-            if not self._read()[1]:
+            if not self._holds_work:
                 self.path.unlink(missing_ok=True)
             self._file.close()
 

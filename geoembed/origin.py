@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from geoembed.space import Retrieval
     from geoembed.steps import Progress
 
-BATCH_BYTES = 2**25
-"""Size of a batch's pixels."""
+BATCH = 64
+"""Most chips that are encoded at once; larger batches with inputs removed are slower, as they leave the caches."""
 
 METRES_PER_DEGREE = 111_320.0
 """Along a meridian, and along the equator."""
@@ -59,10 +59,10 @@ class Origin:
         known = {name: self.trained.described.model.channels[name] for name in self.channels}
         return batches.Reader(self.chipset, known, only=self.channels)
 
-    def batch_size(self) -> int:
-        """Return how many chips to encode at once."""
-        chip = sum(map(len, self.channels.values())) * self.chipset.size**2 * 4
-        return int(min(64, max(1, BATCH_BYTES // chip)))
+    @property
+    def device(self) -> str:
+        """Return the kind of device that the model is on."""
+        return str(self.trained.model.log_scale.device.type)
 
     def missing(self, rows: NDArray[np.int64], seed: int, draws: int) -> Generator[Progress, None, list[Tested]]:
         """Embed test chips (rows of the embeddings) with inputs removed; return what to score on.
@@ -70,7 +70,10 @@ class Origin:
         Each draw of labels meets a random removal of its own.
         """
         cases = removal.cases(self.channels, seed=seed, draws=draws)
-        found = yield from removal.embed(self.reader(), self.trained, self.rows[rows], cases, self.batch_size())
+        reader = self.reader()
+        found = yield from removal.embed(
+            reader, self.trained, self.rows[rows], cases, reader.batch_size(self.device, BATCH)
+        )
         tested = [Tested("missing", NOTHING, rows, found.everything)]
         return tested + [
             Tested("missing", case.name, rows, vectors, draw=case.draw - 1 if case.draw else None)
@@ -79,7 +82,8 @@ class Origin:
 
     def contrasted(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
         """Return the vectors of some chips in the space that training contrasts, per modality (n, E)."""
-        reader, order = self.reader(), batches.blocks(self.rows[rows], self.batch_size())
+        reader = self.reader()
+        order = batches.blocks(self.rows[rows], reader.batch_size(self.device, BATCH))
         with closing(batches.ahead(reader, self.trained.described.statistics, order, 2)) as source:
             return space.projected(self.trained, source)
 

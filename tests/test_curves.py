@@ -48,7 +48,8 @@ def test_enough_can_be_counted_above_chance() -> None:
 
 def test_over_all_cells_savings_add_up() -> None:
     found = [curve({10: [0.5], 50: [0.9], 1000: [0.9]}), curve({10: [0.5], 50: [0.5], 1000: [0.9]})]
-    assert curves.over_cells(found, 0.95) == {"cells": 2, "median": 525.0, "saving": round(1 - 1050 / 2000, 4)}
+    wanted = {"cells": 2, "median": 525.0, "labels": 1050, "all": 2000, "saving": round(1 - 1050 / 2000, 4)}
+    assert curves.over_cells(found, 0.95) == wanted
     assert curves.over_cells([curve({10: [0.5]})], 0.95) is None
 
 

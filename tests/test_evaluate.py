@@ -180,6 +180,7 @@ def test_what_cannot_be_measured_says_the_remedy(tmp_path: Path, world: embeddin
         ({"features": ("s3",)}, "did you mean s2"),
         ({"classifiers": ("tree",)}, "unknown"),
         ({"classifiers": ()}, "names none"),
+        ({"sizes": ()}, "names none"),
         ({"features": ()}, "names none"),
     ):
         with pytest.raises(ProbeError, match=words):

@@ -102,11 +102,14 @@ def test_only_channels_that_were_embedded_are_looked_at(world: World) -> None:
 
 
 def test_a_batch_holds_no_more_than_fits(world: World) -> None:
+    def size(pixels: int, most: int = 256) -> int:
+        chipset = replace(world.chipset, size=pixels)
+        return replace(world.from_, chipset=chipset).reader().batch_size("cpu", most)
+
     chip = sum(map(len, CHANNELS.values())) * 8 * 8 * 4
-    assert world.from_.batch_size() == 64 < origin.BATCH_BYTES // chip
-    wide = replace(world.from_, chipset=replace(world.chipset, size=448))
-    assert wide.batch_size() == origin.BATCH_BYTES // (10 * 448 * 448 * 4) == 4
-    assert replace(wide, chipset=replace(world.chipset, size=4480)).batch_size() == 1
+    assert size(8) == 256 < batches.BATCH_BYTES["cpu"] // chip and size(8, origin.BATCH) == origin.BATCH
+    assert size(448) == batches.BATCH_BYTES["cpu"] // (10 * 448 * 448 * 4) == 4
+    assert size(4480) == 1
 
 
 def test_contrasted_vectors_are_projections_of_the_pooled_ones(world: World) -> None:

@@ -204,10 +204,10 @@ def test_nothing_depends_on_the_order_of_chips() -> None:
     tasks = {name: Targets(name, "", task.values[turn], task.classes) for name, task in TASKS.items()}
     tested = [sweep.Tested("curve", "here", np.sort(place_of[TEST]))]
     laid = lay(train=np.sort(place_of[TRAIN]), keys=KEYS[turn], tasks=tasks, tested=tested)
-    close(run(("logistic", "ridge"), laid, features=X[turn]), wanted)
+    assert_close(run(("logistic", "ridge"), laid, features=X[turn]), wanted)
 
 
-def close(found: Table, wanted: Table) -> None:
+def assert_close(found: Table, wanted: Table) -> None:
     assert found.keys() == wanted.keys()
     for key, scores in found.items():
         for metric, value in scores.items():
@@ -222,7 +222,7 @@ def test_nothing_depends_on_the_other_tasks(monkeypatch: pytest.MonkeyPatch, few
     kinds = ("logistic", "ridge", "knn")
     together = run(kinds, lay())
     for name in TASKS:
-        close(run(kinds, lay((name,))), {key: scores for key, scores in together.items() if key[2] == name})
+        assert_close(run(kinds, lay((name,))), {key: scores for key, scores in together.items() if key[2] == name})
 
 
 def test_other_vectors_and_a_draw_of_their_own() -> None:

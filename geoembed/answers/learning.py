@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import median
 from typing import TYPE_CHECKING
 
 from geoembed import charts
@@ -20,7 +19,7 @@ from geoembed.answers.view import (
     verdict,
 )
 from geoembed.aoi import ALL
-from geoembed.curves import ERRORS, LEVELS, OURS
+from geoembed.curves import ERRORS, LEVELS, OURS, over_cells
 from geoembed.markup import (
     decimal,
     details,
@@ -156,15 +155,12 @@ def _enough_table(view: View) -> str:
 
 def _over_all_cells(view: View) -> str:
     cells = [curve for curve in view.found.curves if curve.source == OURS and curve.metric in HEADLINES]
-    said = []
-    for level in LEVELS:
-        pairs = [(n, curve.full.n) for curve in cells if curve.full and (n := curve.enough(level)) is not None]
-        if pairs:
-            sums = [sum(each) for each in zip(*pairs, strict=True)]
-            said.append(
-                f"{100 * level:.0f} % takes {median(n for n, _ in pairs):,.0f} labels in the median of {len(pairs):,}"
-                f" cells, and all cells together save {saved(*sums)} of their labels"
-            )
+    said = [
+        f"{100 * level:.0f} % takes {over['median']:,.0f} labels in the median of {over['cells']:,} cells, and all"
+        f" cells together save {saved(int(over['labels']), int(over['all']))} of their labels"
+        for level in LEVELS
+        if (over := over_cells(cells, level))
+    ]
     return f"Over every task, area and features: {'; '.join(said)}." if said else ""
 
 
