@@ -1,8 +1,8 @@
-"""The encoders: one vision transformer per modality, and the projection into a shared space that training contrasts.
+"""The encoders: one vision transformer per modality, into one space that training contrasts and embeddings lie in.
 
 A missing value is NaN on the way in, whether its pixel, its channel or its whole modality is missing. Patches are cut
 before they are encoded, so that training encodes only those that it keeps. Shapes: B samples, N patches, C channels,
-P = patch * patch pixels, D width of encoders and embeddings, E width of the space that is contrasted.
+P = patch * patch pixels, D width of encoders, E width of the space, and so of embeddings.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 FUSED = "fused"
 SPACE = (
-    "mean of the encoder's last tokens less its mean over train chips, scaled to unit length; "
-    "fused: mean of the modalities present, scaled to unit length"
+    "the space that training contrasts: the mean of the encoder's last tokens, projected, scaled to unit length, less "
+    "its mean over train chips, scaled again; fused: mean of the modalities present, scaled to unit length"
 )
+POSITION = 0.2
+"""Largest entry of a patch's position, small beside what the patch holds."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class ModelConfig:
     """What is needed to build a model.
 
     channels: per modality the channel names, in the order of the input.
-    patch: side of a patch in pixels; width, depth, heads: of every encoder; space: width of what is contrasted.
+    patch: side of a patch in pixels; width, depth, heads: of every encoder; space: width of the space.
     """
 
     channels: dict[str, tuple[str, ...]]
@@ -84,19 +86,19 @@ class Block(nn.Module):
 class Encoder(nn.Module):
     """A vision transformer over the patches of one modality; see Dosovitskiy et al. 2021, arXiv 2010.11929.
 
-    The buffer `centre` (D,) is what embeddings are measured from.
+    The buffer `centre` (E,) is what embeddings are measured from.
     """
 
-    def __init__(self, channels: int, patch: int, width: int, depth: int, heads: int) -> None:
+    def __init__(self, channels: int, patch: int, width: int, depth: int, heads: int, space: int) -> None:
         super().__init__()
         self.width = width
         self.embed = nn.Linear(2 * channels * patch**2, width)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
-        self.norm = nn.LayerNorm(width)
-        self.register_buffer("centre", torch.zeros(width))
+        self.norm, self.project = nn.LayerNorm(width), nn.Linear(width, space)
+        self.register_buffer("centre", torch.zeros(space))
 
     def forward(self, patches: Patches) -> Tensor:
-        """Map patches to the mean of their tokens, (B, D); patches without any valid pixel take no part.
+        """Map patches to unit vectors (B, E) by the mean of their tokens; those without any valid pixel take no part.
 
         A sample without any valid pixel gives a vector without meaning; the caller leaves it out.
         """
@@ -109,36 +111,32 @@ class Encoder(nn.Module):
         for block in self.blocks:
             x = block(x, mask)
         weight = held.to(x.dtype)[..., None]  # (B, N, 1)
-        pooled: Tensor = (self.norm(x) * weight).sum(1) / weight.sum(1).clamp(min=1.0)
-        return pooled
+        mean = (self.norm(x) * weight).sum(1) / weight.sum(1).clamp(min=1.0)  # (B, D)
+        return F.normalize(self.project(mean), dim=1)
 
 
 class Model(nn.Module):
-    """An encoder and a projection per modality."""
+    """An encoder per modality, and the temperature of their contrast."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         encoders = {
-            name: Encoder(len(channels), config.patch, config.width, config.depth, config.heads)
+            name: Encoder(len(channels), config.patch, config.width, config.depth, config.heads, config.space)
             for name, channels in config.channels.items()
         }
         self.encoders = nn.ModuleDict(encoders)
-        self.heads = nn.ModuleDict({name: nn.Linear(config.width, config.space) for name in config.channels})
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.apply(_initialise)
 
     def forward(self, modality: str, patches: Patches) -> Tensor:
         """Map the patches of one modality into the space that training contrasts, (B, E), unit length."""
-        return self.project(modality, self.encoders[modality](patches))
+        vectors: Tensor = self.encoders[modality](patches)
+        return vectors
 
-    def project(self, modality: str, pooled: Tensor) -> Tensor:
-        """Map what an encoder gives (B, D) into the space that training contrasts, (B, E), unit length."""
-        return F.normalize(self.heads[modality](pooled), dim=1)
-
-    def place(self, modality: str, pooled: Tensor) -> Tensor:
-        """Map what an encoder gives (B, D) to embeddings (B, D): about their centre, unit length."""
-        return F.normalize(pooled - self.encoders[modality].get_buffer("centre"), dim=1)
+    def place(self, modality: str, vectors: Tensor) -> Tensor:
+        """Map what an encoder gives (B, E) to embeddings (B, E): about their centre, unit length."""
+        return F.normalize(vectors - self.encoders[modality].get_buffer("centre"), dim=1)
 
 
 def cut(values: Tensor, patch: int) -> Patches:
@@ -154,13 +152,14 @@ def cut(values: Tensor, patch: int) -> Patches:
 def positions(where: Tensor, width: int) -> Tensor:
     """Return fixed sine and cosine positions (B, N, D) of patches at row and column `where` (B, N, 2).
 
-    As in section 3.5 of Vaswani et al. 2017, arXiv 1706.03762; half of the width for rows and half for columns.
+    As in section 3.5 of Vaswani et al. 2017, arXiv 1706.03762, times POSITION; half of the width for rows and half for
+    columns.
     """
     quarter = width // 4
     rates = torch.exp(torch.arange(quarter, device=where.device) * (-math.log(10000.0) / quarter))
     steps = torch.arange(int(where.max()) + 1, device=where.device)
     angles = steps[:, None] * rates  # (most, D / 4)
-    table = torch.cat([angles.sin(), angles.cos()], 1)  # (most, D / 2)
+    table = POSITION * torch.cat([angles.sin(), angles.cos()], 1)  # (most, D / 2)
     return table[where].flatten(2)
 
 
@@ -179,26 +178,29 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=able)
 
 
-def pool(model: Model, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Encode chips: per modality (B, C, H, W), normalised, NaN where missing, to (B, D), NaN rows where absent."""
+def contrasted(model: Model, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Map chips into the space that training contrasts: per modality (B, C, H, W) to (B, E) of unit length.
+
+    Values are normalised, NaN where missing; rows are NaN where a chip has no valid pixel.
+    """
     vectors = {}
     for name, pixels in values.items():
         pixels = pixels.to(model.log_scale.device)
         here = ~pixels.isnan().flatten(1).all(1)  # (B,)
-        vectors[name] = pixels.new_full((len(pixels), model.config.width), math.nan)
+        vectors[name] = pixels.new_full((len(pixels), model.config.space), math.nan)
         if here.any():
-            vectors[name][here] = model.encoders[name](cut(pixels[here], model.config.patch)).float()
+            vectors[name][here] = model(name, cut(pixels[here], model.config.patch)).float()
     return vectors
 
 
 def encode(model: Model, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Embed chips: per modality (B, C, H, W), normalised, NaN where missing, to (B, D), and the same for 'fused'.
+    """Embed chips: per modality (B, C, H, W), normalised, NaN where missing, to (B, E), and the same for 'fused'.
 
     Rows are NaN where a chip has no valid pixel in a modality; 'fused' is the mean over those present, scaled to unit
     length, so that with one modality it equals that modality's. Modalities that the model knows and `values` lacks
     are left out.
     """
-    vectors = {name: model.place(name, pooled) for name, pooled in pool(model, values).items()}
+    vectors = {name: model.place(name, found) for name, found in contrasted(model, values).items()}
     return vectors | {FUSED: fuse(vectors)}
 
 
@@ -208,8 +210,8 @@ def centre(model: Model, batches: Iterable[Mapping[str, Tensor]]) -> None:
     found: dict[str, list[Tensor]] = {name: [] for name in model.config.modalities}
     for values in batches:
         with autocast(model.log_scale.device):
-            for name, pooled in pool(model, values).items():
-                found[name].append(pooled)
+            for name, vectors in contrasted(model, values).items():
+                found[name].append(vectors)
     for name, parts in found.items():
         model.encoders[name].get_buffer("centre").copy_(torch.cat(parts).nanmean(0).nan_to_num(0.0))
 
@@ -229,5 +231,7 @@ def _mask(held: Tensor) -> Tensor:
 
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.xavier_uniform_(
+            module.weight
+        )  # the usual 0.02 is too small at these widths: blocks then pass on what they get
         nn.init.zeros_(module.bias)

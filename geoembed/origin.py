@@ -85,7 +85,7 @@ class Origin:
         reader = self.reader()
         order = batches.blocks(self.rows[rows], reader.batch_size(self.device, BATCH))
         with closing(batches.ahead(reader, self.trained.described.statistics, order, 2)) as source:
-            return space.projected(self.trained, source)
+            return space.contrasted(self.trained, source)
 
     def retrievals(self, contrasted: dict[str, NDArray[np.float32]]) -> list[Retrieval]:
         """Measure for each two modalities whether they find each other, where two chips or more have both."""

@@ -49,6 +49,7 @@ class Options:
     batch_size: int
     lr: float
     keep_tokens: float
+    transductive: bool
     seed: int
 
 
@@ -59,6 +60,7 @@ def resolve(
     batch_size: int | None,
     lr: float | None,
     keep_tokens: float | None,
+    transductive: bool,
     seed: int,
 ) -> Options:
     """Fill in the preset's defaults for what is None; raises ConfigError for what makes no sense."""
@@ -74,6 +76,7 @@ def resolve(
         batch_size=default.batch_size if batch_size is None else batch_size,
         lr=default.lr if lr is None else lr,
         keep_tokens=default.keep_tokens if keep_tokens is None else keep_tokens,
+        transductive=transductive,
         seed=seed,
     )
     for name in ("epochs", "minutes", "lr"):

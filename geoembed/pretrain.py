@@ -20,7 +20,7 @@ from geoembed import atomic, batches, checkpoint, chips, folders, loss, record, 
 from geoembed.batches import Reader, Statistics
 from geoembed.checkpoint import Described
 from geoembed.errors import ChipError, ModelError
-from geoembed.model import FUSED, Model, autocast, centre, choose_device, fuse, pool
+from geoembed.model import FUSED, Model, autocast, centre, choose_device, contrasted, fuse
 from geoembed.presets import PRESETS, Options, resolve
 from geoembed.steps import Outcome, Progress, Steps
 
@@ -117,6 +117,7 @@ def pretrain(
     batch_size: int | None = None,
     lr: float | None = None,
     keep_tokens: float | None = None,
+    transductive: bool = False,
     seed: int = 0,
     device: str = "auto",
     workers: int = 2,
@@ -126,20 +127,20 @@ def pretrain(
     """Pretrain on the train split of a chip folder and write a model folder.
 
     `epochs` or `minutes` say how long, `lr` is the highest learning rate of AdamW, `keep_tokens` the share (0-1) of
-    a chip's patches that a view keeps; what is None comes from the preset. An unfinished training of the same chips
-    and options is continued.
+    a chip's patches that a view keeps; what is None comes from the preset. `transductive` learns from the chips of all
+    splits, for maps of these very chips. An unfinished training of the same chips and options is continued.
 
     Raises ConfigError for options, ChipError for chips that cannot be trained on, StaleError where `output` holds
     another model, and ModelError when the loss is not finite.
     """
     started = time.monotonic()
     target = choose_device(device)
-    options = resolve(preset, epochs, minutes, batch_size, lr, keep_tokens, seed)
+    options = resolve(preset, epochs, minutes, batch_size, lr, keep_tokens, transductive, seed)
     folders.require_folder(output)
     chipset = chips.read(chips_folder)
     channels = batches.choose(chipset.channels, modalities)
     reader = Reader(chipset, channels)
-    train = _train_rows(reader)
+    train = _train_rows(reader, transductive=transductive)
     made_from = {"chips": chipset.digest, "modalities": list(channels), **asdict(options)}
     if _settle(output, made_from, overwrite):
         return Outcome((output,), {"kept": 1})
@@ -150,7 +151,7 @@ def pretrain(
         checkpoint.write_config(output, described)
     if described.model.channels != channels:
         reader = Reader(chipset, described.model.channels)
-        train = _train_rows(reader)
+        train = _train_rows(reader, transductive=transductive)
     model = checkpoint.build(described.model, seed).to(target)
     optimiser = training.optimiser(model, options.lr)
     run = _resume(output, model, optimiser)
@@ -171,8 +172,8 @@ def pretrain(
     return Outcome((output,), counts)
 
 
-def _train_rows(reader: Reader) -> NDArray[np.int64]:
-    rows = reader.rows_of("train")
+def _train_rows(reader: Reader, *, transductive: bool) -> NDArray[np.int64]:
+    rows = np.flatnonzero(reader.present.any(1)) if transductive else reader.rows_of("train")
     if len(rows) < 2 or reader.present[rows].sum(0).max() < 2:
         names = ", ".join(reader.channels)
         raise ChipError(
@@ -324,24 +325,24 @@ def _health(session: Session) -> tuple[float, dict[str, float]]:
     model, source, names = session.model, training.generator(session.options.seed, 0), session.model.config.modalities
     if not len(session.validation):
         return math.nan, dict.fromkeys((*names, FUSED), math.nan)
-    pooled: dict[str, list[Tensor]] = {name: [] for name in names}
+    parts: dict[str, list[Tensor]] = {name: [] for name in names}
     twins: list[tuple[Tensor, Tensor]] = []
     for values in _batches(session, session.validation):
         with autocast(model.log_scale.device):
-            for name, some in pool(model, values).items():
-                pooled[name].append(some)
+            for name, some in contrasted(model, values).items():
+                parts[name].append(some)
             if len(names) == 1:
                 cuts = [
                     views.view(values[names[0]], model.config.patch, session.options.keep_tokens, source)
                     for _ in range(2)
                 ]
                 twins.append((model(names[0], cuts[0]), model(names[0], cuts[1])))
-    encoded = {name: torch.cat(parts) for name, parts in pooled.items()}
+    encoded = {name: torch.cat(some) for name, some in parts.items()}
     here = {name: ~values.isnan().any(1) for name, values in encoded.items()}
     placed = {name: F.normalize(values - values.nanmean(0), dim=1) for name, values in encoded.items()}
     placed[FUSED] = fuse(placed)
     ranks = {name: loss.effective_rank(values[~values.isnan().any(1)]) for name, values in placed.items()}
-    pairs = loss.cross_modal({name: model.project(name, values) for name, values in encoded.items()}, here)
+    pairs = loss.cross_modal(encoded, here)
     if twins:
         one, other = (torch.cat(side)[here[names[0]]] for side in zip(*twins, strict=True))
         pairs = [(one, other)]

@@ -12,7 +12,7 @@ import torch
 
 from geoembed import batches
 from geoembed.modalities import SEASONS
-from geoembed.model import autocast, fuse, pool
+from geoembed.model import autocast, contrasted, fuse
 from geoembed.steps import Progress
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def embed(
     it. Vectors equal those of `model.encode` on values in which the removed channels are NaN. Takes (1 + cases) * n * D
     * 4 bytes of memory. Raises ValueError for a channel that the reader does not know.
     """
-    width = trained.described.model.width
+    width = trained.described.model.space
     everything = np.full((len(rows), width), np.nan, np.float32)
     without = [np.full((len(rows), width), np.nan, np.float32) for _ in cases]
     done = 0
@@ -132,7 +132,7 @@ def _embed_batch(
             if removed:
                 at = [channels[name].index(channel) for channel in removed]
                 values = values.index_fill(1, torch.tensor(at), math.nan)
-            encoded[name, removed] = model.place(name, pool(model, {name: values})[name])
+            encoded[name, removed] = model.place(name, contrasted(model, {name: values})[name])
         return encoded[name, removed]
 
     with autocast(model.log_scale.device):

@@ -172,23 +172,23 @@ def neighbours(
     return found
 
 
-def projected(trained: Trained, batches: Iterable[Batch]) -> dict[str, NDArray[np.float32]]:
+def contrasted(trained: Trained, batches: Iterable[Batch]) -> dict[str, NDArray[np.float32]]:
     """Map chips into the space that training contrasts: per modality (n, E) unit length, NaN rows where absent.
 
     Rows are in the order of the batches, whose channels are those of the model.
     """
     import torch
 
-    from geoembed.model import autocast, pool
+    from geoembed import model as encoders
 
     model = trained.model
     found: dict[str, list[NDArray[np.float32]]] = {}
     with torch.no_grad():
         for batch in batches:
-            with autocast(model.log_scale.device):
-                pooled = pool(model, batch.values)
-            for name, vectors in pooled.items():
-                found.setdefault(name, []).append(model.project(name, vectors).cpu().numpy())
+            with encoders.autocast(model.log_scale.device):
+                vectors = encoders.contrasted(model, batch.values)
+            for name, some in vectors.items():
+                found.setdefault(name, []).append(some.cpu().numpy())
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 

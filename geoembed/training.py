@@ -70,7 +70,7 @@ def batch_loss(model: Model, batch: Batch, keep_tokens: float, source: torch.Gen
             continue
         values = batch.values[name][rows].to(model.log_scale.device)
         patches = views.view(values, model.config.patch, keep_tokens, source)
-        patches = views.drop_channels(patches, views.seasons(model.config.channels[name]), source)
+        patches = views.drop_channels(views.jitter(patches, source), views.seasons(model.config.channels[name]), source)
         seen = ~patches.values.isnan().flatten(1).all(1)
         encoded, at = model(name, patches), together.to(patches.values.device)
         a, b = len(together), len(together) + len(twins)

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 SMALLEST_CROP = 0.6
 """Smallest side of a crop, as a share of the chip's."""
 
-SEASONS_DROPPED, CHANNELS_DROPPED = 0.25, 0.15
-"""Share of seasons, and of the single channels that are left, that a view goes without."""
+JITTER = 0.2, 0.1
+"""Standard deviation of a view's gain and offset, shared by the modality's channels and of each on its own, in standard
+deviations of the band: haze, illumination, calibration and incidence that say nothing about what is on the ground."""
+
+WHOLE, SEASONS_DROPPED, CHANNELS_DROPPED = 0.5, 0.25, 0.15
+"""Share of views that keep all channels; of the others, share of seasons, and of single channels, that go."""
 
 
 def view(values: Tensor, patch: int, keep_tokens: float, generator: torch.Generator) -> Patches:
@@ -61,17 +65,29 @@ def _locate(points: Tensor, length: int, corner: Tensor, turn: Tensor) -> Tensor
     return points + corner[:, None]
 
 
+def jitter(patches: Patches, generator: torch.Generator) -> Patches:
+    """Change gain and offset of each sample at random: of all its channels, and less of each on its own."""
+    B, _, C, _ = patches.values.shape
+    shared, own = JITTER
+    draws = shared * torch.randn(2, B, 1, 1, 1, generator=generator) + own * torch.randn(
+        2, B, 1, C, 1, generator=generator
+    )
+    gain, offset = draws.to(patches.values.device)
+    return replace(patches, values=patches.values * gain.exp() + offset)
+
+
 def drop_channels(patches: Patches, groups: Tensor, generator: torch.Generator) -> Patches:
-    """Take whole seasons and single channels away from each sample at random, but never all.
+    """Take whole seasons and single channels away from some samples at random, but never all, nor the only season.
 
     `groups` (C,) numbers the season of each channel from 0; see `seasons`.
     """
-    B, C = len(patches.values), len(groups)
-    season = torch.rand(B, int(groups.max()) + 1, generator=generator)[:, groups]
+    B, C, S = len(patches.values), len(groups), int(groups.max()) + 1
+    whole = torch.rand(B, 1, generator=generator) < WHOLE
+    season = torch.rand(B, S, generator=generator)[:, groups] if S > 1 else torch.ones(B, C)
     single = torch.rand(B, C, generator=generator)
     # One channel per sample, of which neither number counts, always stays.
     stays = torch.zeros(B, C, dtype=torch.bool).scatter(1, torch.randint(C, (B, 1), generator=generator), True)
-    kept = stays | ((season >= SEASONS_DROPPED) & (single >= CHANNELS_DROPPED))
+    kept = whole | stays | ((season >= SEASONS_DROPPED) & (single >= CHANNELS_DROPPED))
     return replace(
         patches, values=patches.values.masked_fill(~kept.to(patches.values.device)[:, None, :, None], math.nan)
     )

@@ -19,7 +19,7 @@ from geoembed.checkpoint import Described
 from geoembed.chips import ChipSet
 from geoembed.embeddings import Embeddings
 from geoembed.errors import ChipError, ConfigError, ModelError, StaleError
-from geoembed.model import fuse, pool
+from geoembed.model import contrasted, fuse
 from geoembed.presets import PRESETS
 
 CPU = torch.device("cpu")
@@ -177,9 +177,9 @@ def test_untrained_is_the_first_weights_about_their_centre(base: tuple[ChipSet, 
     first = checkpoint.build(described.model, 3).eval()
     batch = Reader(chipset, chipset.channels).batch(np.arange(40), described.statistics)
     with torch.no_grad():
-        pooled = pool(first, batch.values)
+        found_first = contrasted(first, batch.values)
     train = split_rows(chipset, "train")
-    placed = {name: F.normalize(rows - rows[train].nanmean(0), dim=1) for name, rows in pooled.items()}
+    placed = {name: F.normalize(rows - rows[train].nanmean(0), dim=1) for name, rows in found_first.items()}
     for name, rows in (placed | {"fused": fuse(placed)}).items():
         np.testing.assert_allclose(found.vectors(name), rows, atol=1e-4)
     np.testing.assert_array_equal(found.present, chipset.index[["s2", "s1"]].notna())

@@ -16,7 +16,7 @@ from geoembed.chips import ChipSet
 from geoembed.embeddings import Embeddings
 from geoembed.errors import ChipError, ModelError
 from geoembed.labels import Targets
-from geoembed.model import pool
+from geoembed.model import contrasted
 from geoembed.origin import Origin
 from geoembed.steps import finish
 
@@ -112,7 +112,7 @@ def test_a_batch_holds_no_more_than_fits(world: World) -> None:
     assert size(4480) == 1
 
 
-def test_contrasted_vectors_are_projections_of_the_pooled_ones(world: World) -> None:
+def test_contrasted_vectors_are_what_the_encoders_give(world: World) -> None:
     rows = np.array([5, 1, 33, 20])
     found, trained = world.from_.contrasted(rows), world.from_.trained
     assert set(found) == {"s2", "s1"}
@@ -124,7 +124,7 @@ def test_contrasted_vectors_are_projections_of_the_pooled_ones(world: World) -> 
             at = world.from_.rows[rows[i : i + 1]]
             values = world.from_.reader().batch(at, trained.described.statistics).values
             with torch.no_grad():
-                wanted = trained.model.project(name, pool(trained.model, values)[name])
+                wanted = contrasted(trained.model, values)[name]
             np.testing.assert_allclose(vectors[i], wanted[0].numpy(), atol=1e-5)
 
 

@@ -153,7 +153,7 @@ def test_odd_spaces_do_not_crash() -> None:
     assert all(np.isfinite(one.xy).all() for one in space.maps(line, "fused", {}, np.full(40, "here"), seed=0))
 
 
-def test_projected_is_the_space_that_training_contrasts(tmp_path: Path) -> None:
+def test_contrasted_is_the_space_that_training_contrasts(tmp_path: Path) -> None:
     chipset = make_chips(tmp_path / "chips", n=12, absent=0.3)
     config = ModelConfig(chipset.channels, patch=4, width=16, depth=1, heads=2, space=8)
     reader = batches.Reader(chipset, chipset.channels)
@@ -161,7 +161,7 @@ def test_projected_is_the_space_that_training_contrasts(tmp_path: Path) -> None:
     assert isinstance(statistics, batches.Statistics)
     trained = checkpoint.Trained(checkpoint.Described(config, statistics, {}, {}), checkpoint.build(config, 0), "")
     order = list(batches.blocks(np.arange(12), 5))
-    found = space.projected(trained, (reader.batch(rows, statistics) for rows in order))
+    found = space.contrasted(trained, (reader.batch(rows, statistics) for rows in order))
     whole = reader.batch(np.arange(12), statistics)
     assert list(found) == ["s2", "s1"]
     for m, name in enumerate(found):

@@ -75,7 +75,7 @@ def test_learning_lowers_the_loss(batch: Batch) -> None:
     model = build(CHANNELS)
     optimiser = training.optimiser(model, 1e-3)
     losses = []
-    for step in range(30):
+    for step in range(60):
         value = training.batch_loss(model, batch, 1.0, training.generator(0, step))
         assert value is not None
         training.update(model, optimiser, value, 1e-3)

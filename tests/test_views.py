@@ -64,9 +64,34 @@ def test_channels_are_dropped_by_season_and_one_by_one_but_never_all() -> None:
     assert groups.tolist() == [0, 0, 1, 1]
     patches = views.view(torch.randn(400, 4, 4, 4), 4, 1.0, source(0))
     gone = views.drop_channels(patches, groups, source(1)).values[:, 0].isnan()
+    whole = (~gone).flatten(1).all(1)
+    assert 0.5 < whole.float().mean() < 0.85
+    gone = gone[~whole]
     assert torch.equal(gone.any(2), gone.all(2))
     gone = gone.all(2)
     assert not gone.all(1).any()
     season = (gone[:, 0] & gone[:, 1]).float().mean()
     alone = (gone[:, 0] & ~gone[:, 1]).float().mean()
-    assert 0.1 < season < 0.4 and 0.02 < alone < 0.3
+    assert 0.1 < season < 0.6 and 0.02 < alone < 0.4
+
+
+def test_the_only_season_is_never_dropped_whole() -> None:
+    patches = views.view(torch.randn(4000, 2, 4, 4), 4, 1.0, source(0))
+    gone = views.drop_channels(patches, views.seasons(("jja_vv", "jja_vh")), source(1)).values[:, 0].isnan().all(2)
+    # One of two stays anyway; the other goes as a single channel in the views that are not whole.
+    assert gone.float().mean(0).sum() == pytest.approx(views.CHANNELS_DROPPED * (1 - views.WHOLE), abs=0.02)
+
+
+def test_jitter_changes_gain_and_offset_and_keeps_what_is_missing() -> None:
+    values = torch.randn(500, 3, 4, 4)
+    values[:, 1, 0] = math.nan
+    before = views.view(values, 4, 1.0, source(0)).values
+    after = views.jitter(views.Patches(before, torch.zeros(500, 1, 2)), source(1)).values
+    assert torch.equal(before.isnan(), after.isnan())
+    x, y = before[:, 0, 0], after[:, 0, 0]  # (samples, pixels)
+    gain = (y - y.mean(1, keepdim=True)).norm(dim=1) / (x - x.mean(1, keepdim=True)).norm(dim=1)
+    offset = (y - gain[:, None] * x).mean(1)
+    torch.testing.assert_close(y, gain[:, None] * x + offset[:, None], atol=1e-4, rtol=0)
+    expected = math.hypot(*views.JITTER)
+    assert gain.log().std().item() == pytest.approx(expected, rel=0.15)
+    assert offset.std().item() == pytest.approx(expected, rel=0.15)

@@ -51,6 +51,11 @@ KeepTokens = Annotated[
     ),
 ]
 
+Transductive = Annotated[
+    bool,
+    typer.Option("--transductive", help="Learn from the chips of all splits, for a map of these very chips."),
+]
+
 
 @command
 def pretrain(
@@ -63,6 +68,7 @@ def pretrain(
     batch_size: BatchSize = None,
     lr: Rate = None,
     keep_tokens: KeepTokens = None,
+    transductive: Transductive = False,
     seed: Seed = 0,
     device: DeviceOption = Device.auto,
     workers: Workers = 2,
@@ -87,6 +93,7 @@ def pretrain(
         batch_size=batch_size,
         lr=lr,
         keep_tokens=keep_tokens,
+        transductive=transductive,
         seed=seed,
         device=device.value,
         workers=workers,
