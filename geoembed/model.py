@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 FUSED = "fused"
 SPACE = (
-    "the space that training contrasts: the mean of the encoder's last tokens, projected, scaled to unit length, less "
-    "its mean over train chips, scaled again; fused: mean of the modalities present, scaled to unit length"
+    "the space that training contrasts: mean and deviation of the encoder's last tokens, projected, scaled to unit "
+    "length, less its mean over train chips, scaled again; fused: mean of the modalities present, scaled to unit length"
 )
 POSITION = 0.2
 """Largest entry of a patch's position, small beside what the patch holds."""
@@ -94,11 +94,11 @@ class Encoder(nn.Module):
         self.width = width
         self.embed = nn.Linear(2 * channels * patch**2, width)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
-        self.norm, self.project = nn.LayerNorm(width), nn.Linear(width, space)
+        self.norm, self.project = nn.LayerNorm(width), nn.Linear(2 * width, space)
         self.register_buffer("centre", torch.zeros(space))
 
     def forward(self, patches: Patches) -> Tensor:
-        """Map patches to unit vectors (B, E) by the mean of their tokens; those without any valid pixel take no part.
+        """Map patches to unit vectors (B, E) by their tokens' mean and deviation; those without any pixel take no part.
 
         A sample without any valid pixel gives a vector without meaning; the caller leaves it out.
         """
@@ -111,8 +111,11 @@ class Encoder(nn.Module):
         for block in self.blocks:
             x = block(x, mask)
         weight = held.to(x.dtype)[..., None]  # (B, N, 1)
-        mean = (self.norm(x) * weight).sum(1) / weight.sum(1).clamp(min=1.0)  # (B, D)
-        return F.normalize(self.project(mean), dim=1)
+        weight = weight / weight.sum(1, keepdim=True).clamp(min=1.0)
+        x = self.norm(x)
+        mean = (x * weight).sum(1, keepdim=True)  # (B, 1, D)
+        deviation = (((x - mean) ** 2 * weight).sum(1) + 1e-6).sqrt()  # (B, D)
+        return F.normalize(self.project(torch.cat([mean[:, 0], deviation], 1)), dim=1)
 
 
 class Model(nn.Module):

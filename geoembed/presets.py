@@ -33,9 +33,9 @@ def patch_of(size: int) -> int:
 
 
 PRESETS = {
-    "tiny": Preset(128, 4, 4, 128, epochs=40, batch_size=128, lr=1e-3, keep_tokens=0.5),
-    "small": Preset(384, 8, 6, 256, epochs=40, batch_size=128, lr=5e-4, keep_tokens=0.5),
-    "base": Preset(768, 12, 12, 512, epochs=50, batch_size=256, lr=2e-4, keep_tokens=0.25),
+    "tiny": Preset(128, 4, 4, 256, epochs=40, batch_size=64, lr=1e-3, keep_tokens=0.5),
+    "small": Preset(384, 8, 6, 384, epochs=40, batch_size=64, lr=5e-4, keep_tokens=0.5),
+    "base": Preset(768, 12, 12, 768, epochs=50, batch_size=256, lr=2e-4, keep_tokens=0.25),
 }
 
 
