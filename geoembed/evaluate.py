@@ -490,7 +490,7 @@ def _warn(counts: dict[str, int]) -> None:
 
 
 def _cautions(laid: Layout, sources: Sequence[Source], kinds: Sequence[str]) -> list[str]:
-    """Tell, also in the log, what makes scores uncertain: few test chips of a class, and others' training on ours."""
+    """Tell, also in the log, what makes scores uncertain: few test chips of a class, training that saw test chips."""
     if "logistic" in kinds and any(task.numeric for task in laid.tasks):
         log.warning("where the target is a number, logistic means ridge")
     told, test = [], laid.split == "test"
@@ -499,6 +499,11 @@ def _cautions(laid: Layout, sources: Sequence[Source], kinds: Sequence[str]) -> 
             held = int(np.count_nonzero(task.values[test] == number))
             if 0 < held < FEW:
                 told.append(f"{task.name}: only {held} test chips are {name}; the task's scores hang on them")
+    told += [
+        f"the model of {one.name} learned from the chips of all splits (--transductive), test chips among them"
+        for one in sources
+        if one.file.attributes.get("training", {}).get("transductive")
+    ]
     for one in sources[1:]:
         there = one.rows >= 0
         if not there.any():

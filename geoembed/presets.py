@@ -49,6 +49,7 @@ class Options:
     batch_size: int
     lr: float
     keep_tokens: float
+    drop_channels: float | None
     transductive: bool
     seed: int
 
@@ -60,6 +61,7 @@ def resolve(
     batch_size: int | None,
     lr: float | None,
     keep_tokens: float | None,
+    drop_channels: float | None,
     transductive: bool,
     seed: int,
 ) -> Options:
@@ -76,6 +78,7 @@ def resolve(
         batch_size=default.batch_size if batch_size is None else batch_size,
         lr=default.lr if lr is None else lr,
         keep_tokens=default.keep_tokens if keep_tokens is None else keep_tokens,
+        drop_channels=drop_channels,
         transductive=transductive,
         seed=seed,
     )
@@ -87,6 +90,8 @@ def resolve(
         raise ConfigError(f"batch_size {options.batch_size} is below 2; a contrastive loss needs two chips")
     if not 0 < options.keep_tokens <= 1:
         raise ConfigError(f"keep_tokens {options.keep_tokens} is not above 0 and at most 1")
+    if drop_channels is not None and not 0 <= drop_channels <= 1:
+        raise ConfigError(f"drop_channels {drop_channels} is not from 0 to 1")
     if seed < 0:
         raise ConfigError(f"seed {seed} is below 0")
     return options

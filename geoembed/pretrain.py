@@ -117,6 +117,7 @@ def pretrain(
     batch_size: int | None = None,
     lr: float | None = None,
     keep_tokens: float | None = None,
+    drop_channels: float | None = None,
     transductive: bool = False,
     seed: int = 0,
     device: str = "auto",
@@ -127,15 +128,17 @@ def pretrain(
     """Pretrain on the train split of a chip folder and write a model folder.
 
     `epochs` or `minutes` say how long, `lr` is the highest learning rate of AdamW, `keep_tokens` the share (0-1) of
-    a chip's patches that a view keeps; what is None comes from the preset. `transductive` learns from the chips of all
-    splits, for maps of these very chips. An unfinished training of the same chips and options is continued.
+    a chip's patches that a view keeps; what is None comes from the preset. `drop_channels` is the share (0-1) of views
+    that go without some seasons and channels: None means half of those of several seasons. `transductive` learns from
+    the chips of all splits, for maps of these very chips. An unfinished training of the same chips and options is
+    continued.
 
     Raises ConfigError for options, ChipError for chips that cannot be trained on, StaleError where `output` holds
     another model, and ModelError when the loss is not finite.
     """
     started = time.monotonic()
     target = choose_device(device)
-    options = resolve(preset, epochs, minutes, batch_size, lr, keep_tokens, transductive, seed)
+    options = resolve(preset, epochs, minutes, batch_size, lr, keep_tokens, drop_channels, transductive, seed)
     folders.require_folder(output)
     chipset = chips.read(chips_folder)
     channels = batches.choose(chipset.channels, modalities)
@@ -277,7 +280,8 @@ def _step(session: Session, batch: Batch, rate: float) -> float:
     run, model = session.run, session.model
     source = training.generator(session.options.seed, run.step)
     with autocast(model.log_scale.device):
-        value = training.batch_loss(model, batch, session.options.keep_tokens, source)
+        options = session.options
+        value = training.batch_loss(model, batch, options.keep_tokens, source, drop_channels=options.drop_channels)
     if value is None:
         return math.nan
     if not math.isfinite(shown := float(value.detach())):

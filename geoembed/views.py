@@ -22,8 +22,8 @@ JITTER = 0.2, 0.1
 """Standard deviation of a view's gain and offset, shared by the modality's channels and of each on its own, in standard
 deviations of the band: haze, illumination, calibration and incidence that say nothing about what is on the ground."""
 
-WHOLE, SEASONS_DROPPED, CHANNELS_DROPPED = 0.5, 0.25, 0.15
-"""Share of views that keep all channels; of the others, share of seasons, and of single channels, that go."""
+SEASONS_DROPPED, CHANNELS_DROPPED = 0.25, 0.15
+"""Of views that go without channels, share of seasons, and of single channels, that go."""
 
 
 def view(values: Tensor, patch: int, keep_tokens: float, generator: torch.Generator) -> Patches:
@@ -76,13 +76,13 @@ def jitter(patches: Patches, generator: torch.Generator) -> Patches:
     return replace(patches, values=patches.values * gain.exp() + offset)
 
 
-def drop_channels(patches: Patches, groups: Tensor, generator: torch.Generator) -> Patches:
-    """Take whole seasons and single channels away from some samples at random, but never all, nor the only season.
+def drop_channels(patches: Patches, groups: Tensor, share: float, generator: torch.Generator) -> Patches:
+    """Take whole seasons and single channels away from a share of the samples, but never all, nor the only season.
 
     `groups` (C,) numbers the season of each channel from 0; see `seasons`.
     """
     B, C, S = len(patches.values), len(groups), int(groups.max()) + 1
-    whole = torch.rand(B, 1, generator=generator) < WHOLE
+    whole = torch.rand(B, 1, generator=generator) >= share
     season = torch.rand(B, S, generator=generator)[:, groups] if S > 1 else torch.ones(B, C)
     single = torch.rand(B, C, generator=generator)
     # One channel per sample, of which neither number counts, always stays.

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -257,6 +258,19 @@ def test_a_class_with_few_test_chips_is_told(
         run(tmp_path, "rare", "crops", sizes=("all",))
     told = [entry.getMessage() for entry in caplog.records if "only" in entry.getMessage()]
     assert told == ["rare: only 3 test chips are 1; the task's scores hang on them"]
+
+
+def test_a_transductive_model_is_told(
+    tmp_path: Path, world: embeddings.Embeddings, caplog: pytest.LogCaptureFixture
+) -> None:
+    for transductive in ("false", "true"):
+        with h5py.File(tmp_path / "e.h5", "a") as file:
+            file.attrs["training"] = f'{{"transductive": {transductive}}}'
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            run(tmp_path, "crops", sizes=("all",), overwrite=True)
+        assert ("learned from the chips of all splits" in caplog.text) == (transductive == "true")
+    assert "learned from the chips of all splits" in (tmp_path / "report/report.html").read_text()
 
 
 def contrasts(folder: Path, question: str) -> list[dict[str, Any]]:

@@ -173,7 +173,7 @@ def test_collapse_is_said_once(
 
 
 def test_a_loss_that_is_not_finite_stops(chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrain.training, "batch_loss", lambda *_: torch.tensor(float("nan")))
+    monkeypatch.setattr(pretrain.training, "batch_loss", lambda *_, **__: torch.tensor(float("nan")))
     with pytest.raises(ModelError, match="the loss is nan at step 0; train again with a lower --lr"):
         finish(pretrain.pretrain(chips, tmp_path / "model", epochs=1, **SMALL))
 
@@ -193,6 +193,7 @@ def test_a_broken_chip_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFi
         ({"preset": "huge"}, "preset 'huge' is not tiny, small, base"),
         ({"batch_size": 1}, "batch_size 1 is below 2"),
         ({"keep_tokens": 0.0}, "keep_tokens 0.0 is not above 0"),
+        ({"drop_channels": 1.5}, "drop_channels 1.5 is not from 0 to 1"),
         ({"lr": -1.0}, "lr -1.0 is not a number above 0"),
         ({"minutes": 0.0}, "minutes 0.0 is not a number above 0"),
         ({"modalities": ("s3",)}, "did you mean s2"),
@@ -204,6 +205,18 @@ def test_options_that_make_no_sense(chips: Path, tmp_path: Path, options: dict[s
     with pytest.raises(ConfigError, match=told):
         finish(pretrain.pretrain(chips, tmp_path / "model", **options))  # type: ignore[arg-type]
     assert not (tmp_path / "model").exists()
+
+
+def test_transductive_learns_from_all_splits(tmp_path: Path) -> None:
+    make_chips(tmp_path / "chips", n=40)  # three of five are train chips
+    found = {}
+    for kind in (False, True):
+        model = tmp_path / f"model{kind}"
+        outcome = finish(pretrain.pretrain(tmp_path / "chips", model, epochs=1, transductive=kind, **SMALL))
+        found[kind] = outcome.counts["chips"], checkpoint.read_config(model)
+    assert [found[kind][0] for kind in (False, True)] == [24, 40]
+    assert [found[kind][1].training["transductive"] for kind in (False, True)] == [False, True]
+    assert found[False][1].statistics != found[True][1].statistics
 
 
 def test_too_few_train_chips(tmp_path: Path) -> None:

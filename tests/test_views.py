@@ -63,7 +63,7 @@ def test_channels_are_dropped_by_season_and_one_by_one_but_never_all() -> None:
     groups = views.seasons(channels)
     assert groups.tolist() == [0, 0, 1, 1]
     patches = views.view(torch.randn(400, 4, 4, 4), 4, 1.0, source(0))
-    gone = views.drop_channels(patches, groups, source(1)).values[:, 0].isnan()
+    gone = views.drop_channels(patches, groups, 0.5, source(1)).values[:, 0].isnan()
     whole = (~gone).flatten(1).all(1)
     assert 0.5 < whole.float().mean() < 0.85
     gone = gone[~whole]
@@ -77,9 +77,9 @@ def test_channels_are_dropped_by_season_and_one_by_one_but_never_all() -> None:
 
 def test_the_only_season_is_never_dropped_whole() -> None:
     patches = views.view(torch.randn(4000, 2, 4, 4), 4, 1.0, source(0))
-    gone = views.drop_channels(patches, views.seasons(("jja_vv", "jja_vh")), source(1)).values[:, 0].isnan().all(2)
+    gone = views.drop_channels(patches, views.seasons(("jja_vv", "jja_vh")), 0.5, source(1)).values[:, 0].isnan().all(2)
     # One of two stays anyway; the other goes as a single channel in the views that are not whole.
-    assert gone.float().mean(0).sum() == pytest.approx(views.CHANNELS_DROPPED * (1 - views.WHOLE), abs=0.02)
+    assert gone.float().mean(0).sum() == pytest.approx(0.5 * views.CHANNELS_DROPPED, abs=0.02)
 
 
 def test_jitter_changes_gain_and_offset_and_keeps_what_is_missing() -> None:

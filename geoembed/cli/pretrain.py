@@ -51,6 +51,14 @@ KeepTokens = Annotated[
     ),
 ]
 
+DropChannels = Annotated[
+    float | None,
+    typer.Option(
+        "--drop-channels",
+        metavar="SHARE",
+        help="Share of views that go without some channels [default: half of those of several seasons].",
+    ),
+]
 Transductive = Annotated[
     bool,
     typer.Option("--transductive", help="Learn from the chips of all splits, for a map of these very chips."),
@@ -68,6 +76,7 @@ def pretrain(
     batch_size: BatchSize = None,
     lr: Rate = None,
     keep_tokens: KeepTokens = None,
+    drop_channels: DropChannels = None,
     transductive: Transductive = False,
     seed: Seed = 0,
     device: DeviceOption = Device.auto,
@@ -93,6 +102,7 @@ def pretrain(
         batch_size=batch_size,
         lr=lr,
         keep_tokens=keep_tokens,
+        drop_channels=drop_channels,
         transductive=transductive,
         seed=seed,
         device=device.value,

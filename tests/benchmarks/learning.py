@@ -1,7 +1,7 @@
 """What embeddings are worth with few labels: the tables of the README, made with the command line from nothing.
 
-Run: PYTHONPATH=tests python tests/benchmarks/learning.py STUDY FOLDER [--data DATA] [--minutes M] [-- OPTIONS], where
-STUDY is earth, eurosat or scenes, DATA the folder of the real scenes, and OPTIONS go to `geoembed pretrain`.
+Run: PYTHONPATH=tests python tests/benchmarks/learning.py STUDY FOLDER [--data DATA] [--minutes M] [OPTIONS], where
+STUDY is earth, eurosat or scenes, DATA the folder of the real scenes, and OPTIONS are those of `geoembed pretrain`.
 
 earth: the simulated Earth; 1 % of the labels against all, chip statistics, and test chips without some inputs.
 eurosat: EuroSAT's chips laid at random on the 640 m grid as one raster; accuracy, and each class against the rest.
@@ -57,7 +57,7 @@ def earth(folder: Path, data: Path, minutes: float, options: list[str]) -> None:
     geoembed(folder, "pretrain", "--minutes", minutes, *options)
     geoembed(folder, "embed")
     labels = [word for name in EARTH for word in ("--labels", f"labels/{name}.gpkg")]
-    geoembed(folder, "evaluate", "--chips", "chips", *labels, "--n", 28, "--sizes", "28,100,500", "--repeats", 10)
+    geoembed(folder, "evaluate", "--chips", "chips", *labels, "--n", 28, "--sizes", "28,100,500,all", "--repeats", 10)
     show(folder / "report" / "results.csv", 28)
 
 
@@ -78,7 +78,7 @@ def eurosat(folder: Path, data: Path, minutes: float, options: list[str]) -> Non
         print(f"accuracy, {n or 'all'} labels: {np.mean(scores):.3f} +- {np.std(scores):.3f} over {draws} draws")
     names = sorted(path.stem for path in (folder / "labels").glob("*.gpkg") if path.stem != "class")
     labels = [word for name in names for word in ("--labels", f"labels/{name}.gpkg")]
-    geoembed(folder, "evaluate", "--chips", "chips", *labels, "--n", 54, "--sizes", "54", "--repeats", 10)
+    geoembed(folder, "evaluate", "--chips", "chips", *labels, "--n", 54, "--sizes", "54,all", "--repeats", 10)
     show(folder / "report" / "results.csv", 54)
 
 
@@ -165,7 +165,7 @@ def halves(X: NDArray[np.float32], tasks: list[NDArray[np.int64]]) -> NDArray[np
 
 
 def show(results: Path, n: int) -> None:
-    """Print balanced accuracy per task, source and features, at the numbers of labels there are, all areas together."""
+    """Print balanced accuracy per task, source and features, all areas together; `share` is at n labels against all."""
     table = pd.read_csv(results, dtype={"n": str})
     table = table[(table["metric"] == "balanced_accuracy") & (table["classifier"] == "logistic")]
     widest = table["aoi"].isin([ALL, "eurosat"])
@@ -173,8 +173,9 @@ def show(results: Path, n: int) -> None:
     spread = table[widest & (table["question"] == "curve")].pivot_table(
         "value", ["task", "source", "features"], "n", aggfunc=interval
     )
-    few, whole = str(n), "all"
-    means["share of all"] = means[few] / means[whole]
+    means, spread = (one[sorted(one, key=int)] for one in (means, spread))
+    few = str(n)
+    means["share"] = means[few] / means.iloc[:, -1]
     print(means.join(spread[[few]].rename(columns={few: f"+- {few}"})).round(3).to_string())
     gone = table[widest & (table["question"] == "missing") & (table["n"] == few)]
     if len(gone):
@@ -198,11 +199,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[3] / "shared" / "data")
     parser.add_argument("--minutes", type=float)
-    parser.add_argument("options", nargs="*", help="options of geoembed pretrain, after --")
-    asked = parser.parse_args()
+    asked, options = parser.parse_known_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     run, minutes = STUDIES[asked.study]
-    run(asked.folder, asked.data, asked.minutes or minutes, asked.options)
+    run(asked.folder, asked.data, asked.minutes or minutes, options)
 
 
 if __name__ == "__main__":
