@@ -2,7 +2,7 @@
 
 A missing value is NaN on the way in, whether its pixel, its channel or its whole modality is missing. Patches are cut
 before they are encoded, so that training encodes only those that it keeps. Shapes: B samples, N patches, C channels,
-P = patch * patch pixels, D width of encoders, E width of the space, and so of embeddings.
+P = patch * patch pixels, D width of encoders, E = 2 D width of the space, and so of embeddings.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 FUSED = "fused"
 SPACE = (
-    "the space that training contrasts: mean and deviation of the encoder's last tokens, projected, scaled to unit "
-    "length, less its mean over train chips, scaled again; fused: mean of the modalities present, scaled to unit length"
+    "the space that training contrasts: mean and deviation of the encoder's last tokens, scaled to unit length, less "
+    "its mean over train chips, scaled again; fused: mean of the modalities present, scaled to unit length"
 )
 POSITION = 0.2
 """Largest entry of a patch's position, small beside what the patch holds."""
@@ -34,7 +34,7 @@ class ModelConfig:
     """What is needed to build a model.
 
     channels: per modality the channel names, in the order of the input.
-    patch: side of a patch in pixels; width, depth, heads: of every encoder; space: width of the space.
+    patch: side of a patch in pixels; width, depth, heads: of every encoder.
     """
 
     channels: dict[str, tuple[str, ...]]
@@ -42,7 +42,11 @@ class ModelConfig:
     width: int
     depth: int
     heads: int
-    space: int
+
+    @property
+    def space(self) -> int:
+        """Return the width of the space that training contrasts."""
+        return 2 * self.width
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -89,13 +93,13 @@ class Encoder(nn.Module):
     The buffer `centre` (E,) is what embeddings are measured from.
     """
 
-    def __init__(self, channels: int, patch: int, width: int, depth: int, heads: int, space: int) -> None:
+    def __init__(self, channels: int, patch: int, width: int, depth: int, heads: int) -> None:
         super().__init__()
         self.width = width
         self.embed = nn.Linear(2 * channels * patch**2, width)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
-        self.norm, self.project = nn.LayerNorm(width), nn.Linear(2 * width, space)
-        self.register_buffer("centre", torch.zeros(space))
+        self.norm = nn.LayerNorm(width)
+        self.register_buffer("centre", torch.zeros(2 * width))
 
     def forward(self, patches: Patches) -> Tensor:
         """Map patches to unit vectors (B, E) by their tokens' mean and deviation; those without any pixel take no part.
@@ -115,7 +119,7 @@ class Encoder(nn.Module):
         x = self.norm(x)
         mean = (x * weight).sum(1, keepdim=True)  # (B, 1, D)
         deviation = (((x - mean) ** 2 * weight).sum(1) + 1e-6).sqrt()  # (B, D)
-        return F.normalize(self.project(torch.cat([mean[:, 0], deviation], 1)), dim=1)
+        return F.normalize(torch.cat([mean[:, 0], deviation], 1), dim=1)
 
 
 class Model(nn.Module):
@@ -125,7 +129,7 @@ class Model(nn.Module):
         super().__init__()
         self.config = config
         encoders = {
-            name: Encoder(len(channels), config.patch, config.width, config.depth, config.heads, config.space)
+            name: Encoder(len(channels), config.patch, config.width, config.depth, config.heads)
             for name, channels in config.channels.items()
         }
         self.encoders = nn.ModuleDict(encoders)

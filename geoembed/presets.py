@@ -16,7 +16,6 @@ class Preset:
     width: int
     depth: int
     heads: int
-    space: int
     epochs: float
     batch_size: int
     lr: float
@@ -24,7 +23,7 @@ class Preset:
 
     def config(self, channels: dict[str, tuple[str, ...]], size: int) -> ModelConfig:
         """Return the model for these channels and chips of `size` pixels."""
-        return ModelConfig(channels, patch_of(size), self.width, self.depth, self.heads, self.space)
+        return ModelConfig(channels, patch_of(size), self.width, self.depth, self.heads)
 
 
 def patch_of(size: int) -> int:
@@ -33,9 +32,9 @@ def patch_of(size: int) -> int:
 
 
 PRESETS = {
-    "tiny": Preset(128, 4, 4, 256, epochs=40, batch_size=64, lr=1e-3, keep_tokens=0.5),
-    "small": Preset(384, 8, 6, 384, epochs=40, batch_size=64, lr=5e-4, keep_tokens=0.5),
-    "base": Preset(768, 12, 12, 768, epochs=50, batch_size=256, lr=2e-4, keep_tokens=0.25),
+    "tiny": Preset(128, 4, 4, epochs=100, batch_size=64, lr=1e-3, keep_tokens=0.25),
+    "small": Preset(384, 8, 6, epochs=100, batch_size=64, lr=5e-4, keep_tokens=0.25),
+    "base": Preset(768, 12, 12, epochs=50, batch_size=256, lr=2e-4, keep_tokens=0.25),
 }
 
 

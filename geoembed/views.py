@@ -15,7 +15,7 @@ from geoembed.model import Patches
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SMALLEST_CROP = 0.6
+SMALLEST_CROP = 0.3
 """Smallest side of a crop, as a share of the chip's."""
 
 JITTER = 0.2, 0.1

@@ -13,7 +13,7 @@ from geoembed.checkpoint import Described
 from geoembed.errors import ModelError
 from geoembed.model import ModelConfig
 
-CONFIG = ModelConfig({"s2": ("jja_red", "jja_green")}, patch=4, width=16, depth=1, heads=2, space=8)
+CONFIG = ModelConfig({"s2": ("jja_red", "jja_green")}, patch=4, width=16, depth=1, heads=2)
 DESCRIBED = Described(CONFIG, Statistics({"s2": (0.1, 0.2)}, {"s2": (0.3, 0.4)}), {"seed": 3}, {"chips": "abc"})
 CPU = torch.device("cpu")
 

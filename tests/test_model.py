@@ -10,7 +10,7 @@ from geoembed.errors import ConfigError
 from geoembed.model import FUSED, Model, ModelConfig, Patches
 from geoembed.presets import PRESETS, patch_of
 
-CONFIG = ModelConfig({"s2": ("jja_red", "jja_green"), "s1": ("jja_vv",)}, patch=4, width=32, depth=2, heads=2, space=16)
+CONFIG = ModelConfig({"s2": ("jja_red", "jja_green"), "s1": ("jja_vv",)}, patch=4, width=32, depth=2, heads=2)
 
 
 @pytest.fixture(scope="module")

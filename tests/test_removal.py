@@ -91,7 +91,7 @@ def test_vectors_are_those_of_chips_without_it(base: tuple[Path, ChipSet, Traine
     assert len(found.without) == len(cases) == 26
     values = reader.batch(rows, trained.described.statistics).values
     for case, vectors in zip([Case("none", "", {}), *cases], [found.everything, *found.without], strict=True):
-        assert vectors.shape == (10, 128) and vectors.dtype == np.float32
+        assert vectors.shape == (10, 256) and vectors.dtype == np.float32
         less = {name: pixels.clone() for name, pixels in values.items()}
         for name, channel in removed(case):
             less[name][:, CHANNELS[name].index(channel)] = np.nan

@@ -155,7 +155,7 @@ def test_odd_spaces_do_not_crash() -> None:
 
 def test_contrasted_is_the_space_that_training_contrasts(tmp_path: Path) -> None:
     chipset = make_chips(tmp_path / "chips", n=12, absent=0.3)
-    config = ModelConfig(chipset.channels, patch=4, width=16, depth=1, heads=2, space=8)
+    config = ModelConfig(chipset.channels, patch=4, width=16, depth=1, heads=2)
     reader = batches.Reader(chipset, chipset.channels)
     *_, statistics = batches.measure(reader, np.arange(12))
     assert isinstance(statistics, batches.Statistics)
@@ -166,7 +166,7 @@ def test_contrasted_is_the_space_that_training_contrasts(tmp_path: Path) -> None
     assert list(found) == ["s2", "s1"]
     for m, name in enumerate(found):
         here = reader.present[:, m]
-        assert found[name].shape == (12, 8) and (np.isnan(found[name]).all(1) == ~here).all() and not here.all()
+        assert found[name].shape == (12, 32) and (np.isnan(found[name]).all(1) == ~here).all() and not here.all()
         np.testing.assert_allclose(np.linalg.norm(found[name][here], axis=1), 1.0, rtol=1e-5)
         with torch.no_grad():
             from geoembed.model import cut

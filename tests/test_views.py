@@ -44,7 +44,7 @@ def test_views_keep_the_share_asked_for_and_prefer_what_is_valid() -> None:
     held = (~found.values.isnan()).flatten(2).any(2)
     whole = views.view(values, 4, 1.0, source(1))
     most = (~whole.values.isnan()).flatten(2).any(2).sum(1).clamp(max=16)
-    assert (held.sum(1) >= (most - 4)).all() and held.float().mean() > 0.8
+    assert (held.sum(1) >= (most - 4)).all() and held.float().mean() > 0.5
 
 
 def test_views_repeat_with_their_seed_and_differ_without() -> None:
