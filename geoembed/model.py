@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 FUSED = "fused"
 SPACE = (
-    "the space that training contrasts: mean and deviation of the encoder's last tokens, scaled to unit length, less "
-    "its mean over train chips, scaled again; fused: mean of the modalities present, scaled to unit length"
+    "the space that training contrasts: mean and deviation of the encoder's last tokens, where there are several "
+    "modalities mapped into a space that they share, scaled to unit length, less its mean over train chips, scaled "
+    "again; fused: mean of the modalities present, scaled to unit length"
 )
 POSITION = 0.2
 """Largest entry of a patch's position, small beside what the patch holds."""
@@ -90,15 +91,17 @@ class Block(nn.Module):
 class Encoder(nn.Module):
     """A vision transformer over the patches of one modality; see Dosovitskiy et al. 2021, arXiv 2010.11929.
 
-    The buffer `centre` (E,) is what embeddings are measured from.
+    One of several modalities ends in a linear map into their `shared` space; one alone needs none and learns better
+    without. The buffer `centre` (E,) is what embeddings are measured from.
     """
 
-    def __init__(self, channels: int, patch: int, width: int, depth: int, heads: int) -> None:
+    def __init__(self, channels: int, patch: int, width: int, depth: int, heads: int, *, shared: bool) -> None:
         super().__init__()
         self.width = width
         self.embed = nn.Linear(2 * channels * patch**2, width)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
+        self.project = nn.Linear(2 * width, 2 * width) if shared else nn.Identity()
         self.register_buffer("centre", torch.zeros(2 * width))
 
     def forward(self, patches: Patches) -> Tensor:
@@ -119,7 +122,7 @@ class Encoder(nn.Module):
         x = self.norm(x)
         mean = (x * weight).sum(1, keepdim=True)  # (B, 1, D)
         deviation = (((x - mean) ** 2 * weight).sum(1) + 1e-6).sqrt()  # (B, D)
-        return F.normalize(torch.cat([mean[:, 0], deviation], 1), dim=1)
+        return F.normalize(self.project(torch.cat([mean[:, 0], deviation], 1)), dim=1)
 
 
 class Model(nn.Module):
@@ -128,8 +131,9 @@ class Model(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        several = len(config.channels) > 1
         encoders = {
-            name: Encoder(len(channels), config.patch, config.width, config.depth, config.heads)
+            name: Encoder(len(channels), config.patch, config.width, config.depth, config.heads, shared=several)
             for name, channels in config.channels.items()
         }
         self.encoders = nn.ModuleDict(encoders)

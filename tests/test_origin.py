@@ -161,17 +161,20 @@ def test_neighbours_are_the_most_alike_that_do_not_touch(world: World) -> None:
     for pictures in fused.rows:
         query = at[told(pictures[0])[1]]
         touching = np.abs(columns - columns[query]).max(1) <= 1
-        nearest = np.argsort(np.where(touching, np.inf, -(V @ V[query])), kind="stable")[: origin.NEIGHBOURS]
-        with_picture = [world.found.chip_id[row] for row in nearest if index["s2"].notna()[world.found.chip_id[row]]]
-        assert [told(one) for one in pictures[1:]] == [("s2", chip_id) for chip_id in with_picture]
+        alike = np.where(touching, -np.inf, V @ V[query])
+        nearest = np.argsort(-alike, kind="stable")[: origin.NEIGHBOURS]
+        with_picture = [row for row in nearest if index["s2"].notna()[world.found.chip_id[row]]]
+        assert {told(one)[0] for one in pictures[1:]} <= {"s2"}
+        # Nearly untrained vectors are nearly alike, and rounding may swap them.
+        np.testing.assert_allclose([alike[at[told(one)[1]]] for one in pictures[1:]], alike[with_picture], atol=1e-5)
     for pictures in s1_to.rows:
         query = at[told(pictures[0])[1]]
         alike = contrasted["s2"] @ contrasted["s1"][query]
-        nearest = np.argsort(np.where(np.isnan(alike), np.inf, -alike), kind="stable")[: origin.NEIGHBOURS]
-        assert [told(one) for one in pictures] == [
-            ("s1", world.found.chip_id[query]),
-            *(("s2", world.found.chip_id[row]) for row in nearest),
-        ]
+        wanted = np.sort(-np.nan_to_num(alike, nan=-np.inf))[: origin.NEIGHBOURS]
+        first, *others = (told(one) for one in pictures)
+        assert first == ("s1", world.found.chip_id[query]) and {name for name, _ in others} == {"s2"}
+        # Nearly untrained vectors are nearly alike, and rounding may swap them.
+        np.testing.assert_allclose([-alike[at[chip_id]] for _, chip_id in others], wanted, atol=1e-5)
 
 
 def told(picture: Any) -> tuple[str, str]:
