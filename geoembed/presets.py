@@ -27,12 +27,12 @@ class Preset:
 
 
 def patch_of(size: int) -> int:
-    """Return the side of a patch, in pixels, for chips of `size` pixels: 16 patches or more, of 16 pixels or less."""
-    return 4 if size < 32 else 8 if size <= 64 else 16
+    """Return the side of a patch, in pixels, for chips of `size` pixels: 64 patches or more, of 2 to 16 pixels."""
+    return 2 if size < 32 else 4 if size < 64 else 8 if size < 128 else 16
 
 
 PRESETS = {
-    "tiny": Preset(128, 4, 4, epochs=100, batch_size=64, lr=1e-3, keep_tokens=0.25),
+    "tiny": Preset(128, 4, 4, epochs=100, batch_size=64, lr=1e-3, keep_tokens=0.125),
     "small": Preset(384, 8, 6, epochs=100, batch_size=64, lr=5e-4, keep_tokens=0.25),
     "base": Preset(768, 12, 12, epochs=50, batch_size=256, lr=2e-4, keep_tokens=0.25),
 }
