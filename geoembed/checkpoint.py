@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,8 @@ def read_config(folder: Path) -> Described:
         value = json.loads(path.read_text(encoding="utf-8"))
         model, statistics = value["model"], value["statistics"]
         channels = {name: tuple(names) for name, names in model.pop("channels").items()}
+        if set(model) != {field.name for field in fields(ModelConfig)} - {"channels"}:
+            raise ModelError(f"{path}: made by another version of geoembed; run geoembed pretrain --overwrite")
         return Described(
             ModelConfig(channels=channels, **model),
             Statistics(*({name: tuple(v) for name, v in statistics[key].items()} for key in ("mean", "std"))),
@@ -80,6 +82,14 @@ def read_config(folder: Path) -> Described:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         told = f"{type(error).__name__}: {error}"
         raise ModelError(f"{path}: no model description ({told}); choose another folder or pretrain again") from None
+
+
+def is_ours(folder: Path) -> bool:
+    """Tell whether config.json describes a model, of whatever version of geoembed."""
+    try:
+        return {"geoembed_version", "model"} <= set(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def write_weights(folder: Path, model: Model, described: Described) -> None:

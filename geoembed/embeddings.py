@@ -74,6 +74,11 @@ class Embeddings:
         """Return the names that `vectors` takes: the modalities, then 'fused'."""
         return (*self.modalities, FUSED)
 
+    @property
+    def transductive(self) -> bool:
+        """Return whether the model learned from the chips of all splits, test chips among them."""
+        return bool(self.attributes.get("training", {}).get("transductive"))
+
     def vectors(self, name: str, rows: slice | NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """Read the vectors of a modality or of 'fused': (N, D) float32, NaN rows where absent.
 

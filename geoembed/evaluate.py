@@ -410,13 +410,12 @@ def _findings(
     values = {task.name: task.values[rows] for task in laid.tasks}
     vectors = features_of.read(found, deep.features, rows)
     maps = space.maps(np.nan_to_num(vectors), deep.features, values, laid.aoi[rows], laid.seed)
-    health = [space.health("embeddings", name, found.vectors(name, rows)) for name in found.names]
+    health = [space.health(name, found.vectors(name, rows)) for name in found.names]
     galleries, retrieval = [], []
     if origin is not None:
         yield Progress(2, 3, "questions", "neighbours")
         seen = laid.sample(usable, _most(origin), "test")
         contrasted = origin.contrasted(seen)
-        health += [space.health("contrasted", name, one) for name, one in contrasted.items()]
         retrieval = origin.retrievals(contrasted)
         galleries = origin.galleries(found, seen, contrasted, laid.tasks, laid.seed)
     return Findings(
@@ -502,7 +501,7 @@ def _cautions(laid: Layout, sources: Sequence[Source], kinds: Sequence[str]) -> 
     told += [
         f"the model of {one.name} learned from the chips of all splits (--transductive), test chips among them"
         for one in sources
-        if one.file.attributes.get("training", {}).get("transductive")
+        if one.file.transductive
     ]
     for one in sources[1:]:
         there = one.rows >= 0

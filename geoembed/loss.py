@@ -19,7 +19,8 @@ LOG_SCALE_LIMITS = (0.0, math.log(100.0))
 
 def infonce(a: Tensor, b: Tensor, log_scale: Tensor) -> Tensor:
     """Return the symmetric InfoNCE loss of unit vectors (n, E): row i of `a` belongs to row i of `b` and no other."""
-    logits = log_scale.clamp(*LOG_SCALE_LIMITS).exp() * a.float() @ b.float().T  # (n, n)
+    with torch.autocast(a.device.type, enabled=False):  # bfloat16 would round logits near 100 to a quarter
+        logits = log_scale.clamp(*LOG_SCALE_LIMITS).exp() * a.float() @ b.float().T  # (n, n)
     target = torch.arange(len(a), device=a.device)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FUSED = "fused"
 SPACE = (
     "the space that training contrasts: mean and deviation of the encoder's last tokens, where there are several "
-    "modalities mapped into a space that they share, scaled to unit length, less its mean over train chips, scaled "
+    "modalities mapped into a space that they share, scaled to unit length, less the learned chips' mean, scaled "
     "again; fused: mean of the modalities present, scaled to unit length"
 )
 POSITION = 0.2
@@ -122,7 +122,8 @@ class Encoder(nn.Module):
         x = self.norm(x)
         mean = (x * weight).sum(1, keepdim=True)  # (B, 1, D)
         deviation = (((x - mean) ** 2 * weight).sum(1) + 1e-6).sqrt()  # (B, D)
-        return F.normalize(self.project(torch.cat([mean[:, 0], deviation], 1)), dim=1)
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round what is left beside the centre
+            return F.normalize(self.project(torch.cat([mean[:, 0], deviation], 1).float()), dim=1)
 
 
 class Model(nn.Module):
@@ -200,7 +201,7 @@ def contrasted(model: Model, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         here = ~pixels.isnan().flatten(1).all(1)  # (B,)
         vectors[name] = pixels.new_full((len(pixels), model.config.space), math.nan)
         if here.any():
-            vectors[name][here] = model(name, cut(pixels[here], model.config.patch)).float()
+            vectors[name][here] = model(name, cut(pixels[here], model.config.patch))
     return vectors
 
 
@@ -242,7 +243,6 @@ def _mask(held: Tensor) -> Tensor:
 
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
-        nn.init.xavier_uniform_(
-            module.weight
-        )  # the usual 0.02 is too small at these widths: blocks then pass on what they get
+        # The usual deviation of 0.02 is too small at these widths: blocks then pass on what they get.
+        nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)

@@ -27,7 +27,7 @@ class Preset:
 
 
 def patch_of(size: int) -> int:
-    """Return the side of a patch, in pixels, for chips of `size` pixels: 64 patches or more, of 2 to 16 pixels."""
+    """Return the side of a patch, 2 to 16 pixels, for chips of `size` pixels: 64 patches or more from 16 pixels on."""
     return 2 if size < 32 else 4 if size < 64 else 8 if size < 128 else 16
 
 
@@ -55,6 +55,7 @@ class Options:
 
 def resolve(
     preset: str,
+    *,
     epochs: float | None,
     minutes: float | None,
     batch_size: int | None,

@@ -125,7 +125,7 @@ def pretrain(
     modalities: tuple[str, ...] | None = None,
     overwrite: bool = False,
 ) -> Steps:
-    """Pretrain on the train split of a chip folder and write a model folder.
+    """Pretrain on the chips of a folder, of its train split unless `transductive`, and write a model folder.
 
     `epochs` or `minutes` say how long, `lr` is the highest learning rate of AdamW, `keep_tokens` the share (0-1) of
     a chip's patches that a view keeps; what is None comes from the preset. `drop_channels` is the share (0-1) of views
@@ -138,7 +138,17 @@ def pretrain(
     """
     started = time.monotonic()
     target = choose_device(device)
-    options = resolve(preset, epochs, minutes, batch_size, lr, keep_tokens, drop_channels, transductive, seed)
+    options = resolve(
+        preset,
+        epochs=epochs,
+        minutes=minutes,
+        batch_size=batch_size,
+        lr=lr,
+        keep_tokens=keep_tokens,
+        drop_channels=drop_channels,
+        transductive=transductive,
+        seed=seed,
+    )
     folders.require_folder(output)
     chipset = chips.read(chips_folder)
     channels = batches.choose(chipset.channels, modalities)
@@ -180,7 +190,7 @@ def _train_rows(reader: Reader, *, transductive: bool) -> NDArray[np.int64]:
     if len(rows) < 2 or reader.present[rows].sum(0).max() < 2:
         names = ", ".join(reader.channels)
         raise ChipError(
-            f"{reader.chipset.folder}: fewer than two train chips with {names}; choose a larger area or smaller chips"
+            f"{reader.chipset.folder}: fewer than two chips to learn from with {names}; choose a larger area"
         )
     return rows
 
@@ -198,11 +208,12 @@ def _settle(output: Path, made_from: Mapping[str, Any], overwrite: bool) -> bool
     if not (output / checkpoint.CONFIG).exists():
         folders.require_free(output, (checkpoint.WEIGHTS, checkpoint.LOG, checkpoint.STATE))
         return False
-    found = checkpoint.read_config(output)
-    atomic.sweep(output)
-    if overwrite:
+    if overwrite and checkpoint.is_ours(output):
+        atomic.sweep(output)
         checkpoint.remove(output)
         return False
+    found = checkpoint.read_config(output)
+    atomic.sweep(output)
     record.require_same(output, found.made_from, made_from)
     if not (output / checkpoint.WEIGHTS).exists():
         return False
@@ -229,11 +240,11 @@ def _describe(
     for name, names in reader.channels.items():
         if len(shown[name]) < len(names):
             gone = ", ".join(channel for i, channel in enumerate(names) if i not in shown[name])
-            log.warning("%s: no train chip has a valid pixel in %s; the model goes without", name, gone)
+            log.warning("%s: no chip to learn from has a valid pixel in %s; the model goes without", name, gone)
     channels = _pick(reader.channels, shown)
     kept = Statistics(_pick(statistics.mean, shown), _pick(statistics.std, shown))
     if not channels:
-        raise ChipError(f"{reader.chipset.folder}: train chips hold no valid pixel; make them again")
+        raise ChipError(f"{reader.chipset.folder}: the chips to learn from hold no valid pixel; make them again")
     config = PRESETS[options.preset].config(channels, reader.chipset.size)
     return Described(config, kept, asdict(options), made_from)
 
@@ -324,7 +335,7 @@ def _measure(session: Session, rate: float, speed: float) -> list[float | None]:
 def _health(session: Session) -> tuple[float, dict[str, float]]:
     """Return retrieval at 1 on validation chips, across modalities, and the effective rank per modality and fused.
 
-    With one modality retrieval is between two views, as in training.
+    With one modality retrieval is between two crops.
     """
     model, source, names = session.model, training.generator(session.options.seed, 0), session.model.config.modalities
     if not len(session.validation):

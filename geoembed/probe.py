@@ -238,6 +238,8 @@ def _report(
         }
     if scores["all"][metrics.names(fitted.classes)[0]] is None:
         log.warning("%s: the test split lacks a class or has no labels, so the probe is not scored", targets.name)
+    if found.transductive:
+        log.warning("%s: the model learned from the chips of all splits, test chips among them", found.path)
     classes = {}
     if targets.classes:
         drawn = np.bincount(targets.values[rows].astype(int), minlength=len(targets.classes))
@@ -250,6 +252,7 @@ def _report(
         "labels_drawn": classes or len(rows),
         "decision": "the class whose probability is highest relative to its share among the labels drawn",
         "penalty": None if np.isnan(fitted.penalty) else fitted.penalty,
+        "transductive": found.transductive,
         "test": scores,
     }
 

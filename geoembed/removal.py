@@ -48,7 +48,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Removed:
-    """Fused embeddings of n chips, each (n, D) float32: with everything, and per case without what it removes.
+    """Fused embeddings of n chips, each (n, E) float32: with everything, and per case without what it removes.
 
     A row is NaN where nothing is left of a chip.
     """
@@ -95,7 +95,7 @@ def embed(
     """Embed some chips with everything and without what each case removes; yields progress in chips.
 
     Each chip is read once, and encoded once per modality and set of removed channels, whatever number of cases share
-    it. Vectors equal those of `model.encode` on values in which the removed channels are NaN. Takes (1 + cases) * n * D
+    it. Vectors equal those of `model.encode` on values in which the removed channels are NaN. Takes (1 + cases) * n * E
     * 4 bytes of memory. Raises ValueError for a channel that the reader does not know.
     """
     width = trained.described.model.space
@@ -123,7 +123,7 @@ def _embed_batch(
     channels: Mapping[str, tuple[str, ...]],
     removals: Sequence[Mapping[str, tuple[str, ...]]],
 ) -> list[NDArray[np.float32]]:
-    """Return the fused vectors (B, D) of a batch for each removal."""
+    """Return the fused vectors (B, E) of a batch for each removal."""
     encoded: dict[Variant, Tensor] = {}
 
     def vector(name: str, removed: tuple[str, ...]) -> Tensor:

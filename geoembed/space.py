@@ -48,7 +48,6 @@ class Health:
     log mean exp(-2 |x - y|^2) over pairs of unit vectors; the lower, the more evenly spread.
     """
 
-    space: str
     features: str
     n: int
     dimensions: int
@@ -58,7 +57,8 @@ class Health:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Whether two modalities of a chip find each other, in the space that training contrasts, among n chips.
+    """Whether two modalities of a chip find each other, in the space that training contrasts (embeddings before their
+    mean is taken off), among n chips.
 
     at_1, at_10: share of chips whose other modality is the nearest, or among the ten nearest, both ways; `chance` is
     1 / n. alignment: mean |x - y|^2 of the two vectors of a chip (Wang and Isola 2020). gap: distance of the two
@@ -112,7 +112,7 @@ def maps(
     return tuple(Map(method, features, xy.astype(np.float64), values, aoi, note) for method, xy, note in shown)
 
 
-def health(space: str, features: str, vectors: NDArray[np.float32]) -> Health:
+def health(features: str, vectors: NDArray[np.float32]) -> Health:
     """Measure how (n, D) vectors, scaled to unit length, fill their space; rows with NaN are left out.
 
     Figures are NaN for fewer than two chips.
@@ -123,7 +123,7 @@ def health(space: str, features: str, vectors: NDArray[np.float32]) -> Health:
 
     x = unit(vectors[~np.isnan(vectors).any(axis=1)])
     rank = loss.effective_rank(torch.from_numpy(x))
-    return Health(space, features, len(x), x.shape[1], rank, _uniformity(x))
+    return Health(features, len(x), x.shape[1], rank, _uniformity(x))
 
 
 def _uniformity(x: NDArray[np.float64]) -> float:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from geoembed.batches import Batch
     from geoembed.model import Model
 
-DROPPED = 0.5
-"""Share of views that go without some seasons and channels, by default, in modalities of several seasons."""
 ALONE = 0.2
 """Share of a batch's samples of which one modality is seen, in two views."""
 WARM_UP = 0.05
@@ -55,8 +53,8 @@ def batch_loss(
 ) -> Tensor | None:
     """Return the contrastive loss of random views of a batch; None where no two samples can be told apart.
 
-    `keep_tokens` is the share of patches that a view keeps, `drop_channels` the share of views that go without some
-    channels: without it DROPPED of those of several seasons, and none of those of one.
+    `keep_tokens` is the share of patches that a view keeps, `drop_channels` that of views that go without some
+    channels; see `views.view` and `views.drop_channels`.
 
     Samples with several modalities are contrasted across each two of them, those with one with a second view of
     themselves. The share `ALONE` of samples is seen as if it had one, the same as far as they have it, so that they
@@ -78,8 +76,7 @@ def batch_loss(
         values = batch.values[name][rows].to(model.log_scale.device)
         patches = views.view(values, model.config.patch, keep_tokens, source)
         groups = views.seasons(model.config.channels[name])
-        share = (DROPPED if groups.any() else 0.0) if drop_channels is None else drop_channels
-        patches = views.drop_channels(views.jitter(patches, source), groups, share, source)
+        patches = views.drop_channels(views.jitter(patches, source), groups, drop_channels, source)
         seen = ~patches.values.isnan().flatten(1).all(1)
         encoded, at = model(name, patches), together.to(patches.values.device)
         a, b = len(together), len(together) + len(twins)

@@ -1,4 +1,4 @@
-"""Views of chips for training: random crops, flips and quarter turns, of which some patches are kept."""
+"""Views of chips for training: crops, flips and quarter turns, some patches and channels, other gain and offset."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that torch users know
 
+from geoembed.modalities import SEASONS
 from geoembed.model import Patches
 
 if TYPE_CHECKING:
@@ -19,11 +20,14 @@ SMALLEST_CROP = 0.3
 """Smallest side of a crop, as a share of the chip's."""
 
 JITTER = 0.2, 0.1
-"""Standard deviation of a view's gain and offset, shared by the modality's channels and of each on its own, in standard
-deviations of the band: haze, illumination, calibration and incidence that say nothing about what is on the ground."""
+"""Standard deviation of the logarithm of a view's gain, about the band's mean, and of its offset, in deviations of the
+band; first what a modality's channels share, then of each on its own. Haze, light, calibration and incidence differ so
+between scenes and say nothing about what is on the ground."""
 
+DROPPED = 0.5
+"""Share of views that go without some channels, where there are several seasons and nothing else is asked for."""
 SEASONS_DROPPED, CHANNELS_DROPPED = 0.25, 0.15
-"""Of views that go without channels, share of seasons, and of single channels, that go."""
+"""Of those views, share of seasons, and of single channels, that go."""
 
 
 def view(values: Tensor, patch: int, keep_tokens: float, generator: torch.Generator) -> Patches:
@@ -76,12 +80,15 @@ def jitter(patches: Patches, generator: torch.Generator) -> Patches:
     return replace(patches, values=patches.values * gain.exp() + offset)
 
 
-def drop_channels(patches: Patches, groups: Tensor, share: float, generator: torch.Generator) -> Patches:
+def drop_channels(patches: Patches, groups: Tensor, share: float | None, generator: torch.Generator) -> Patches:
     """Take whole seasons and single channels away from a share of the samples, but never all, nor the only season.
 
-    `groups` (C,) numbers the season of each channel from 0; see `seasons`.
+    `groups` (C,) numbers the season of each channel from 0; see `seasons`. A `share` of None is DROPPED where there are
+    several seasons, and 0 where there is one.
     """
     B, C, S = len(patches.values), len(groups), int(groups.max()) + 1
+    if share is None:
+        share = DROPPED if S > 1 else 0.0
     whole = torch.rand(B, 1, generator=generator) >= share
     season = torch.rand(B, S, generator=generator)[:, groups] if S > 1 else torch.ones(B, C)
     single = torch.rand(B, C, generator=generator)
@@ -94,7 +101,8 @@ def drop_channels(patches: Patches, groups: Tensor, share: float, generator: tor
 
 
 def seasons(channels: Sequence[str]) -> Tensor:
-    """Number the seasons of channels (C,) from 0: what stands before the first underscore; see `drop_channels`."""
+    """Number the seasons of channels (C,) from 0, by what stands before the first underscore; all others are one."""
     prefixes = [name.partition("_")[0] for name in channels]
-    order = list(dict.fromkeys(prefixes))
-    return torch.tensor([order.index(prefix) for prefix in prefixes])
+    groups = [prefix if prefix in SEASONS else "" for prefix in prefixes]
+    order = list(dict.fromkeys(groups))
+    return torch.tensor([order.index(group) for group in groups])

@@ -68,7 +68,7 @@ def test_rows_are_those_of_the_index(base: Path) -> None:
 def test_attributes_explain_the_file(base: Path) -> None:
     with h5py.File(base / "e.h5") as file:
         assert json.loads(file.attrs["channels"]) == {name: list(names) for name, names in CHANNELS.items()}
-        assert json.loads(file.attrs["model_config"])["patch"] == 4
+        assert json.loads(file.attrs["model_config"])["patch"] == 2
         assert json.loads(file.attrs["training"])["transductive"] is False
         assert len(file.attrs["model_sha256"]) == 64 and "unit length" in file.attrs["space"]
         assert {"geoembed_version", "created"} <= set(file.attrs)

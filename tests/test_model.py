@@ -64,6 +64,25 @@ def test_embeddings_lie_about_their_centre() -> None:
     assert before > 0.9 and after < 0.3
 
 
+def test_several_modalities_are_mapped_into_one_space_and_one_alone_is_not(tiny: Model) -> None:
+    alone = checkpoint.build(ModelConfig({"s1": ("jja_vv",)}, patch=4, width=32, depth=2, heads=2), seed=0)
+    patches = model.cut(pixels(3, 1), 4)
+    assert alone("s1", patches).shape == tiny("s1", patches).shape == (3, 64)
+    assert isinstance(alone.encoders["s1"].project, torch.nn.Identity)
+    assert all(isinstance(one.project, torch.nn.Linear) for one in tiny.encoders.values())
+    # Mean and deviation of the tokens: those of normalised tokens have a mean square of 1 together.
+    found = alone("s1", patches)
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(3))
+    assert (found[:, 32:] > 0).all() and found[:, :32].sum(1).abs().max() < 1e-4
+
+
+def test_tokens_that_are_all_alike_have_finite_gradients(tiny: Model) -> None:
+    one = model.Patches(torch.randn(2, 1, 1, 16), torch.zeros(2, 1, 2, dtype=torch.long))
+    tiny("s1", one).sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in tiny.encoders["s1"].parameters())
+    tiny.zero_grad(set_to_none=True)
+
+
 def test_any_subset_of_modalities_embeds(tiny: Model) -> None:
     s2, s1 = pixels(4, 2), pixels(4, 1, seed=1)
     s2[1], s1[2], s2[3], s1[3] = math.nan, math.nan, math.nan, math.nan

@@ -150,7 +150,7 @@ def test_a_channel_that_no_train_chip_shows_is_left_out_aloud(tmp_path: Path, ca
     description["modalities"]["s2"]["channels"].append("djf_red")
     (tmp_path / "chips/chips.json").write_text(json.dumps(description))
     finish(pretrain.pretrain(tmp_path / "chips", tmp_path / "model", epochs=1, **SMALL))
-    assert "no train chip has a valid pixel in djf_red" in caplog.text
+    assert "no chip to learn from has a valid pixel in djf_red" in caplog.text
     config = checkpoint.read_config(tmp_path / "model")
     assert config.model.channels == {"s2": ("jja_red", "jja_green")} and len(config.statistics.mean["s2"]) == 2
 
@@ -219,9 +219,21 @@ def test_transductive_learns_from_all_splits(tmp_path: Path) -> None:
     assert found[False][1].statistics != found[True][1].statistics
 
 
+def test_a_model_of_another_version_is_told_and_replaced(chips: Path, tmp_path: Path) -> None:
+    finish(pretrain.pretrain(chips, tmp_path / "model", epochs=1, **SMALL))
+    path = tmp_path / "model" / "config.json"
+    config = json.loads(path.read_text())
+    config["model"]["space"] = 128  # as models before had it
+    path.write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="made by another version of geoembed; run geoembed pretrain --overwrite"):
+        finish(pretrain.pretrain(chips, tmp_path / "model", epochs=1, **SMALL))
+    finish(pretrain.pretrain(chips, tmp_path / "model", epochs=1, overwrite=True, **SMALL))
+    assert "space" not in json.loads(path.read_text())["model"]
+
+
 def test_too_few_train_chips(tmp_path: Path) -> None:
     make_chips(tmp_path / "chips", n=6, splits=("train", "test", "test", "test", "test", "validation"))
-    with pytest.raises(ChipError, match="fewer than two train chips"):
+    with pytest.raises(ChipError, match="fewer than two chips to learn from"):
         finish(pretrain.pretrain(tmp_path / "chips", tmp_path / "model"))
 
 

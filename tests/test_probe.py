@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import geopandas
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -65,6 +66,16 @@ def test_chips_without_the_modality_get_no_prediction(
     assert done.counts["chips_without_s1"] == 120 and "120 chips have no s1" in caplog.text
     done = finish(probe(tmp_path / "e.h5", tmp_path / "water.csv", tmp_path / "c", n=50, features="concat"))
     assert geopandas.read_file(done.paths[0])["prediction"].notna().all()
+
+
+def test_a_transductive_model_is_told(tmp_path: Path, world: Any, caplog: pytest.LogCaptureFixture) -> None:
+    for transductive in (False, True):
+        with h5py.File(tmp_path / "e.h5", "a") as file:
+            file.attrs["training"] = json.dumps({"transductive": transductive})
+        with caplog.at_level(logging.WARNING):
+            run(tmp_path, n=100, overwrite=True)
+        assert ("chips of all splits" in caplog.text) == transductive
+        assert json.loads((tmp_path / "out/metrics.json").read_text())["transductive"] is transductive
 
 
 def test_the_test_split_changes_nothing_in_the_fit(tmp_path: Path, world: Any) -> None:

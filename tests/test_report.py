@@ -97,7 +97,7 @@ def findings(n: int = 60) -> Findings:
     return Findings(
         facts, tuple(curves), tuple(contrasts), (trust(),), maps,
         (Gallery("s1 to s2", "By cosine.", ((picture, replace(picture, caption="1. there")),)),),
-        (Health("encoder", "fused", 200, 64, 21.4, -2.5),), (Retrieval("s1", "s2", 200, 0.31, 0.7, 0.9, 0.4),),
+        (Health("fused", 200, 64, 21.4, -2.5),), (Retrieval("s1", "s2", 200, 0.31, 0.7, 0.9, 0.4),),
         ("No second embeddings file was given.",),
     )  # fmt: skip
 
@@ -196,7 +196,7 @@ def test_sentences_tell_what_was_found(page: str) -> None:
     assert "Above a half, it is too high by 10.0 points on water." in finding(page, QUESTIONS["trust"])
     assert "water 97 % (90 % over all, majority 60 %)" in finding(page, QUESTIONS["trust"])
     assert "agree on water for" in finding(page, QUESTIONS["maps"])
-    assert "21 of 64 by fused (encoder)" in finding(page, QUESTIONS["health"])
+    assert "21 of 64 by fused" in finding(page, QUESTIONS["health"])
     assert "31 % for s1 and s2 (by chance 0.5 %)" in finding(page, QUESTIONS["health"])
     for said in ("No second embeddings file was given.", "3 chips without coh", "3&nbsp;% of neighbouring chips"):
         assert said in page

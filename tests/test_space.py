@@ -27,25 +27,25 @@ def circle(n: int) -> np.ndarray:
 @pytest.mark.parametrize("n", [2, 40, 2500])  # 2,500 are more than one block
 def test_uniformity_agrees_with_its_definition(n: int) -> None:
     x = unit(n, 6, 0)
-    found = space.health("encoder", "s1", 3 * x)  # of any length
+    found = space.health("s1", 3 * x)  # of any length
     assert found.uniformity == pytest.approx(math.log(np.exp(-2 * pdist(x.astype(float), "sqeuclidean")).mean()))
-    assert (found.space, found.features, found.n, found.dimensions) == ("encoder", "s1", n, 6)
+    assert (found.features, found.n, found.dimensions) == ("s1", n, 6)
 
 
 def test_an_even_space_is_healthy_and_a_collapsed_one_is_not() -> None:
-    even = space.health("encoder", "s2", circle(100))
+    even = space.health("s2", circle(100))
     assert even.effective_rank == pytest.approx(2.0)
-    collapsed = space.health("encoder", "s2", np.ones((100, 2), np.float32))
+    collapsed = space.health("s2", np.ones((100, 2), np.float32))
     assert collapsed.effective_rank == 1.0 and collapsed.uniformity == pytest.approx(0.0, abs=1e-9)
     half = circle(100)[:50]
-    assert even.uniformity < space.health("encoder", "s2", half).uniformity < collapsed.uniformity
+    assert even.uniformity < space.health("s2", half).uniformity < collapsed.uniformity
 
 
 def test_health_leaves_absent_chips_out() -> None:
     x = unit(30, 4, 1)
     gaps = np.insert(x, [0, 7], np.nan, axis=0)
-    assert space.health("a", "b", gaps) == space.health("a", "b", x)
-    one = space.health("a", "b", x[:1])
+    assert space.health("b", gaps) == space.health("b", x)
+    one = space.health("b", x[:1])
     assert one.n == 1 and math.isnan(one.effective_rank) and math.isnan(one.uniformity)
 
 

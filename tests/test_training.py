@@ -7,9 +7,9 @@ import pytest
 import torch
 from chip_folders import make_chips
 
-from geoembed import batches, checkpoint, training
+from geoembed import batches, checkpoint, training, views
 from geoembed.batches import Batch, Reader, Statistics
-from geoembed.model import Model
+from geoembed.model import Model, Patches
 from geoembed.presets import PRESETS
 
 
@@ -62,6 +62,36 @@ def test_one_modality_is_contrasted_with_itself(batch: Batch) -> None:
     one = Batch(batch.rows, {"s1": batch.values["s1"]}, {"s1": batch.present["s1"]}, ())
     value = training.batch_loss(model, one, 0.5, training.generator(0, 0))
     assert value is not None and 0 < float(value.detach()) < 10
+
+
+@pytest.mark.parametrize(("asked", "s2", "s1"), [(None, 0.5, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)])
+def test_views_go_without_channels_as_asked(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch, asked: float | None, s2: float, s1: float
+) -> None:
+    one_season = {"s2": CHANNELS["s2"], "s1": ("djf_vv", "djf_vh")}
+    values = {"s2": batch.values["s2"], "s1": batch.values["s1"][:, :2]}
+    model, lacking, jittered = build(one_season), {"s2": [], "s1": []}, []
+    drop, jitter = views.drop_channels, views.jitter
+
+    def seen(patches: Patches, groups: torch.Tensor, share: float | None, source: torch.Generator) -> Patches:
+        found = drop(patches, groups, share, source)
+        new = found.values.isnan() & ~patches.values.isnan()
+        lacking["s2" if len(groups) == 6 else "s1"].append(new.flatten(1).any(1).float())
+        return found
+
+    def changed(patches: Patches, source: torch.Generator) -> Patches:
+        jittered.append(jitter(patches, source))
+        return jittered[-1]
+
+    monkeypatch.setattr(views, "drop_channels", seen)
+    monkeypatch.setattr(views, "jitter", changed)
+    for step in range(20):
+        source = training.generator(0, step)
+        training.batch_loss(model, Batch(batch.rows, values, batch.present, ()), 1.0, source, drop_channels=asked)
+    # A view that may go without channels loses one or more of six in seven of ten, one of two in one of seven.
+    assert torch.cat(lacking["s2"]).mean().item() == pytest.approx(0.74 * s2, abs=0.12)
+    assert torch.cat(lacking["s1"]).mean().item() == pytest.approx(0.15 * s1, abs=0.08)
+    assert len(jittered) == 40
 
 
 def test_nothing_to_contrast_gives_no_loss(batch: Batch) -> None:

@@ -101,7 +101,7 @@ def healthy(view: View) -> str:
     if not health and not retrieval:
         return ""
     fills = [
-        f"{decimal(one.effective_rank, 0)} of {one.dimensions:,} by {one.features} ({one.space})"
+        f"{decimal(one.effective_rank, 0)} of {one.dimensions:,} by {one.features}"
         for one in health
         if not math.isnan(one.effective_rank)
     ]
@@ -126,12 +126,12 @@ def healthy(view: View) -> str:
 def _filling(health: Sequence[Health]) -> str:
     rows = [
         (
-            *(one.features, one.space, f"{one.n:,}", f"{one.dimensions:,}"),
+            *(one.features, f"{one.n:,}", f"{one.dimensions:,}"),
             *(decimal(one.effective_rank, 1), decimal(one.uniformity, 2)),
         )
         for one in health
     ]
-    return table(["features", "space", "chips", "dimensions", "effective rank", "uniformity"], rows, 2)
+    return table(["features", "chips", "dimensions", "effective rank", "uniformity"], rows)
 
 
 def _finding_each_other(retrieval: Sequence[Retrieval]) -> str:
@@ -153,10 +153,10 @@ _FILLS = (
     " the lower the more evenly they fill the sphere, about \u22124 the least."
 )
 _FINDS = (
-    "Retrieval searches a chip by one modality among all chips of the other, both ways, in the space that training"
-    " contrasts: 100 % is perfect. Alignment is the mean squared distance of a chip's two unit vectors: 0 is perfect,"
-    " 2 is what unrelated vectors have. The gap is the distance of the two modalities' mean vectors: 0 where both"
-    " share one space, 2 at most."
+    "Retrieval searches a chip by one modality among all chips of the other, both ways, by embeddings before their mean"
+    " is taken off, as training contrasts them: 100 % is perfect. Alignment is the mean squared distance of a chip's"
+    " two unit vectors: 0 is perfect, 2 is what unrelated vectors have. The gap is the distance of the two modalities'"
+    " mean vectors: 0 where both share one space, 2 at most."
 )
 
 

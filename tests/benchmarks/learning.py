@@ -1,11 +1,12 @@
-"""What embeddings are worth with few labels: the tables of the README, made with the command line from nothing.
+"""What embeddings are worth with few labels: the README's table of studies, made with the command line from nothing.
 
 Run: PYTHONPATH=tests python tests/benchmarks/learning.py STUDY FOLDER [--data DATA] [--minutes M] [OPTIONS], where
-STUDY is earth, eurosat or scenes, DATA the folder of the real scenes, and OPTIONS are those of `geoembed pretrain`.
+STUDY is earth, eurosat or scenes, FOLDER one for these OPTIONS of `geoembed pretrain`, DATA that of the real scenes.
 
 earth: the simulated Earth; 1 % of the labels against all, chip statistics, and test chips without some inputs.
 eurosat: EuroSAT's chips laid at random on the 640 m grid as one raster; accuracy, and each class against the rest.
-scenes: the five scenes in 980 chips of 16 pixels; random halves, so `--transductive` learns from the tested half too.
+scenes: the five scenes in 980 chips of 16 pixels, scored on random halves; `--transductive` learns from all of them,
+without it from the 577 of the train split, which the tested halves share too.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
+from test_scenes import prepare
 
 from geoembed import embeddings, features
 from geoembed import labels as label_file
@@ -32,7 +34,7 @@ from geoembed.aoi import ALL
 
 BIN = Path(sys.executable).parent / "geoembed"
 
-EARTH = ("water", "vegetation", "built", "cropland")
+EARTH = {"water": "80", "vegetation": "10,20,30", "built": "50", "cropland": "40"}
 SCENES = {"water": 1, "trees": 2, "crops": 4, "built": 5}
 SIDE = 95
 """EuroSAT's third has 9,003 chips: 95 x 95 cells hold them."""
@@ -48,12 +50,10 @@ def geoembed(folder: Path, *words: object) -> None:
 
 def earth(folder: Path, data: Path, minutes: float, options: list[str]) -> None:
     """Evaluate what `minutes` of `tiny` learn of the simulated Earth at 1 % of the train labels."""
-    if not (folder / "aoi.gpkg").exists():
-        geoembed(folder, "sample", ".")
-        geoembed(folder, "chip", "--aoi", "aoi.gpkg")
-        classes = {"water": "80", "vegetation": "10,20,30", "built": "50", "cropland": "40"}
-        words = [word for name, codes in classes.items() for word in ("--class", f"{name}={codes}")]
-        geoembed(folder, "label", "landcover.tif", *words)
+    geoembed(folder, "sample", ".")
+    geoembed(folder, "chip", "--aoi", "aoi.gpkg")
+    words = [word for name, codes in EARTH.items() for word in ("--class", f"{name}={codes}")]
+    geoembed(folder, "label", "landcover.tif", *words)
     geoembed(folder, "pretrain", "--minutes", minutes, *options)
     geoembed(folder, "embed")
     labels = [word for name in EARTH for word in ("--labels", f"labels/{name}.gpkg")]
@@ -65,7 +65,7 @@ def eurosat(folder: Path, data: Path, minutes: float, options: list[str]) -> Non
     """Probe and evaluate what `minutes` learn of EuroSAT's train chips."""
     if not (folder / "aoi.gpkg").exists():
         lay_out(folder, sorted((data / "eurosat-third").glob("*/*.jpg")))
-        geoembed(folder, "chip", "--aoi", "aoi.gpkg")
+    geoembed(folder, "chip", "--aoi", "aoi.gpkg")
     geoembed(folder, "pretrain", "--minutes", minutes, *options)
     geoembed(folder, "embed")
     for n, draws in ((100, 10), (500, 10), (None, 1)):
@@ -119,14 +119,12 @@ def accuracy(predictions: Path) -> float:
 
 def scenes(folder: Path, data: Path, minutes: float, options: list[str]) -> None:
     """Score what `minutes` learn of the five scenes on random halves of their chips, beside chip statistics."""
-    from test_scenes import prepare
-
     if not (folder / "aoi.gpkg").exists():
         prepare(folder, data, coherence=False)
-        geoembed(folder, "chip", "--aoi", "aoi.gpkg", "--align", "s2")
-        covers = sorted((data / "five-scenes" / "landcover").glob("*.tif"))
-        words = [word for name, code in SCENES.items() for word in ("--class", f"{name}={code}")]
-        geoembed(folder, "label", *covers, *words)
+    geoembed(folder, "chip", "--aoi", "aoi.gpkg", "--align", "s2")
+    covers = sorted((data / "five-scenes" / "landcover").glob("*.tif"))
+    words = [word for name, code in SCENES.items() for word in ("--class", f"{name}={code}")]
+    geoembed(folder, "label", *covers, *words)
     geoembed(folder, "pretrain", "--minutes", minutes, *options)
     geoembed(folder, "embed")
     labels = [word for name in SCENES for word in ("--labels", f"labels/{name}.gpkg")]
@@ -137,7 +135,9 @@ def scenes(folder: Path, data: Path, minutes: float, options: list[str]) -> None
     ):
         file = embeddings.read(path)
         known = [label_file.read(folder / "labels" / f"{task}.gpkg") for task in SCENES]
-        truth = [label_file.join(one, file.chip_id, file.grids).values.astype(int) for one in known]
+        truth = [
+            label_file.join(one, file.chip_id, file.grids).values.astype(int) for one in known
+        ]  # every chip has a label
         for feature in features.names(file):
             scores = halves(features.read(file, feature), truth)
             print(f"{name:16} {feature:7}", *(f"{score:.3f}" for score in scores), flush=True)

@@ -1,4 +1,5 @@
 import csv
+import json
 from pathlib import Path
 
 
@@ -14,6 +15,13 @@ def test_epochs_or_minutes(here: Path, run, tmp_path: Path) -> None:
     result = run("pretrain", "--epochs", 1, "--minutes", 1, "-o", tmp_path / "m")
     assert result.exit_code in (1, 2)
     assert "minutes" in result.stderr
+
+
+def test_options_reach_the_training(here: Path, run, tmp_path: Path) -> None:
+    words = ("--epochs", 0.1, "--batch-size", 8, "--drop-channels", 0.25, "--transductive", "-o", tmp_path / "m")
+    assert run("pretrain", *words).exit_code == 0
+    training = json.loads((tmp_path / "m" / "config.json").read_text())["training"]
+    assert (training["drop_channels"], training["transductive"]) == (0.25, True)
 
 
 def test_missing_chips_say_what_to_run(here: Path, run, tmp_path: Path) -> None:
