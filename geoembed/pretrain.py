@@ -41,7 +41,8 @@ COLUMNS = (
     "step", "epoch", "seconds", "loss", "learning_rate", "temperature", "chips_per_second", "retrieval_at_1",
     "effective_rank",
 )  # fmt: skip
-"""Columns of training.csv; the effective rank of each modality's embeddings follows."""
+"""Columns of training.csv; the effective rank of each modality's embeddings follows. Retrieval and ranks, of validation
+chips, are empty in rows that did without; see HEALTH_SHARE."""
 SAVE_SECONDS = 45.0
 """Longest time between two states, so that a kill costs less than a minute."""
 MEASURED_CHIPS, CENTRED_CHIPS, VALIDATED_CHIPS = 4096, 256, 256
@@ -49,6 +50,8 @@ MEASURED_CHIPS, CENTRED_CHIPS, VALIDATED_CHIPS = 4096, 256, 256
 are measured on."""
 ROW_STEPS = 50
 """Most steps between two rows of training.csv."""
+HEALTH_SHARE = 0.03
+"""Largest share of the work of training that looking at validation chips takes."""
 COLLAPSED = 2.0
 """Effective rank of validation embeddings below which training is said to collapse."""
 ALARM_AFTER, ALARM_CHIPS = 0.2, 16
@@ -92,6 +95,21 @@ class Session:
     def steps_per_epoch(self) -> int:
         """Return the number of batches in an epoch."""
         return len(self.train) // self.batch_size
+
+    @property
+    def row_steps(self) -> int:
+        """Return the number of steps between two rows of training.csv."""
+        return min(self.steps_per_epoch, ROW_STEPS)
+
+    @property
+    def health_is_due(self) -> bool:
+        """Return whether this row tells of validation chips: the last one does, and those that HEALTH_SHARE allows.
+
+        Validation chips are encoded whole, forward; a step's views in part, forward and backward, which is twice that.
+        """
+        step = 3 * self.batch_size * self.options.keep_tokens
+        between = math.ceil(len(self.validation) / (HEALTH_SHARE * step))
+        return self.done >= 1.0 or self.run.step % max(between, self.row_steps) < self.row_steps
 
     @property
     def steps(self) -> int | None:
@@ -276,7 +294,7 @@ def _train(session: Session, started: float, workers: int) -> Generator[Progress
             run.losses.append(_step(session, batch, rate))
             run.step, fresh = run.step + 1, fresh + len(batch.rows)
             run.seconds = time.monotonic() - started
-            if run.step % min(session.steps_per_epoch, ROW_STEPS) == 0 or session.done >= 1.0:
+            if run.step % session.row_steps == 0 or session.done >= 1.0:
                 run.rows.append(_measure(session, rate, fresh / (time.monotonic() - measured)))
                 run.losses, fresh, measured = [], 0, time.monotonic()
             if time.monotonic() - saved >= SAVE_SECONDS:
@@ -335,10 +353,10 @@ def _measure(session: Session, rate: float, speed: float) -> list[float | None]:
 def _health(session: Session) -> tuple[float, dict[str, float]]:
     """Return retrieval at 1 on validation chips, across modalities, and the effective rank per modality and fused.
 
-    With one modality retrieval is between two crops.
+    All are NaN where they are not due. With one modality retrieval is between two crops.
     """
     model, source, names = session.model, training.generator(session.options.seed, 0), session.model.config.modalities
-    if not len(session.validation):
+    if not len(session.validation) or not session.health_is_due:
         return math.nan, dict.fromkeys((*names, FUSED), math.nan)
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     twins: list[tuple[Tensor, Tensor]] = []

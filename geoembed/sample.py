@@ -286,7 +286,7 @@ MAKEFILE = """\
 # Targets are the files that the steps write last, so a step that is done is not done again.
 
 GEOEMBED ?= geoembed
-PRETRAIN ?= --preset tiny --minutes 3
+PRETRAIN ?= --preset tiny --minutes 2
 N ?= 500
 
 TASKS := water vegetation built cropland

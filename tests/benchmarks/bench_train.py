@@ -83,9 +83,9 @@ def main() -> None:
     """Compare small and large chips."""
     logging.disable(logging.WARNING)
     for preset, size, n, batch_size, epochs in (
-        ("tiny", 32, 1600, 64, 10),
-        ("tiny", 128, 400, 64, 8),
-        ("small", 128, 200, 32, 4),
+        ("tiny", 32, 1600, 64, 20),
+        ("tiny", 128, 400, 64, 40),
+        ("small", 128, 200, 32, 10),
     ):
         with tempfile.TemporaryDirectory() as folder:
             compare(Path(folder), preset, size, n, batch_size, epochs)
