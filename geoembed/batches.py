@@ -138,17 +138,20 @@ class Reader:
         size = self.chipset.size
         values, present, broken = {}, {}, []
         for m, (name, channels) in enumerate(self.channels.items()):
-            stacked = np.full((len(rows), len(channels), size, size), np.nan, np.float32)
+            stacked = np.empty((len(rows), len(channels), size, size), np.float32)
             here = np.zeros(len(rows), bool)
+            mean, std = (np.asarray(by[name], np.float32)[:, None, None] for by in (statistics.mean, statistics.std))
+            # Chip by chip, as one chip fits the caches and a batch does not.
             for i, row in enumerate(rows.tolist()):
                 pixels = self.pixels(row, name) if self.present[row, m] else None
-                if pixels is not None:
-                    stacked[i] = pixels
-                    here[i] = not np.isnan(pixels).all()
-                elif self.present[row, m]:
-                    broken.append((row, m))
-            stacked -= np.asarray(statistics.mean[name], np.float32)[:, None, None]
-            stacked /= np.asarray(statistics.std[name], np.float32)[:, None, None]
+                if pixels is None:
+                    stacked[i] = np.nan
+                    if self.present[row, m]:
+                        broken.append((row, m))
+                    continue
+                np.subtract(pixels, mean, out=stacked[i])
+                np.divide(stacked[i], std, out=stacked[i])
+                here[i] = not np.isnan(stacked[i]).all()
             values[name], present[name] = torch.from_numpy(stacked), torch.from_numpy(here)
         return Batch(rows, values, present, tuple(broken))
 
