@@ -36,7 +36,8 @@ def _steps(rows: torch.Tensor, columns: torch.Tensor) -> list[tuple[torch.Tensor
     return down + along
 
 
-def test_views_keep_the_share_asked_for_and_prefer_what_is_valid() -> None:
+def test_views_keep_the_share_asked_for_and_prefer_what_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(views, "SMALLEST_CROP", 0.6)  # smaller crops may lie where nothing is valid
     values = torch.randn(8, 3, 32, 32, generator=source(0))
     assert views.view(values, 4, 0.25, source(1)).values.shape == (8, 16, 3, 16)
     values[:, :, :, :16] = math.nan
@@ -44,7 +45,7 @@ def test_views_keep_the_share_asked_for_and_prefer_what_is_valid() -> None:
     held = (~found.values.isnan()).flatten(2).any(2)
     whole = views.view(values, 4, 1.0, source(1))
     most = (~whole.values.isnan()).flatten(2).any(2).sum(1).clamp(max=16)
-    assert (held.sum(1) >= (most - 4)).all() and held.float().mean() > 0.5
+    assert (held.sum(1) >= (most - 4)).all() and held.float().mean() > 0.8
 
 
 def test_views_repeat_with_their_seed_and_differ_without() -> None:

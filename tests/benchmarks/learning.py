@@ -55,7 +55,8 @@ def earth(folder: Path, data: Path, minutes: float, options: list[str]) -> None:
     words = [word for name, codes in EARTH.items() for word in ("--class", f"{name}={codes}")]
     geoembed(folder, "label", "landcover.tif", *words)
     geoembed(folder, "pretrain", "--minutes", minutes, *options)
-    geoembed(folder, "embed")
+    known = ["--modalities", options[options.index("--modalities") + 1]] if "--modalities" in options else []
+    geoembed(folder, "embed", *known)
     labels = [word for name in EARTH for word in ("--labels", f"labels/{name}.gpkg")]
     geoembed(folder, "evaluate", "--chips", "chips", *labels, "--n", 28, "--sizes", "28,100,500,all", "--repeats", 10)
     show(folder / "report" / "results.csv", 28)
@@ -68,18 +69,20 @@ def eurosat(folder: Path, data: Path, minutes: float, options: list[str]) -> Non
     geoembed(folder, "chip", "--aoi", "aoi.gpkg")
     geoembed(folder, "pretrain", "--minutes", minutes, *options)
     geoembed(folder, "embed")
-    for n, draws in ((100, 10), (500, 10), (None, 1)):
-        scores = []
-        for seed in range(draws):
-            words = ["--n", n] if n else []
-            output = Path("probe") / f"{n}-{seed}"
-            geoembed(folder, "probe", "--labels", "labels/class.gpkg", *words, "--seed", seed, "-o", output)
-            scores.append(accuracy(folder / output / "predictions.gpkg"))
-        print(f"accuracy, {n or 'all'} labels: {np.mean(scores):.3f} +- {np.std(scores):.3f} over {draws} draws")
     names = sorted(path.stem for path in (folder / "labels").glob("*.gpkg") if path.stem != "class")
     labels = [word for name in names for word in ("--labels", f"labels/{name}.gpkg")]
     geoembed(folder, "evaluate", "--chips", "chips", *labels, "--n", 54, "--sizes", "54,all", "--repeats", 10)
     show(folder / "report" / "results.csv", 54)
+    baselines = sorted((folder / "report" / "baselines").glob("*.h5"))
+    for path in (Path("embeddings.h5"), *(path.relative_to(folder) for path in baselines)):
+        for n, draws in ((100, 10), (500, 10), (None, 1)):
+            scores = []
+            for seed in range(draws):
+                words = ["--n", n] if n else []
+                output = Path("probe") / f"{path.stem}-{n}-{seed}"
+                geoembed(folder, "probe", path, "--labels", "labels/class.gpkg", *words, "--seed", seed, "-o", output)
+                scores.append(accuracy(folder / output / "predictions.gpkg"))
+            print(f"{path.stem}, accuracy at {n or 'all'} labels: {np.mean(scores):.3f} +- {np.std(scores):.3f}")
 
 
 def lay_out(folder: Path, files: list[Path]) -> None:
@@ -135,9 +138,8 @@ def scenes(folder: Path, data: Path, minutes: float, options: list[str]) -> None
     ):
         file = embeddings.read(path)
         known = [label_file.read(folder / "labels" / f"{task}.gpkg") for task in SCENES]
-        truth = [
-            label_file.join(one, file.chip_id, file.grids).values.astype(int) for one in known
-        ]  # every chip has a label
+        # Every chip has a label.
+        truth = [label_file.join(one, file.chip_id, file.grids).values.astype(int) for one in known]
         for feature in features.names(file):
             scores = halves(features.read(file, feature), truth)
             print(f"{name:16} {feature:7}", *(f"{score:.3f}" for score in scores), flush=True)
