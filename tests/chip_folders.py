@@ -11,7 +11,8 @@ import numpy as np
 import rasterio
 from affine import Affine
 
-from geoembed import chips, grid
+from geoembed.chips import folder as chip_folder
+from geoembed.ground import grid
 
 CHANNELS = {
     "s2": tuple(f"{season}_{colour}" for season in ("djf", "jja") for colour in ("red", "green", "blue")),
@@ -36,7 +37,7 @@ def make_chips(
     clouds: float = 0.0,
     splits: tuple[str, ...] = ("train", "train", "train", "validation", "test"),
     seed: int = 0,
-) -> chips.ChipSet:
+) -> chip_folder.ChipSet:
     """Write n chips whose hidden class, 0 to 3, shows in every modality, and read the folder back.
 
     `absent` is the chance of a modality to be absent from a chip, `clouds` the share of pixels without data. The
@@ -55,7 +56,9 @@ def make_chips(
             x, y = lattice.upper_left(int(columns[i]), int(rows[i]))
             transform = Affine(lattice.dx, 0.0, x, 0.0, -lattice.dy, y)
             values = _values(rng, name, int(kinds[i]), len(bands), size)
-            write_chip(chips.path_of(folder, ids[i], name), values, name, bands, lattice.crs, transform, clouds, rng)
+            write_chip(
+                chip_folder.path_of(folder, ids[i], name), values, name, bands, lattice.crs, transform, clouds, rng
+            )
     outlines, _ = grid.footprints((lattice,), ids)
     split = [splits[i % len(splits)] for i in range(n)]
     table: dict[str, Any] = {"chip_id": ids, "aoi": [f"class-{kind}" for kind in kinds], "split": split}
@@ -68,9 +71,9 @@ def make_chips(
         "made_from": {"seed": seed, "n": n},
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / chips.DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
-    index.to_file(folder / chips.INDEX, layer=chips.LAYER, driver="GPKG")
-    return chips.read(folder)
+    (folder / chip_folder.DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
+    index.to_file(folder / chip_folder.INDEX, layer=chip_folder.LAYER, driver="GPKG")
+    return chip_folder.read(folder)
 
 
 def _values(rng: np.random.Generator, name: str, kind: int, bands: int, size: int) -> np.ndarray:

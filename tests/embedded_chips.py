@@ -9,12 +9,15 @@ import pandas as pd
 import torch
 from chip_folders import make_chips
 
-from geoembed import batches, checkpoint, chips, embed
-from geoembed.batches import Reader, Statistics
-from geoembed.checkpoint import Described
-from geoembed.chips import ChipSet
-from geoembed.presets import PRESETS
-from geoembed.steps import finish
+from geoembed.chips import batches
+from geoembed.chips import folder as chip_folder
+from geoembed.chips.batches import Reader, Statistics
+from geoembed.chips.folder import ChipSet
+from geoembed.learning import checkpoint
+from geoembed.learning.checkpoint import Described
+from geoembed.learning.presets import PRESETS
+from geoembed.progress import finish
+from geoembed.steps import embed
 
 
 def write_model(folder: Path, chipset: ChipSet, seed: int = 1) -> Path:
@@ -36,9 +39,9 @@ def make_embedded(folder: Path, n: int = 120, size: int = 8) -> ChipSet:
     made = make_chips(folder / "chips", n=n, size=size, absent=0.1, clouds=0.05)
     kind = made.index["aoi"].str[-1].astype(int).to_numpy()
     index = made.index.assign(aoi=np.where(np.arange(n) % 20 < 10, "west", "east"))
-    (folder / "chips" / chips.INDEX).unlink()
-    chips.write_index(folder / "chips" / chips.INDEX, index)
-    chipset = chips.read(folder / "chips")
+    (folder / "chips" / chip_folder.INDEX).unlink()
+    chip_folder.write_index(folder / "chips" / chip_folder.INDEX, index)
+    chipset = chip_folder.read(folder / "chips")
     write_model(folder / "model", chipset)
     finish(embed.embed(folder / "chips", folder / "model", folder / "e.h5", device="cpu"))
     rng = np.random.default_rng(0)

@@ -10,7 +10,9 @@ import numpy as np
 import rasterio
 from affine import Affine
 
-from geoembed import atomic, embeddings, grid
+from geoembed.fits import embeddings
+from geoembed.ground import grid
+from geoembed.outputs import atomic
 
 LATTICE = grid.utm(32, south=False, size=32, resolution=10.0)
 

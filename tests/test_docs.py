@@ -36,7 +36,7 @@ def modules() -> str:
     lines = []
     for path in sorted((ROOT / "geoembed").rglob("*.py"), key=lambda one: (len(one.relative_to(ROOT).parts), str(one))):
         name = str(path.relative_to(ROOT / "geoembed"))
-        if path.name == "__init__.py" and path.parent.name != "sources":
+        if path.name == "__init__.py":
             continue
         doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         if path.parent.name != "cli" or name in ("cli/options.py", "cli/streams.py"):

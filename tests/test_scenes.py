@@ -18,7 +18,7 @@ import pytest
 import rasterio
 import shapely
 
-from geoembed import chips
+from geoembed.chips import folder as chip_folder
 
 pytestmark = pytest.mark.scenes
 
@@ -106,7 +106,7 @@ def five(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_chips_of_five_places(five: Path) -> None:
-    found = chips.read(five / "chips")
+    found = chip_folder.read(five / "chips")
     assert set(found.index.aoi) == set(PLACES)
     assert 970 <= len(found.index) <= 990
     assert found.channels == {"s2": ("jja_red", "jja_green", "jja_blue"), "s1": ("jja_vv", "jja_vh")}
@@ -117,9 +117,11 @@ def test_chips_of_five_places(five: Path) -> None:
 
 def test_the_offset_is_corrected(five: Path) -> None:
     """Dark water is as dark there as elsewhere: without correction nothing is below 0.1."""
-    found = chips.read(five / "chips")
+    found = chip_folder.read(five / "chips")
     rows = found.index[found.index.aoi == SHIFTED]
-    values = np.concatenate([chips.read_chip(found.path_of(one, "s2")).values.ravel() for one in rows.chip_id[:40]])
+    values = np.concatenate(
+        [chip_folder.read_chip(found.path_of(one, "s2")).values.ravel() for one in rows.chip_id[:40]]
+    )
     assert np.nanmin(values) < 0.06
 
 
@@ -130,7 +132,7 @@ def test_training_learned(five: Path) -> None:
 
 
 def test_embeddings_hold_every_chip(five: Path) -> None:
-    index = chips.read(five / "chips").index
+    index = chip_folder.read(five / "chips").index
     with h5py.File(five / "embeddings.h5") as file:
         assert [one.decode() for one in file["chip_id"][:]] == index.chip_id.tolist()
         assert np.isfinite(file["embeddings/fused"][:]).all()
@@ -184,7 +186,7 @@ def six(five: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_naples_has_coherence_alone(six: Path) -> None:
-    found = chips.read(six / "chips")
+    found = chip_folder.read(six / "chips")
     naples = found.index[found.index.aoi == "naples"]
     assert len(naples) > 500
     assert naples.coh.notna().all()
@@ -215,7 +217,7 @@ def test_the_contracts_pipe(six: Path) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stdout.strip()) == (0, "probe/water/predictions.gpkg"), done.stderr
     table = geopandas.read_file(six / "probe" / "water" / "predictions.gpkg")
-    assert len(table) == len(chips.read(six / "chips").index)
+    assert len(table) == len(chip_folder.read(six / "chips").index)
 
 
 def test_the_contracts_commands_in_a_makefile(six: Path, tmp_path: Path) -> None:
@@ -252,7 +254,7 @@ def test_aligned_pixels_are_the_scenes_own(scenes: Path, tmp_path: Path) -> None
         f'[modalities.s2]\nsource = "{path}"\nbands = [4, 3, 2]\nnames = ["jja_red", "jja_green", "jja_blue"]\n'
     )
     geoembed(tmp_path, "chip", "--aoi", "aoi.gpkg", "--align", "s2", "--size", 16)
-    found = chips.read(tmp_path / "chips")
+    found = chip_folder.read(tmp_path / "chips")
     assert len(found.index) == 14 * 14
     with rasterio.open(path) as scene:
         numbers, place = scene.read([4, 3, 2]), scene.transform

@@ -1,4 +1,7 @@
-"""The command line: one module per command, settings from three places, and the one boundary for errors."""
+"""The command line: one module per command, settings from three places, and the one boundary for errors.
+
+Translation only: options in, one call of a step, a path out. No work is done here.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ from typer.core import TyperGroup
 from geoembed import __version__, settings
 from geoembed.cli.options import Config, Json, Quiet, Verbose
 from geoembed.errors import GeoembedError
+from geoembed.progress import Steps
 from geoembed.settings import Option
-from geoembed.steps import Steps
 
 log = logging.getLogger(__name__)
 

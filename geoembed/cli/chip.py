@@ -9,7 +9,7 @@ import typer
 
 from geoembed.cli import command, streams
 from geoembed.cli.options import Output, Overwrite, Seed, Workers
-from geoembed.steps import Steps
+from geoembed.progress import Steps
 
 Aoi = Annotated[
     list[Path],
@@ -52,8 +52,8 @@ def chip(
 
     Example: geoembed chip --aoi aoi.gpkg --source s2=scenes/*.tif
     """
-    from geoembed import modalities
-    from geoembed.chip import cut
+    from geoembed.imagery import modalities
+    from geoembed.steps.chip import cut
 
     return cut(
         streams.all_paths(aoi),

@@ -21,7 +21,7 @@ from geoembed.cli.options import (
     Workers,
     names,
 )
-from geoembed.steps import Steps
+from geoembed.progress import Steps
 
 
 class Kind(StrEnum):
@@ -57,7 +57,7 @@ def embed(
 
     Example: geoembed embed --modalities s1,coh --channels "s1=jja_*"
     """
-    from geoembed.embed import embed
+    from geoembed.steps.embed import embed
 
     return embed(
         streams.one_path(chips),

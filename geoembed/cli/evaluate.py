@@ -9,7 +9,7 @@ import typer
 
 from geoembed.cli import command, streams
 from geoembed.cli.options import Device, DeviceOption, Embeddings, Model, Output, Overwrite, Seed, Target, names
-from geoembed.steps import Steps
+from geoembed.progress import Steps
 
 Labels = Annotated[
     list[Path], typer.Option("--labels", metavar="FILE", help="Labels of one task: any vector file. Repeatable.")
@@ -69,7 +69,7 @@ def evaluate(
 
     Example: geoembed evaluate --chips chips --labels labels/water.gpkg --labels labels/cropland.gpkg
     """
-    from geoembed.evaluate import evaluate
+    from geoembed.steps.evaluate import evaluate
 
     return evaluate(
         streams.one_path(embeddings),

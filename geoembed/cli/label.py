@@ -9,7 +9,7 @@ import typer
 
 from geoembed.cli import command, streams
 from geoembed.cli.options import Overwrite
-from geoembed.steps import Steps
+from geoembed.progress import Steps
 
 Rasters = Annotated[
     list[Path], typer.Argument(metavar="RASTER...", help="Rasters, one mosaic; - reads paths from stdin.")
@@ -57,7 +57,7 @@ def label(
 
     Example: geoembed label landcover.tif --class water=80 --class vegetation=10,20,30
     """
-    from geoembed.label import label
+    from geoembed.steps.label import label
 
     assert context is not None
     if not classes and getattr(context.get_parameter_source("threshold"), "name", "") == "COMMANDLINE":

@@ -22,7 +22,7 @@ from geoembed.cli.options import (
     names,
     stronger,
 )
-from geoembed.steps import Steps
+from geoembed.progress import Steps
 
 
 class Preset(StrEnum):
@@ -88,7 +88,7 @@ def pretrain(
 
     Example: geoembed pretrain --preset small --minutes 60
     """
-    from geoembed.pretrain import pretrain
+    from geoembed.steps.pretrain import pretrain
 
     if epochs is not None and minutes is not None:
         epochs, minutes = stronger(context, epochs=epochs, minutes=minutes)

@@ -10,7 +10,7 @@ import typer
 
 from geoembed.cli import command, streams
 from geoembed.cli.options import Classifier, Embeddings, Overwrite, Seed, Target
-from geoembed.steps import Steps
+from geoembed.progress import Steps
 
 
 class Draw(StrEnum):
@@ -57,7 +57,7 @@ def probe(
 
     Example: geoembed probe --labels labels/water.gpkg --n 500
     """
-    from geoembed import probe
+    from geoembed.steps import probe
 
     if (labels is None) == (fitted is None):
         raise typer.BadParameter("give either --labels to fit a probe or --apply to use one")

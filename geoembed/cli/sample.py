@@ -9,7 +9,7 @@ import typer
 
 from geoembed.cli import command
 from geoembed.cli.options import Overwrite, Seed
-from geoembed.steps import Steps
+from geoembed.progress import Steps
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to.")]
 
@@ -20,6 +20,6 @@ def sample(directory: Folder = Path("sample"), seed: Seed = 0, overwrite: Overwr
 
     Example: geoembed sample earth && make -C earth
     """
-    from geoembed.sample import simulate
+    from geoembed.steps.sample import simulate
 
     return simulate(directory, seed=seed, overwrite=overwrite)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from geoembed.errors import ConfigError
-from geoembed.steps import Outcome, Progress, Steps
+from geoembed.progress import Outcome, Progress, Steps
 
 if TYPE_CHECKING:
     from rich.console import Console

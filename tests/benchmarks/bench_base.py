@@ -12,10 +12,10 @@ import time
 import numpy as np
 import torch
 
-from geoembed import checkpoint, training
-from geoembed.batches import Batch
-from geoembed.modalities import BUILT_IN
-from geoembed.presets import PRESETS
+from geoembed.chips.batches import Batch
+from geoembed.imagery.modalities import BUILT_IN
+from geoembed.learning import checkpoint, training
+from geoembed.learning.presets import PRESETS
 
 SIZE, BATCH, STEPS = 448, 2, 4
 

@@ -26,8 +26,10 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import from_bounds
 
-from geoembed import chip, chips, modalities
-from geoembed.steps import finish
+from geoembed.chips import folder as chip_folder
+from geoembed.imagery import modalities
+from geoembed.progress import finish
+from geoembed.steps import chip
 
 ROUNDS = 3
 CODECS: dict[str, dict[str, Any]] = {
@@ -94,7 +96,7 @@ def compare(folder: Path, size: int, side: int, crs: str) -> None:
         finish(chip.cut((folder / "aoi.gpkg",), (s2,), folder / "chips", size=size, workers=2))
 
     ours()
-    index = chips.read(folder / "chips")
+    index = chip_folder.read(folder / "chips")
     places = []
     for chip_id in index.index.chip_id:
         with rasterio.open(index.path_of(chip_id, "s2")) as made:

@@ -14,11 +14,13 @@ from pathlib import Path
 import torch
 from chip_folders import make_chips
 
-from geoembed import batches, checkpoint, chips
-from geoembed.embed import embed
-from geoembed.model import encode
-from geoembed.pretrain import pretrain
-from geoembed.steps import finish
+from geoembed.chips import batches
+from geoembed.chips import folder as chip_folder
+from geoembed.learning import checkpoint
+from geoembed.learning.model import encode
+from geoembed.progress import finish
+from geoembed.steps.embed import embed
+from geoembed.steps.pretrain import pretrain
 
 ROUNDS = 3
 
@@ -27,7 +29,7 @@ def compare(folder: Path, preset: str, size: int, n: int) -> None:
     """Embed n chips of three modalities both ways, in turn."""
     make_chips(folder / "chips", n=n, size=size)
     finish(pretrain(folder / "chips", folder / "model", preset=preset, epochs=0.01, batch_size=2, device="cpu"))
-    chipset = chips.read(folder / "chips")
+    chipset = chip_folder.read(folder / "chips")
     trained = checkpoint.read(folder / "model", device=torch.device("cpu"))
     known = dict(trained.described.model.channels)
     reader = batches.Reader(chipset, known, memory=0)

@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from geoembed import classifiers, embeddings, features, protocol, sweep
-from geoembed.labels import Targets
+from geoembed.fits import classifiers, embeddings, features, sweep
+from geoembed.labels.targets import Targets
+from geoembed.report import protocol
 
 MODALITIES, AREAS, DIMENSIONS = ("s1", "s2", "coh"), 5, 768
 SIZES, REPEATS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000), 10

@@ -17,13 +17,14 @@ import numpy as np
 import torch
 from chip_folders import make_chips
 
-from geoembed import batches, checkpoint, training, views
-from geoembed.batches import Batch
-from geoembed.modalities import BUILT_IN
-from geoembed.model import Model
-from geoembed.presets import PRESETS
-from geoembed.pretrain import pretrain
-from geoembed.steps import finish
+from geoembed.chips import batches
+from geoembed.chips.batches import Batch
+from geoembed.imagery.modalities import BUILT_IN
+from geoembed.learning import checkpoint, training, views
+from geoembed.learning.model import Model
+from geoembed.learning.presets import PRESETS
+from geoembed.progress import finish
+from geoembed.steps.pretrain import pretrain
 
 ROUNDS = 3
 

@@ -28,9 +28,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from test_scenes import prepare
 
-from geoembed import embeddings, features
-from geoembed import labels as label_file
-from geoembed.aoi import ALL
+from geoembed.fits import embeddings, features
+from geoembed.ground.aoi import ALL
+from geoembed.labels import targets as label_file
 
 BIN = Path(sys.executable).parent / "geoembed"
 

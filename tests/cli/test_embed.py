@@ -4,7 +4,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from geoembed import chips
+from geoembed.chips import folder as chip_folder
 
 
 def test_it_reads_the_chips_path_from_stdin(here: Path, run, tmp_path: Path) -> None:
@@ -17,12 +17,12 @@ def test_it_reads_the_chips_path_from_stdin(here: Path, run, tmp_path: Path) -> 
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'e.h5'}\n"), result.stderr
     with h5py.File(tmp_path / "e.h5") as file:
         assert set(file["embeddings"]) == {"s1", "coh", "fused"}
-        assert file["embeddings/fused"].shape[0] == len(chips.read(here / "chips").index)
+        assert file["embeddings/fused"].shape[0] == len(chip_folder.read(here / "chips").index)
 
 
 def test_a_broken_chip_stops_nothing_but_is_told_every_time(here: Path, run, tmp_path: Path) -> None:
     shutil.copytree(here / "chips", tmp_path / "chips")
-    found = chips.read(tmp_path / "chips")
+    found = chip_folder.read(tmp_path / "chips")
     path = found.path_of(found.index.chip_id[3], "s1")
     path.write_bytes(b"broken")
     for _ in range(2):

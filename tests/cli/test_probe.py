@@ -4,7 +4,7 @@ from pathlib import Path
 import geopandas
 from typer.testing import CliRunner
 
-from geoembed import chips
+from geoembed.chips import folder as chip_folder
 from geoembed.cli import app
 
 
@@ -12,7 +12,7 @@ def test_it_maps_every_chip(here: Path, run, tmp_path: Path) -> None:
     result = run("probe", "--labels", "labels/water.gpkg", "--n", 30, "-o", tmp_path / "map")
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'map' / 'predictions.gpkg'}\n"), result.stderr
     table = geopandas.read_file(tmp_path / "map" / "predictions.gpkg")
-    assert len(table) == len(chips.read(here / "chips").index)
+    assert len(table) == len(chip_folder.read(here / "chips").index)
     assert {"chip_id", "split", "prediction", "probability", "geometry"} <= set(table.columns)
     assert json.loads((tmp_path / "map" / "metrics.json").read_text())["test"]["all"]["balanced_accuracy"] > 0.8
 

@@ -1,0 +1,247 @@
+"""Chips as normalised tensors: band statistics, and batches read ahead in a fixed order."""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+import threading
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geoembed.chips import folder as chip_folder
+from geoembed.errors import ChipError, ConfigError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+CACHE_BYTES = 2**30
+"""Most memory that a reader spends on chips that it has read, so that later epochs do not read them again."""
+
+
+BATCH_BYTES = {"cpu": 2**25, "cuda": 2**30}
+"""Size of a batch's pixels on each kind of device where no batch size is asked for."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation per modality and channel, in the modality's unit, in the order of the channels."""
+
+    mean: dict[str, tuple[float, ...]]
+    std: dict[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some chips.
+
+    rows: (B,) their rows in the index.
+    values: per modality (B, C, H, W) float32, normalised, NaN where a pixel, channel or modality is missing.
+    present: per modality (B,) bool, whether a chip has a valid pixel in it.
+    broken: (row, number of the modality) of the files that could not be read; their values are NaN.
+    """
+
+    rows: NDArray[np.int64]
+    values: dict[str, Tensor]
+    present: dict[str, Tensor]
+    broken: tuple[tuple[int, int], ...]
+
+
+class Reader:
+    """Reads chips with their channels put in one order, and remembers them as far as its memory goes."""
+
+    def __init__(
+        self,
+        chipset: chip_folder.ChipSet,
+        channels: dict[str, tuple[str, ...]],
+        *,
+        only: dict[str, tuple[str, ...]] | None = None,
+        strict: bool = False,
+        memory: int = CACHE_BYTES,
+    ) -> None:
+        """Read the named channels of each modality, in their order.
+
+        `only` names those to use; the others are as if missing. `strict` raises at the first broken file, else it is
+        logged. `memory` is in bytes.
+        """
+        self.chipset, self.channels, self.strict, self.memory = chipset, channels, strict, memory
+        self.only = channels if only is None else only
+        self.chip_ids = chipset.index["chip_id"].to_numpy(str)
+        self.present = np.stack([chipset.index[name].notna().to_numpy() for name in channels], 1)  # (N, M)
+        self.broken: set[tuple[int, str]] = set()
+        self._held: dict[tuple[int, str], NDArray[np.float32]] = {}
+        self._lock = threading.Lock()
+
+    def path_of(self, row: int, modality: str) -> Path:
+        """Return where the file of a row's chip lies."""
+        return self.chipset.path_of(self.chip_ids[row], modality)
+
+    def rows_of(self, split: str) -> NDArray[np.int64]:
+        """Return the rows of a split that have any of the modalities."""
+        inside = (self.chipset.index["split"] == split).to_numpy()
+        return np.flatnonzero(inside & self.present.any(1))
+
+    def batch_size(self, device: str = "cpu", most: int = 256) -> int:
+        """Return how many chips make a batch of BATCH_BYTES: at least one, and no more than `most`."""
+        chip = sum(map(len, self.channels.values())) * self.chipset.size**2 * 4
+        return int(min(most, max(1, BATCH_BYTES[device] // chip)))
+
+    def pixels(self, row: int, modality: str) -> NDArray[np.float32] | None:
+        """Return a chip's pixels (C, H, W) in the modality's unit, NaN where missing; None when its file is broken."""
+        key = (row, modality)
+        if key in self._held:
+            return self._held[key]
+        if key in self.broken:
+            return None
+        try:
+            pixels = self._read(row, modality)
+        except ChipError as error:
+            if self.strict:
+                raise
+            log.warning("%s", error)
+            self.broken.add(key)
+            return None
+        with self._lock:
+            if pixels.nbytes <= self.memory and key not in self._held:
+                self.memory -= pixels.nbytes
+                self._held[key] = pixels
+        return pixels
+
+    def _read(self, row: int, modality: str) -> NDArray[np.float32]:
+        path, size = self.path_of(row, modality), self.chipset.size
+        chip = chip_folder.read_chip(path)
+        if chip.values.shape[1:] != (size, size):
+            found = " x ".join(map(str, chip.values.shape[1:]))
+            raise ChipError(f"{path}: {found} pixels, not {size} x {size}; delete it and run geoembed chip again")
+        values = np.where(np.isfinite(chip.values), chip.values, np.float32(np.nan))
+        if chip.channels == self.channels[modality] == self.only[modality]:
+            return values
+        at = {name: i for i, name in enumerate(chip.channels) if name in self.only[modality]}
+        pixels = np.full((len(self.channels[modality]), size, size), np.nan, np.float32)
+        for i, name in enumerate(self.channels[modality]):
+            if name in at:
+                pixels[i] = values[at[name]]
+        return pixels
+
+    def batch(self, rows: NDArray[np.int64], statistics: Statistics) -> Batch:
+        """Read the chips of some rows and normalise them."""
+        size = self.chipset.size
+        values, present, broken = {}, {}, []
+        for m, (name, channels) in enumerate(self.channels.items()):
+            stacked = np.empty((len(rows), len(channels), size, size), np.float32)
+            here = np.zeros(len(rows), bool)
+            mean, std = (np.asarray(by[name], np.float32)[:, None, None] for by in (statistics.mean, statistics.std))
+            # Chip by chip, as one chip fits the caches and a batch does not.
+            for i, row in enumerate(rows.tolist()):
+                pixels = self.pixels(row, name) if self.present[row, m] else None
+                if pixels is None:
+                    stacked[i] = np.nan
+                    if self.present[row, m]:
+                        broken.append((row, m))
+                    continue
+                np.subtract(pixels, mean, out=stacked[i])
+                np.divide(stacked[i], std, out=stacked[i])
+                here[i] = not np.isnan(stacked[i]).all()
+            values[name], present[name] = torch.from_numpy(stacked), torch.from_numpy(here)
+        return Batch(rows, values, present, tuple(broken))
+
+
+def choose(
+    known: dict[str, tuple[str, ...]],
+    modalities: Sequence[str] | None,
+    globs: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, tuple[str, ...]]:
+    """Return the channels of the wanted modalities that match a name or glob, in the order of `known`.
+
+    Raises ConfigError, naming the nearest that is known, for what matches nothing.
+    """
+    globs = globs or {}
+    if modalities is not None and not modalities:
+        raise ConfigError(f"--modalities: names none; name some of {', '.join(known)}, or leave it out")
+    for name in (*(modalities or ()), *globs):
+        if name not in known:
+            raise ConfigError(f"modality {name!r} is not among {', '.join(known)}{nearest(name, known)}")
+    chosen = {}
+    for name, channels in known.items():
+        if modalities is not None and name not in modalities:
+            continue
+        for glob in globs.get(name, ()):
+            if not fnmatch.filter(channels, glob):
+                raise ConfigError(f"channels {glob!r} match none of {name}{nearest(glob, channels)}")
+        wanted = globs.get(name, ("*",))
+        chosen[name] = tuple(channel for channel in channels if any(fnmatch.fnmatchcase(channel, g) for g in wanted))
+    return chosen
+
+
+def blocks(rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+    """Yield rows in blocks of `size`, the last one shorter."""
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def ahead(reader: Reader, statistics: Statistics, order: Iterable[NDArray[np.int64]], workers: int) -> Generator[Batch]:
+    """Yield the batches of rows in `order`, whatever order threads finish them in, read ahead by `workers` threads."""
+    waiting: deque[Future[Batch]] = deque()
+    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="chips") as pool:
+        try:
+            for rows in order:
+                waiting.append(pool.submit(reader.batch, rows, statistics))
+                if len(waiting) > max(1, workers):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def measure(reader: Reader, rows: NDArray[np.int64], workers: int = 2) -> Generator[Statistics | int]:
+    """Measure mean and standard deviation per channel over the valid pixels of some chips.
+
+    Streams in float64, chip by chip in the order of `rows`, merged as in Chan, Golub and LeVeque 1979 (STAN-CS-79-773).
+    Yields the number of chips done so far, and the statistics last; both are NaN for a channel without a valid pixel.
+    """
+    count = {name: np.zeros(len(channels)) for name, channels in reader.channels.items()}
+    mean = {name: np.zeros(len(channels)) for name, channels in reader.channels.items()}
+    square = {name: np.zeros(len(channels)) for name, channels in reader.channels.items()}
+    keys = [(row, name) for row in rows.tolist() for m, name in enumerate(reader.channels) if reader.present[row, m]]
+    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="chips") as pool:
+        for start in range(0, len(keys), 256):
+            some = keys[start : start + 256]
+            for (_, name), sums in zip(some, pool.map(lambda key: _sums(reader.pixels(*key)), some), strict=True):
+                if sums is not None:
+                    n, m, s = sums
+                    total = np.maximum(count[name] + n, 1.0)
+                    away = m - mean[name]
+                    square[name] += s + away**2 * count[name] * n / total
+                    mean[name] += away * n / total
+                    count[name] += n
+            yield int(len(rows) * (start + len(some)) / len(keys))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        std = {name: np.sqrt(square[name] / count[name]) for name in count}
+    yield Statistics(
+        {name: tuple(np.where(count[name] > 0, mean[name], np.nan).tolist()) for name in mean},
+        {name: tuple(np.where(std[name] == 0, 1.0, std[name]).tolist()) for name in std},
+    )
+
+
+def _sums(
+    pixels: NDArray[np.float32] | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return count, mean and sum of squares about the mean per channel of (C, H, W), over valid pixels."""
+    if pixels is None:
+        return None
+    values = pixels.reshape(len(pixels), -1).astype(np.float64)
+    valid = ~np.isnan(values)
+    n = valid.sum(1).astype(np.float64)
+    mean = np.where(valid, values, 0.0).sum(1) / np.maximum(n, 1.0)
+    return n, mean, np.where(valid, (values - mean[:, None]) ** 2, 0.0).sum(1)

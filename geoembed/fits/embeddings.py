@@ -1,0 +1,226 @@
+"""Embeddings files: HDF5 with one row per chip, readable with nothing but h5py."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geoembed import __version__
+from geoembed.errors import EmbeddingsError
+from geoembed.ground import grid
+from geoembed.outputs import atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from geoembed.chips.folder import ChipSet
+
+FUSED = "fused"
+_DATASETS = ("chip_id", "lonlat", "bounds", "aoi", "split", "present", "broken", f"embeddings/{FUSED}")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Embeddings of some consecutive chips.
+
+    present: (n, M) bool, which modalities each chip has.
+    vectors: per modality and for 'fused', (n, D) float; NaN rows where a chip lacks the modality.
+    broken: (k, 2) int, row of the whole file and column of `present`, where a chip's file could not be read.
+    """
+
+    present: NDArray[np.bool_]
+    vectors: dict[str, NDArray[Any]]
+    broken: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """An embeddings file without its vectors, which `vectors` reads when they are asked for.
+
+    chip_id, aoi, split: (N,) strings.
+    lonlat: (N, 2) centres, degrees east and north (EPSG:4326).
+    bounds: (N, 4) west, south, east, north in degrees; west > east over 180 degrees.
+    present: (N, M) bool, columns in the order of `modalities`.
+    broken: (k, 2) rows, and columns of `present`, of the chip files that could not be read.
+    grids: the lattices that the chips lie on; `grid.footprints(grids, chip_id)` gives their outlines.
+    attributes: everything else that the file says of itself, JSON parsed.
+    digest: SHA-256 of rows and vectors, the same for the same content whenever it was written.
+    """
+
+    path: Path
+    chip_id: NDArray[np.str_]
+    lonlat: NDArray[np.float64]
+    bounds: NDArray[np.float64]
+    aoi: NDArray[np.str_]
+    split: NDArray[np.str_]
+    present: NDArray[np.bool_]
+    broken: NDArray[np.int64]
+    modalities: tuple[str, ...]
+    grids: tuple[grid.Grid, ...]
+    attributes: dict[str, Any]
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.chip_id)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names that `vectors` takes: the modalities, then 'fused'."""
+        return (*self.modalities, FUSED)
+
+    @property
+    def transductive(self) -> bool:
+        """Return whether the model learned from the chips of all splits, test chips among them."""
+        return bool(self.attributes.get("training", {}).get("transductive"))
+
+    def vectors(self, name: str, rows: slice | NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """Read the vectors of a modality or of 'fused': (N, D) float32, NaN rows where absent.
+
+        `rows` picks some: a slice, or numbers in ascending order.
+
+        Raises EmbeddingsError for a name that the file does not hold.
+        """
+        import h5py
+
+        if name not in self.names:
+            raise EmbeddingsError(f"{self.path}: has no embeddings {name!r}; it holds {', '.join(self.names)}")
+        with h5py.File(self.path, "r") as file:
+            picked = slice(None) if rows is None else rows
+            values: NDArray[np.float32] = file[f"embeddings/{name}"].astype(np.float32)[picked]
+        return values
+
+    def block(self, rows: slice) -> Block:
+        """Read some consecutive rows whole."""
+        inside = (self.broken[:, 0] >= rows.start) & (self.broken[:, 0] < rows.stop)
+        return Block(
+            self.present[rows].copy(), {name: self.vectors(name, rows) for name in self.names}, self.broken[inside]
+        )
+
+
+def read(path: Path) -> Embeddings:
+    """Read an embeddings file's rows and attributes; raises EmbeddingsError when it is missing or something else."""
+    import h5py
+
+    if not path.exists():
+        raise EmbeddingsError(f"{path}: no embeddings here; run geoembed embed -o {path}")
+    try:
+        with h5py.File(path, "r") as file:
+            missing = [name for name in _DATASETS if name not in file]
+            if missing:
+                raise EmbeddingsError(f"{path}: lacks {', '.join(missing)}; make it again with geoembed embed")
+            text = {name: file[name].asstr()[:].astype(np.str_) for name in ("chip_id", "aoi", "split")}
+            numbers = {name: file[name][:] for name in ("lonlat", "bounds", "present", "broken")}
+            attributes = {name: _parsed(value) for name, value in file.attrs.items()}
+    except (OSError, ValueError) as error:
+        fault = str(error).partition("\n")[0]  # HDF5 writes its whole stack of errors
+        raise EmbeddingsError(f"{path}: cannot be read as HDF5 ({fault}); make it again with geoembed embed") from None
+    lacking = [name for name in ("modalities", "grids", "digest") if name not in attributes]
+    if lacking:
+        raise EmbeddingsError(f"{path}: lacks the attributes {', '.join(lacking)}; make it again with geoembed embed")
+    return Embeddings(
+        path=path,
+        **text,
+        **numbers,
+        modalities=tuple(attributes.pop("modalities")),
+        grids=tuple(grid.Grid(**value) for value in attributes.pop("grids")),
+        digest=attributes.pop("digest"),
+        attributes=attributes,
+    )
+
+
+def write(
+    path: Path,
+    chip_ids: NDArray[Any],
+    aoi: NDArray[Any],
+    split: NDArray[Any],
+    *,
+    grids: tuple[grid.Grid, ...],
+    modalities: tuple[str, ...],
+    blocks: Iterable[Block],
+    attributes: Mapping[str, Any],
+    dtype: str = "float32",
+) -> str:
+    """Write an embeddings file whole and return its digest.
+
+    `blocks` follow each other in the order of `chip_ids` and are held one at a time. `attributes` are JSON-ready;
+    strings stay as they are and everything else becomes JSON. Raises ValueError when the blocks do not add up.
+    """
+    import h5py
+
+    _, bounds = grid.footprints(grids, chip_ids)
+    seen = hashlib.sha256(json.dumps([list(map(str, column)) for column in (chip_ids, aoi, split)]).encode())
+    with atomic.replacing(path) as part, h5py.File(part, "w") as file:
+        for name, column in (("chip_id", chip_ids), ("aoi", aoi), ("split", split)):
+            file.create_dataset(name, data=[str(value) for value in column], dtype=h5py.string_dtype("utf-8"))
+        file["lonlat"], file["bounds"] = grid.centres(grids, chip_ids), bounds
+        seen.update(_write_blocks(file, blocks, len(chip_ids), modalities, dtype))
+        file.attrs.update({name: _text(value) for name, value in attributes.items()})
+        file.attrs["modalities"] = _text(list(modalities))
+        file.attrs["grids"] = _text([lattice.to_json() for lattice in grids])
+        file.attrs["geoembed_version"] = __version__
+        file.attrs["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+        file.attrs["digest"] = seen.hexdigest()
+    return seen.hexdigest()
+
+
+def write_of(
+    path: Path,
+    chipset: ChipSet,
+    *,
+    modalities: tuple[str, ...],
+    blocks: Iterable[Block],
+    attributes: Mapping[str, Any],
+    dtype: str = "float32",
+) -> str:
+    """Write the embeddings of all chips of a folder, in the order of its index, as `write` does."""
+    columns = [chipset.index[name].to_numpy(str) for name in ("chip_id", "aoi", "split")]
+    return write(
+        path, *columns, grids=chipset.grids, modalities=modalities, blocks=blocks, attributes=attributes, dtype=dtype
+    )
+
+
+def _write_blocks(file: Any, blocks: Iterable[Block], n: int, modalities: tuple[str, ...], dtype: str) -> bytes:
+    """Write presence and vectors block by block; return their SHA-256, which does not depend on the blocks' sizes."""
+    present = file.create_dataset("present", (n, len(modalities)), dtype=bool)
+    seen = {name: hashlib.sha256() for name in (*modalities, FUSED, "present")}
+    broken = [np.empty((0, 2), np.int64)]
+    start = 0
+    for block in blocks:
+        stop = start + len(block.present)
+        for name in (*modalities, FUSED):
+            values = np.ascontiguousarray(block.vectors[name], dtype=dtype)
+            vectors = file.require_dataset(f"embeddings/{name}", (n, values.shape[1]), dtype, exact=True)
+            vectors[start:stop] = values
+            seen[name].update(values.data)
+        present[start:stop] = block.present
+        seen["present"].update(block.present.tobytes())
+        broken.append(block.broken)
+        start = stop
+    file["broken"] = np.concatenate(broken)
+    if start != n:
+        raise ValueError(f"{start} rows of embeddings for {n} chips")
+    return b"".join(one.digest() for one in seen.values())
+
+
+def slices(n: int, size: int) -> Iterator[slice]:
+    """Yield slices that cut n rows into blocks of `size`, the last one shorter."""
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _parsed(value: Any) -> Any:
+    """Return an attribute as JSON where it is an object, a list or a number, else as it is."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        return json.loads(value)
+    return value

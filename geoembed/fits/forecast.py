@@ -1,0 +1,54 @@
+"""About how long fits take on this machine, told from a few on made-up numbers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+
+from geoembed.fits import linear, sweep
+from geoembed.fits.sweep import Place, Tested
+from geoembed.labels.targets import Targets
+
+CHIPS = 3000
+TIMED = (20, sweep.SMALL, 500, linear.FEW, 2000)
+"""Numbers of labels that are timed; others lie between, and more than the last cost in proportion."""
+
+
+def seconds(places: Sequence[Place], columns: int, kinds: Sequence[str]) -> float:
+    """Return about how long the fits of some places take, on features of so many columns."""
+    tested = max((len(one.tested[0].rows) for one in places), default=0)
+    each = _cost(columns, min(tested, CHIPS), tuple(kinds))
+    total = 0.0
+    for one in (one for place in places for one in place.cells):
+        total += sum(each(n) for n in one.sizes) * len(one.orders) + (each(one.full) if one.full else 0.0)
+    grown = max(1.0, tested / CHIPS) ** 0.5  # scoring grows with test chips, fitting does not
+    return float(total * len(kinds) * grown)
+
+
+@cache
+def _cost(columns: int, tested: int, kinds: tuple[str, ...]) -> Callable[[int], float]:
+    """Return how long one fit takes, by its number of labels, when all cores fit side by side."""
+    random = np.random.default_rng(0)
+    X = random.normal(size=(CHIPS, columns)).astype(np.float32)
+    rows = np.arange(CHIPS)
+    values = (X[:, :1] + random.normal(size=(CHIPS, 2)) > 1).astype(np.float64)
+    tasks = tuple(Targets(str(t), "", values[:, t], (0, 1)) for t in range(2))
+    keys = rows.astype(np.uint64)
+    cells = [sweep.cell(t, one, rows, keys, TIMED, full=False, repeats=2, seed=0) for t, one in enumerate(tasks)]
+    place = Place("", rows, tuple(one for one in cells if one), (Tested("", "", rows[: max(tested, 100)]),))
+    began = time.perf_counter()
+    fits = [fit for done in sweep.Sweep(X, "", "", [place], tasks, kinds, seed=0).run({}) for fit in done.fits]
+    wall = time.perf_counter() - began
+    # What is not fitting (drawing, scoring, waiting for the interpreter) is shared evenly.
+    beside = max(0.0, wall - sum(fit.seconds for fit in fits)) / len(fits)
+    cores = max(1.0, sum(fit.seconds for fit in fits) / wall)
+    found = [np.mean([fit.seconds for fit in fits if fit.n == n]) / cores + beside for n in TIMED]
+
+    def each(n: int) -> float:
+        between = float(np.exp(np.interp(np.log(n), np.log(TIMED), np.log(found))))
+        return between * max(1.0, n / TIMED[-1])
+
+    return each

@@ -1,0 +1,126 @@
+"""Areas of interest (AOI): polygons from any vector file, each with its CRS."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geoembed.errors import AoiError
+from geoembed.ground import crs
+
+if TYPE_CHECKING:
+    import geopandas
+    from numpy.typing import NDArray
+
+ALL = "all"
+"""What results of all areas together are called."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Area:
+    """One area of interest: a valid polygon or multipolygon (shapely) in its own CRS (WKT)."""
+
+    name: str
+    polygon: Any
+    crs: str
+
+
+def load(path: Path) -> geopandas.GeoDataFrame:
+    """Read the polygons of a vector file; raises AoiError where there are none or the CRS is unknown."""
+    import geopandas
+    import pyogrio
+
+    if not path.exists():
+        raise AoiError(f"{path}: no such file; name a vector file of polygons")
+    try:
+        layers = pyogrio.list_layers(path)
+        named = [str(name) for name, kind in layers if kind is None or "Polygon" in str(kind) or kind == "Unknown"]
+        if not named:
+            raise AoiError(f"{path}: has no polygon layer; an area of interest is made of polygons")
+        if len(named) > 1:
+            log.warning("%s: has %d polygon layers; layer %s is used", path, len(named), named[0])
+        table = geopandas.read_file(path, layer=named[0])
+    except pyogrio.errors.DataSourceError as error:
+        fault = str(error).splitlines()[0]
+        raise AoiError(f"{path}: cannot be read as a vector file ({fault}); give GeoPackage or GeoJSON") from None
+    if table.crs is None:
+        raise AoiError(f"{path}: has no CRS; assign one in QGIS or with ogr2ogr -a_srs")
+    geometry = table.geometry
+    usable = geometry.notna() & ~geometry.is_empty & geometry.geom_type.isin(["Polygon", "MultiPolygon"])
+    if not usable.any():
+        raise AoiError(f"{path}: has no polygons; an area of interest is made of polygons")
+    if not usable.all():
+        log.warning("%s: %d rows that are no polygons are left out", path, int((~usable).sum()))
+    return table[usable]
+
+
+def areas(path: Path, table: geopandas.GeoDataFrame) -> list[Area]:
+    """Return a table's areas: rows with one name are one; without a name column, the file's stem names them all."""
+    import shapely
+
+    table = table.assign(_name=table["name"].astype(object) if "name" in table.columns else None)
+    names = [_named(name) or path.stem for name in table["_name"]]
+    merged = []
+    for name in dict.fromkeys(names):
+        rows = [one == name for one in names]
+        polygon = shapely.union_all(shapely.make_valid(table.geometry.to_numpy()[rows]))
+        merged.append(Area(name, polygon, table.crs.to_wkt()))
+    return merged
+
+
+def _named(value: Any) -> str:
+    """Return a name as text, nothing for NULL; a whole number in a column of floats has no decimals."""
+    if value is None or value != value:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def read(paths: tuple[Path, ...]) -> tuple[tuple[Area, ...], list[tuple[str, str]]]:
+    """Return the areas of several files, in order, and the record of what they were read from.
+
+    Raises AoiError where a file has no polygons or no CRS, an area is called all, or two in different CRS share a name.
+    """
+    from geoembed.outputs import record
+
+    if not paths:
+        raise AoiError("no area of interest; name a vector file with --aoi")
+    found: dict[str, Area] = {}
+    made_from = []
+    for path in paths:
+        table = load(path)
+        made_from.append((path.name, record.of_table(table)))
+        for area in areas(path, table):
+            if area.name == ALL:
+                raise AoiError(f"{path}: an area cannot be called {ALL!r}, which stands for all areas; rename it")
+            if area.name in found:
+                area = _union(found[area.name], area, path)
+            found[area.name] = area
+    return tuple(found.values()), made_from
+
+
+def _union(one: Area, other: Area, path: Path) -> Area:
+    if one.crs != other.crs:
+        raise AoiError(f"{path}: area {other.name!r} is in another file too, in another CRS; rename it or use one CRS")
+    return Area(one.name, one.polygon.union(other.polygon), one.crs)
+
+
+def holds(area: Area, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which points, (N, 2) degrees east and north, lie in an area or on its edge; tested in the area's CRS."""
+    import shapely
+
+    shapely.prepare(area.polygon)
+    lon, lat = points[:, 0], points[:, 1]
+    if crs.same(area.crs, crs.LONLAT):
+        west, _, east, _ = area.polygon.bounds
+        turns = [turn for turn in (-360.0, 0.0, 360.0) if west <= 180.0 + turn and east >= -180.0 + turn]
+        inside = [shapely.intersects_xy(area.polygon, lon + turn, lat) for turn in turns]
+        held: NDArray[np.bool_] = np.any(inside, axis=0) if inside else np.zeros(len(lon), dtype=bool)
+        return held
+    x, y = crs.transformer(crs.LONLAT, area.crs).transform(lon, lat)
+    return np.asarray(shapely.intersects_xy(area.polygon, x, y))

@@ -1,0 +1,255 @@
+"""Leakage, travel and missing inputs: the questions that one way beside another answers."""
+
+from __future__ import annotations
+
+import math
+from statistics import mean
+from typing import TYPE_CHECKING
+
+from geoembed.fits.curves import OURS
+from geoembed.fits.features import BUT
+from geoembed.imagery.modalities import SEASONS
+from geoembed.report import charts
+from geoembed.report.answers.view import TASK, View, balance, mean_change, named, preferred, source_name, times, verdict
+from geoembed.report.markup import (
+    HOME,
+    change,
+    details,
+    figure,
+    give_or_take,
+    grid,
+    listed,
+    matrix,
+    metric,
+    paragraph,
+    plus,
+    scale,
+    section,
+    signed,
+    table,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from geoembed.fits.curves import Contrast
+
+
+def split(view: View) -> str:
+    """Answer whether scores come from test chips that lie beside training chips."""
+    contrasts = view.contrasts("split")
+    if not contrasts:
+        return ""
+    said = [one for one in view.said_of(contrasts) if one.source == OURS] or view.said_of(contrasts)
+    finding = (
+        f"{view.at(said)} and with {said[0].features} features a random split against the split by place is"
+        f" {balance(said, 'higher', 'lower', 'level')}; {mean_change(said)} on average. All other scores here are by"
+        " place."
+    )
+    caveat = (
+        "A random split lets test chips lie beside labelled ones and, with embeddings, among those that pretraining"
+        " saw, and it tests other chips. The gap of chip statistics and of the untrained encoder, which saw none, tells"
+        " how much of it neighbours are worth."
+    )
+    shown = charts.looks(one.source for one in contrasts)
+    main = preferred(view.at_n(contrasts), view.features)
+    drawn = []
+    for kind, name in dict.fromkeys((one.classifier, one.metric) for one in main):
+        groups: dict[str, list[charts.Dot]] = {}
+        for one in main:
+            if (one.classifier, one.metric) == (kind, name):
+                dot = charts.Dot(source_name(one.source), shown[one.source], times(one.difference, scale(name)))
+                groups.setdefault(one.task, []).append(dot)
+        title = view.title(metric(name), kind)
+        drawn.append(
+            figure(title, charts.dots(f"{title}, leakage", groups, x=f"random \u2212 by place ({_unit(name)})"))
+        )
+    ours = [one for one in contrasts if one.source == OURS]
+    others = [one for one in contrasts if one.source != OURS]
+    folded = details("The gap of what is compared with", _split_table(others, view))
+    return section("Is it leakage?", finding, paragraph(caveat, "quiet"), grid(drawn), _split_table(ours, view), folded)
+
+
+def _split_table(contrasts: Sequence[Contrast], view: View) -> str:
+    several = len({one.features for one in contrasts}) > 1
+    rows = [
+        (
+            named(one.task, one.metric),
+            "" if one.source == OURS else source_name(one.source),
+            one.features if several else "",
+            view.kind(one.classifier),
+            f"{one.n:,}",
+            signed(one.difference),
+            verdict(one.difference, "higher", "lower", "level"),
+            give_or_take(one.score),
+            give_or_take(one.reference),
+        )
+        for one in contrasts
+    ]
+    return table(
+        ["task", "source", "features", "classifier", "labels", "gap", "random is", "random", "by place"], rows, 4
+    )
+
+
+def _unit(name: str) -> str:
+    return "R²" if name == "r2" else f"points of {metric(name)}"
+
+
+def transfer(view: View) -> str:
+    """Answer whether a classifier works in areas that it was not trained in."""
+    contrasts = view.contrasts("transfer")
+    if not contrasts:
+        return ""
+    own = [one for one in contrasts if one.source == OURS]
+    main = preferred(view.at_n(own), view.features)
+    shown = []
+    for panel in view.panels(main):
+        here = [one for one in main if (one.task, one.classifier) == (panel.task, panel.classifier)]
+        shown.append(figure(f"{panel.title}, {metric(here[0].metric)}", _matrix(here, view.found.facts.areas)))
+    rows = [
+        (
+            *(named(one.task, one.metric), source_name(one.source), view.kind(one.classifier), one.aoi, one.tested),
+            *("all" if one.whole else f"{one.n:,}", signed(one.difference)),
+            *(give_or_take(one.score), give_or_take(one.reference)),
+        )
+        for one in contrasts
+    ]
+    head = ["task", "source", "classifier", "trained in", "tested in", "labels", "difference", "score", "at home"]
+    return section(
+        "Does it travel?",
+        _travelled(view, view.said_of(own)),
+        paragraph(
+            "Trained in the row's area, tested in the column's; on the diagonal, in bold, both are one area. What the"
+            " others gain or lose against it stands small below, in points of balanced accuracy or in R². The darker,"
+            " the better.",
+            "quiet",
+        ),
+        grid(shown, "wide"),
+        details("All differences with their intervals", table(head, rows, 5)),
+    )
+
+
+def _travelled(view: View, said: Sequence[Contrast]) -> str:
+    """Say what scores lose away from home, on average and at worst."""
+    if not said:
+        return ""
+    single = [one for one in said if not one.aoi.startswith(BUT)]
+    rest = [one for one in said if one.aoi.startswith(BUT)]
+    told = []
+    if single:
+        worst = min((one for one in single if one.metric == single[0].metric), key=lambda one: one.difference.mean)
+        told.append(
+            f"trained in one area and tested in another, scores change by {mean_change(single)} on average against"
+            f" training at home (worst: {worst.task} from {worst.aoi} to {worst.tested},"
+            f" {change(worst.difference.mean, worst.metric)})"
+        )
+    if rest:
+        told.append(f"trained in all other areas together, by {mean_change(rest)}")
+    return f"{view.at(said)} and with {said[0].features} features: {'; '.join(told)}."
+
+
+def _matrix(contrasts: Sequence[Contrast], areas: Sequence[str]) -> str:
+    """Return the matrix of one task: a row per area of training, and one for all areas but the tested."""
+    found = {(one.aoi, one.tested): one for one in contrasts}
+    home = {one.tested: one.reference.mean for one in contrasts}
+    named = dict.fromkeys((*areas, *(one.tested for one in contrasts)))
+    columns = [area for area in named if area in home]
+    trained = [area for area in dict.fromkeys((*named, *(one.aoi for one in contrasts))) if area in named]
+
+    def cell(trained: str, tested: str) -> tuple[float, str]:
+        one = found.get((trained, tested))
+        if trained == tested or one is None:
+            return (home[tested] if trained == tested else math.nan), HOME if trained == tested else ""
+        loss, digits = one.difference.mean * scale(one.metric), 2 if one.metric == "r2" else 1
+        return one.score.mean, plus(loss, digits)
+
+    rows = [(area, [cell(area, tested) for tested in columns]) for area in trained]
+    if any(one.aoi.startswith(BUT) for one in contrasts):
+        rows.append(("all but it", [cell(f"{BUT}{tested}", tested) for tested in columns]))
+    return matrix(
+        "trained \u2193 tested \u2192",
+        columns,
+        [row for row in rows if not all(math.isnan(value) for value, _ in row[1])],
+    )
+
+
+MODALITY, SEASON, SHARE, CHANNEL = "modality", "season", "random channels", "channel"
+
+
+def missing(view: View) -> str:
+    """Answer what is lost where inputs are missing."""
+    contrasts = view.contrasts("missing")
+    if not contrasts:
+        return ""
+    main = preferred(view.at_n(contrasts), view.features)
+    rows = [
+        (
+            *(named(one.task, one.metric), one.features, view.kind(one.classifier), one.tested, f"{one.n:,}"),
+            *(give_or_take(one.reference), give_or_take(one.score), signed(one.difference)),
+        )
+        for one in contrasts
+        if _removed(one.tested)[0] != CHANNEL
+    ]
+    return section(
+        "What if inputs are missing?",
+        _missed(view, view.said_of(contrasts)),
+        paragraph(
+            "Inputs are removed from the test chips alone; the classifier is the same. Lines are 95 % intervals of the"
+            " difference to nothing removed, paired by draw.",
+            "quiet",
+        ),
+        grid(_removals(view, main, (MODALITY, SEASON, SHARE), "")),
+        details("Single channels", grid(_removals(view, main, (CHANNEL,), ", single channels"))),
+        details("All differences", table([*TASK, "removed", "labels", "with all", "without", "difference"], rows, 4)),
+    )
+
+
+def _removals(view: View, contrasts: Sequence[Contrast], kinds: Sequence[str], which: str) -> Iterator[str]:
+    """Draw what the loss of each input costs, a chart per task."""
+    for panel in view.panels(contrasts):
+        here = [one for one in contrasts if (one.task, one.classifier) == (panel.task, panel.classifier)]
+        groups = {f"without {kind}": dots for kind in kinds if (dots := _dots(here, kind))}
+        if groups:
+            title, x = f"{panel.title}{which}", f"change ({_unit(here[0].metric)})"
+            yield figure(title, charts.dots(f"{title}, inputs missing", groups, x=x))
+
+
+def _removed(tested: str) -> tuple[str, str]:
+    """Return what kind of input was removed, and its short name."""
+    if " % of " in tested:
+        return SHARE, tested.split(" of ")[0]
+    name = tested.removeprefix("without ")
+    return SEASON if name in SEASONS else CHANNEL if " " in name else MODALITY, name
+
+
+def _dots(contrasts: Sequence[Contrast], kind: str) -> list[charts.Dot]:
+    """Return the rows of one kind of input; channels look like their modality."""
+    names = [(one, name) for one in contrasts for which, name in [_removed(one.tested)] if which == kind]
+    keys = [name.split()[0] if kind == CHANNEL else OURS for _, name in names]
+    shown = charts.looks(keys)
+    return [
+        charts.Dot(name, shown[key], times(one.difference, scale(one.metric)))
+        for (one, name), key in zip(names, keys, strict=True)
+    ]
+
+
+def _missed(view: View, said: Sequence[Contrast]) -> str:
+    """Say what the loss of each kind of input costs, on average over the tasks that share the first one's metric."""
+    name = said[0].metric
+    costs: dict[str, dict[str, list[float]]] = {kind: {} for kind in (MODALITY, SEASON, CHANNEL, SHARE)}
+    for one in said:
+        kind, removed = _removed(one.tested)
+        if one.metric == name and not math.isnan(one.difference.mean):
+            costs[kind].setdefault(removed, []).append(one.difference.mean)
+    told = []
+    for kind, each in costs.items():
+        means = {removed: mean(sizes) for removed, sizes in each.items()}
+        if kind == SHARE and means:
+            shares = [f"{change(size, name)} without {share}" for share, size in means.items()]
+            told.append(f"of all channels at random, {listed(shares)}")
+        elif means:
+            removed = min(means, key=lambda one: means[one])
+            told.append(f"of every {kind} alone, {removed} costs most ({change(means[removed], name)})")
+    tasks = len({one.task for one in said if one.metric == name})
+    over = f", on average over {tasks} tasks ({metric(name)})" if tasks > 1 else f", on {said[0].task}"
+    return f"{view.at(said)} and with {said[0].features} features{over}: {'; '.join(told)}."

@@ -1,0 +1,285 @@
+"""How many labels are enough, and compared with what: the questions that learning curves answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from geoembed.fits.curves import ERRORS, LEVELS, OURS, over_cells
+from geoembed.fits.metrics import HEADLINES
+from geoembed.ground.aoi import ALL
+from geoembed.report import charts
+from geoembed.report.answers.view import (
+    CONCAT,
+    TASK,
+    View,
+    balance,
+    best,
+    lines,
+    named,
+    preferred,
+    source_name,
+    times,
+    verdict,
+)
+from geoembed.report.markup import (
+    decimal,
+    details,
+    figure,
+    give_or_take,
+    grid,
+    listed,
+    metric,
+    number,
+    paragraph,
+    saved,
+    section,
+    signed,
+    table,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from geoembed.fits.curves import Contrast, Curve
+
+LABELS = "number of labels"
+
+
+def first(view: View) -> str:
+    """Draw what the answer says: the share of the full-label score against the number of labels, a line per task."""
+    chosen = [curve for curve in best(view.found.curves) if curve.full and curve.full.mean > 0]
+    chosen = [curve for curve in chosen if curve.metric not in ERRORS and curve.points]
+    if not chosen:
+        return ""
+    shown = charts.looks((curve.task for curve in chosen), first=True)
+    series = []
+    for curve in chosen:
+        assert curve.full
+        points = tuple(times(point, 100 / curve.full.mean) for point in (*curve.points, curve.full))
+        at = tuple(point.n for point in points)
+        series.append(charts.Series(curve.task, shown[curve.task], at, points, whole=True))
+    drawn = charts.lines(
+        f"All tasks, {view.features}",
+        series,
+        x=LABELS,
+        y="share of the full-label score (%)",
+        marks={"95 %": 95},
+        floor=0,
+        ceiling=110,
+    )
+    where = "all areas together" if chosen[0].aoi == ALL else chosen[0].aoi
+    said = (
+        f"The score with n labels as a share of the score with all of them (hollow), {where}, {view.features}"
+        f"{' and ' + view.classifier if view.several else ''}: means over {view.found.facts.repeats} draws of labels,"
+        " with bands of 95 % intervals over draws."
+    )
+    return f'<div class="first">{drawn}</div>{paragraph(said, "quiet")}' if drawn else ""
+
+
+def enough(view: View) -> str:
+    """Answer how many labels are enough."""
+    if not view.own:
+        return ""
+    drawn = []
+    for panel in view.panels(view.own):
+        curves = [curve for curve in view.own if (curve.task, curve.classifier) == (panel.task, panel.classifier)]
+        names = [curve.features for curve in curves]
+        drawn.append(figure(panel.title, _curves(f"{panel.title}, learning curves", curves, names, names)))
+    return section(
+        "How many labels are enough?",
+        _taken(view),
+        paragraph("A line per features; bands are 95 % intervals; the last, hollow point is all labels.", "quiet"),
+        grid(drawn),
+        _enough_table(view),
+        paragraph(
+            "The least number of labels from which on every mean reaches that share of the score with all labels;"
+            " above chance, both scores count from what guessing scores. Saved is 1 \u2212 n / all for 95 %."
+            " R² at or below 0 has no such share.",
+            "quiet",
+        ),
+        paragraph(_over_all_cells(view)),
+        details("All scores", _scores_table(view.own, view)),
+        details(f"By area ({view.features})", _by_area(view)),
+    )
+
+
+def _taken(view: View) -> str:
+    """Say how many labels each level takes on each task."""
+    said = []
+    for level in LEVELS:
+        least = {curve.task: _labels(curve, level) for curve in best(view.found.curves)}
+        each = [f"{n} on {task}" for task, n in least.items() if n]
+        if each:
+            said.append(f"{100 * level:.0f} % of the full-label score takes {listed(each)}")
+    if said:
+        return f"Labels needed with {view.features} features: {'; '.join(said)}."
+    return f"It cannot be told: no task has a positive score with all labels on {view.features} features."
+
+
+def _labels(curve: Curve, level: float, above: float = 0.0) -> str:
+    n = curve.enough(level, above=above)
+    return "all" if curve.full and n == curve.full.n else number(n)
+
+
+def _curves(title: str, curves: Sequence[Curve], names: Sequence[str], like: Sequence[str]) -> str:
+    """Draw learning curves."""
+    shares = curves[0].metric != "r2"
+    return charts.lines(
+        title,
+        lines(curves, names, like),
+        x=LABELS,
+        y=metric(curves[0].metric),
+        marks={"guessing": curves[0].chance},
+        floor=0 if shares else -0.5,
+        ceiling=1.01,
+    )
+
+
+def _enough_table(view: View) -> str:
+    rows = []
+    for curve in view.own:
+        if curve.full is None:
+            continue
+        least = curve.enough(LEVELS[0])
+        rows.append(
+            (
+                *(named(curve.task, curve.metric), curve.features, view.kind(curve.classifier)),
+                *(f"{curve.full.n:,}", decimal(curve.full.mean)),
+                *(_labels(curve, level, above) for above in (0.0, curve.chance) for level in LEVELS),
+                "" if least is None else saved(least, curve.full.n),
+            )
+        )
+    asked = [f"{level:.0%}{above}".replace("%", " %") for above in ("", " above chance") for level in LEVELS]
+    return table([*TASK, "all labels", "their score", *asked, "saved"], rows, 3)
+
+
+def _over_all_cells(view: View) -> str:
+    cells = [curve for curve in view.found.curves if curve.source == OURS and curve.metric in HEADLINES]
+    said = [
+        f"{100 * level:.0f} % takes {over['median']:,.0f} labels in the median of {over['cells']:,} cells, and all"
+        f" cells together save {saved(int(over['labels']), int(over['all']))} of their labels"
+        for level in LEVELS
+        if (over := over_cells(cells, level))
+    ]
+    return f"Over every task, area and features: {'; '.join(said)}." if said else ""
+
+
+def _scores_table(curves: Sequence[Curve], view: View) -> str:
+    sizes = sorted({point.n for curve in curves for point in curve.points})
+    rows = []
+    for curve in curves:
+        points = {point.n: give_or_take(point) for point in curve.points}
+        whole = decimal(curve.full.mean) if curve.full else ""
+        source = "" if curve.source == OURS else source_name(curve.source)
+        head = (named(curve.task, curve.metric), source, curve.features, view.kind(curve.classifier))
+        rows.append((*head, *(points.get(n, "") for n in sizes), whole))
+    return table(["task", "source", "features", "classifier", *(f"{n:,}" for n in sizes), "all"], rows, 4)
+
+
+def _by_area(view: View) -> str:
+    tasks = list(view.found.facts.tasks)
+    shown = [curve for curve in view.found.curves if curve.source == OURS and curve.metric in HEADLINES]
+    if len({curve.aoi for curve in shown}) < 2:
+        return ""
+    shown = [curve for curve in shown if (curve.features, curve.classifier) == (view.features, view.classifier)]
+    sizes = sorted({point.n for curve in shown for point in curve.points})
+    rows = []
+    for curve in sorted(shown, key=lambda curve: tasks.index(curve.task) if curve.task in tasks else len(tasks)):
+        points = {point.n: give_or_take(point) for point in curve.points}
+        whole = (decimal(curve.full.mean), f"{curve.full.n:,}") if curve.full else ("", "")
+        rows.append((named(curve.task, curve.metric), curve.aoi, *(points.get(n, "") for n in sizes), *whole))
+    return table(["task", "area", *(f"{n:,}" for n in sizes), "all", "labels"], rows, 2)
+
+
+def compared(view: View) -> str:
+    """Answer what the embeddings are worth beside features that nobody trained, and beside other embeddings."""
+    contrasts = view.contrasts("compared")
+    others = [curve for curve in view.curves if curve.source != OURS]
+    if not contrasts and not others:
+        return ""
+    finding = _compared(view)
+    main = preferred(contrasts, view.features)
+    rest = [one for one in contrasts if one.features != (main[0].features if main else "")]
+    return section(
+        "Compared with what?",
+        finding,
+        grid(_beside(view)),
+        _compared_table(main, view),
+        paragraph(
+            f"{_explained(others)}Ahead or behind: the 95 % interval of the difference, paired by draw, lies above or"
+            " below 0; level: it holds 0. With all labels there is one draw and no interval.",
+            "quiet",
+        ),
+        details("Other features", _compared_table(rest, view)),
+        details("All scores of what is compared with", _scores_table(others, view)),
+    )
+
+
+def _beside(view: View) -> Iterator[str]:
+    """Draw the embeddings' learning curves beside those of every other source, a chart per task."""
+    for panel in view.panels(view.own):
+        here = [curve for curve in view.curves if (curve.task, curve.classifier) == (panel.task, panel.classifier)]
+        shown = preferred([curve for curve in here if curve.source == OURS], view.features)
+        for source in dict.fromkeys(curve.source for curve in here if curve.source != OURS):
+            shown += preferred([curve for curve in here if curve.source == source], view.features)
+        if len(shown) > 1:
+            names = [_source(curve, view.features) for curve in shown]
+            sources = [curve.source for curve in shown]
+            yield figure(panel.title, _curves(f"{panel.title}, compared", shown, names, sources))
+
+
+_MEANT = {
+    "statistics": "chip statistics summarise each channel's pixels",
+    "mosaiks": "random convolutions are those of MOSAIKS (Rolf et al. 2021)",
+    "untrained": "the untrained encoder is the same network before training",
+}
+
+
+def _explained(curves: Sequence[Curve]) -> str:
+    said = "; ".join(_MEANT[source] for source in dict.fromkeys(curve.source for curve in curves) if source in _MEANT)
+    return f"{said[:1].upper()}{said[1:]}. " if said else ""
+
+
+def _source(curve: Curve, features: str) -> str:
+    """Return the name of a line in a chart of sources."""
+    if curve.source == OURS:
+        return f"{curve.features} embeddings"
+    name = source_name(curve.source).removeprefix("the ")
+    return name if curve.features in (features, CONCAT) else f"{name} ({curve.features})"
+
+
+def _compared(view: View) -> str:
+    """Say on how many tasks the embeddings are ahead of, level with or behind each other source."""
+    said = view.said_of(view.contrasts("compared"))
+    told = []
+    for source in dict.fromkeys(one.source for one in said):
+        members = [one for one in said if one.source == source]
+        told.append(f"against {source_name(source)} {balance(members, 'ahead', 'behind', 'level')}")
+    return f"{view.at(said)}, {said[0].features} embeddings are, {'; '.join(told)}." if said else ""
+
+
+def sober(view: View) -> str:
+    """Say what the answer leaves out: what guessing scores, and whether simpler features do as well."""
+    least = {curve.task: _labels(curve, LEVELS[0], curve.chance) for curve in best(view.found.curves)}
+    each = [f"{n} on {task}" for task, n in least.items() if n]
+    said = f"Counted above what guessing scores, 95 % takes {listed(each)}." if each else ""
+    return paragraph(f"{said} {_compared(view)}".strip())
+
+
+def _compared_table(contrasts: Sequence[Contrast], view: View) -> str:
+    rows = [
+        (
+            named(one.task, one.metric),
+            source_name(one.source),
+            one.features if len({one.features for one in contrasts}) > 1 else "",
+            view.kind(one.classifier),
+            f"{one.n:,}",
+            signed(one.difference),
+            verdict(one.difference),
+            decimal(one.score.mean),
+            decimal(one.reference.mean),
+        )
+        for one in contrasts
+    ]
+    head = ["task", "against", "features", "classifier", "labels", "difference", "the embeddings are"]
+    return table([*head, "their score", "the other's"], rows, 4)

@@ -1,0 +1,170 @@
+"""What the space looks like, and whether it is healthy."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from geoembed.outputs.styles import PALETTE, VERMILION
+from geoembed.report import charts
+from geoembed.report.answers.view import View
+from geoembed.report.markup import decimal, figure, gallery, grid, heading, listed, paragraph, section, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from geoembed.report.space import Health, Map, Retrieval
+
+TWO = ("#a6a6a6", VERMILION)
+AREA = "the area"  # no task is called so
+
+
+def looks_like(view: View) -> str:
+    """Show maps of the space, coloured by what the embeddings were never told, and what lies near to what."""
+    maps, galleries = view.found.maps, view.found.neighbours
+    if not maps and not galleries:
+        return ""
+    drawn = []
+    for one in maps:
+        figures = [_coloured(one, task, values, _names(view, task)) for task, values in one.values.items()]
+        areas, numbers = np.unique(one.aoi, return_inverse=True)
+        if len(areas) > 1:
+            figures.append(_coloured(one, AREA, numbers.astype(np.float64), [str(name) for name in areas]))
+        drawn += [heading(_name(one)), paragraph(one.note, "quiet"), grid(figures)]
+    return section(
+        "What does the space look like?",
+        _alike(maps[-1], view) if maps else "",
+        *drawn,
+        *map(gallery, galleries),
+    )
+
+
+def _name(one: Map) -> str:
+    return f"{one.method} of {one.features}"
+
+
+def _names(view: View, task: str) -> list[str]:
+    """Return the names of a task's classes, none for numbers."""
+    classes = view.found.facts.tasks.get(task, ((), 0))[0]
+    return [str(name) for name in classes]
+
+
+def _coloured(one: Map, by: str, values: NDArray[np.float64], names: Sequence[str]) -> str:
+    """Draw a map coloured by a task or by area."""
+    shown = [name if by == AREA else f"{by} {name}" if name.isdigit() else name for name in names]
+    return figure(
+        f"coloured by {by}",
+        charts.scatter(
+            f"{_name(one)}, coloured by {by}",
+            one.xy,
+            values,
+            shown,
+            axis=one.method,
+            colours=TWO if len(names) == 2 and by != AREA else PALETTE,
+        ),
+    )
+
+
+def _alike(one: Map, view: View) -> str:
+    """Say how often a chip and the one nearest to it on the map are of a class or an area, and how often by chance."""
+    from scipy.spatial import cKDTree
+
+    told = []
+    areas, numbers = np.unique(one.aoi, return_inverse=True)
+    coloured = {task: values for task, values in one.values.items() if _names(view, task)}
+    if len(areas) > 1:
+        coloured[AREA] = numbers.astype(np.float64)
+    for task, values in coloured.items():
+        known = values[~np.isnan(values)]
+        if len(known) < 2:
+            continue
+        xy = one.xy[~np.isnan(values)]
+        nearest = np.asarray(cKDTree(xy).query(xy, k=2)[1])[:, 1]
+        chance = float(((np.unique(known, return_counts=True)[1] / len(known)) ** 2).sum())
+        share = float(np.mean(known[nearest] == known))
+        told.append(f"on {task} for {100 * share:.0f} % of chips (by chance {100 * chance:.0f} %)")
+    if not told:
+        return ""
+    return (
+        f"On the {one.method} map, a chip and the one nearest to it agree {listed(told)}; some of them also touch on"
+        " the ground."
+    )
+
+
+def healthy(view: View) -> str:
+    """Tell how the vectors fill their space, and whether the modalities of a chip find each other."""
+    health, retrieval = view.found.health, view.found.retrieval
+    if not health and not retrieval:
+        return ""
+    fills = [
+        f"{decimal(one.effective_rank, 0)} of {one.dimensions:,} by {one.features}"
+        for one in health
+        if not math.isnan(one.effective_rank)
+    ]
+    finds = [
+        f"{_percent(one.at_1)} for {_pair(one)} (by chance {_percent(one.chance)})"
+        for one in retrieval
+        if not math.isnan(one.at_1)
+    ]
+    finding = f"Directions in use: {listed(fills)}." if fills else ""
+    if finds:
+        finding += f" Chips whose other modality is the nearest of all: {listed(finds)}."
+    return section(
+        "Is the space healthy?",
+        finding.strip(),
+        _filling(health),
+        paragraph(_FILLS if health else "", "quiet"),
+        _finding_each_other(retrieval),
+        paragraph(_FINDS if retrieval else "", "quiet"),
+    )
+
+
+def _filling(health: Sequence[Health]) -> str:
+    rows = [
+        (
+            *(one.features, f"{one.n:,}", f"{one.dimensions:,}"),
+            *(decimal(one.effective_rank, 1), decimal(one.uniformity, 2)),
+        )
+        for one in health
+    ]
+    return table(["features", "chips", "dimensions", "effective rank", "uniformity"], rows)
+
+
+def _finding_each_other(retrieval: Sequence[Retrieval]) -> str:
+    rows = [
+        (
+            *(_pair(one), f"{one.n:,}"),
+            *map(_percent, (one.at_1, one.at_10, one.chance, min(10 * one.chance, 1))),
+            *(decimal(one.alignment), decimal(one.gap)),
+        )
+        for one in retrieval
+    ]
+    asked = ["first", "among ten", "first by chance", "among ten by chance"]
+    return table(["modalities", "chips", *asked, "alignment", "gap"], rows)
+
+
+_FILLS = (
+    "Effective rank counts the directions that vectors use: near 1 all lie on a line (collapse), the number of"
+    " dimensions is the most. Uniformity is log mean exp(\u22122 d²) over pairs of unit vectors: 0 where all are one,"
+    " the lower the more evenly they fill the sphere, about \u22124 the least."
+)
+_FINDS = (
+    "Retrieval searches a chip by one modality among all chips of the other, both ways, by embeddings before their mean"
+    " is taken off, as training contrasts them: 100 % is perfect. Alignment is the mean squared distance of a chip's"
+    " two unit vectors: 0 is perfect, 2 is what unrelated vectors have. The gap is the distance of the two modalities'"
+    " mean vectors: 0 where both share one space, 2 at most."
+)
+
+
+def _pair(one: Retrieval) -> str:
+    return f"{one.first} and {one.second}"
+
+
+def _percent(share: float) -> str:
+    if math.isnan(share):
+        return ""
+    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"

@@ -1,0 +1,200 @@
+"""Pieces of an HTML page: paragraphs, tables, figures, and numbers as people read them. Text given is escaped here."""
+
+from __future__ import annotations
+
+import math
+import re
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from geoembed.fits.curves import Point
+    from geoembed.report.pictures import Gallery
+
+MINUS = "\u2212"
+
+STYLE = """
+:root{color-scheme:light}
+body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;margin:0 auto;max-width:72rem;padding:1rem;
+overflow-wrap:break-word}
+h1{font-size:1.5rem;line-height:1.3;font-weight:650;margin:.5rem 0 1rem;max-width:46rem}
+h2{font-size:1.25rem;line-height:1.3;margin:2.5rem 0 .5rem;padding-top:.8rem;border-top:1px solid #ccc}
+h3,figcaption{font-size:1rem;font-weight:600;margin:1rem 0 .3rem}figure figcaption{margin-top:0}
+p,li{max-width:46rem}.quiet{color:#555;font-size:.9rem}
+.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:1.2rem;margin:1rem 0}
+figure{margin:0;break-inside:avoid}figure svg{display:block;max-width:32rem}.first svg{max-width:36rem}
+.scroll{overflow-x:auto;margin:.5rem 0}
+table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
+th,td{padding:.25rem .5rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
+th{font-weight:600}thead th{border-bottom-color:#888;
+white-space:normal;vertical-align:bottom}.name{text-align:left}small{font-size:.8em}
+.name:first-child{position:sticky;left:0;background:#fff}
+.wide{grid-template-columns:repeat(auto-fill,minmax(min(100%,27rem),1fr))}
+.matrix th{white-space:normal;font-size:.85em;line-height:1.2}.matrix th,.matrix td{padding:.25rem .35rem}
+.matrix thead th+th{text-align:center}.matrix td{text-align:center;min-width:2.4rem;line-height:1.2;
+border:1px solid #fff;print-color-adjust:exact;
+-webkit-print-color-adjust:exact}.matrix small{display:block}
+summary{cursor:pointer;font-weight:600;margin:1rem 0 .5rem}
+.row{display:flex;gap:.5rem;overflow-x:auto;margin:.5rem 0;break-inside:avoid}
+.row figure{flex:0 0 6rem}.row img{width:100%;display:block;image-rendering:pixelated}
+.row figure:first-child img{outline:3px solid #0072B2;outline-offset:-3px}
+.row figcaption{font:.75rem/1.25 system-ui,sans-serif;margin:.2rem 0 0}
+@media print{body{max-width:none;font-size:10.5pt;padding:0}.scroll,.row{overflow:visible}.row{flex-wrap:wrap}
+.charts{grid-template-columns:1fr 1fr}h2,h3,.finding{break-after:avoid}tr{break-inside:avoid}
+details:not([open]){display:none}table{font-size:.8rem}}
+@media (max-width:30rem){h1{font-size:1.25rem}th,td{padding:.25rem .4rem}td.name{white-space:normal}
+.row figure{flex-basis:4.6rem}
+.matrix{font-size:.78rem}.matrix th,.matrix td{padding:.2rem;min-width:2rem}}
+"""
+
+
+def text(words: str) -> str:
+    """Escape text; a number stays beside its percent sign."""
+    return escape(words).replace(" %", "&nbsp;%")
+
+
+def paragraph(words: str, kind: str = "") -> str:
+    """Return a paragraph of plain text, nothing for no words."""
+    return f"<p{f' class={kind}' if kind else ''}>{text(words)}</p>" if words else ""
+
+
+def heading(words: str) -> str:
+    """Return a heading below that of a section."""
+    return f"<h3>{text(words)}</h3>"
+
+
+def section(question: str, finding: str, *parts: str) -> str:
+    """Return a question as a heading, what was found as a sentence, and what shows it."""
+    return f"<section><h2>{text(question)}</h2>{paragraph(finding, 'finding')}{''.join(parts)}</section>"
+
+
+def figure(title: str, svg: str) -> str:
+    """Return a chart under its title, nothing for no chart."""
+    return f"<figure><figcaption>{text(title)}</figcaption>{svg}</figure>" if svg else ""
+
+
+def grid(figures: Iterable[str], kind: str = "") -> str:
+    """Return figures side by side where there is room."""
+    inside = "".join(figures)
+    return f'<div class="{f"charts {kind}".strip()}">{inside}</div>' if inside else ""
+
+
+def details(title: str, inside: str) -> str:
+    """Return what opens on a click, nothing for nothing."""
+    return f"<details><summary>{text(title)}</summary>{inside}</details>" if inside else ""
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], names: int = 1) -> str:
+    """Return a table whose first `names` columns are text, without the columns that are empty; nothing for no rows."""
+    kept = [i for i in range(len(head)) if any(row[i] for row in rows)]
+
+    def cells(row: Sequence[str], tag: str) -> str:
+        return "".join(f"<{tag}{' class=name' if i < names else ''}>{text(row[i])}</{tag}>" for i in kept)
+
+    body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
+    whole = f"<table><thead><tr>{cells(head, 'th')}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll">{whole}</div>' if rows else ""
+
+
+HOME = "home"
+"""The remark of what the others are compared with."""
+
+
+def matrix(corner: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[tuple[float, str]]]]) -> str:
+    """Return a table of numbers shaded from the lowest to the highest, each with a small remark below."""
+    known = [value for _, cells in rows for value, _ in cells if not math.isnan(value)]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    head = f"<th class=name>{text(corner)}</th>" + "".join(f"<th scope=col>{text(name)}</th>" for name in columns)
+    body = "".join(
+        f"<tr><th class=name scope=row>{text(name)}</th>"
+        + "".join(_shaded(value, remark, (value - low) / max(high - low, 1e-9)) for value, remark in cells)
+        + "</tr>"
+        for name, cells in rows
+    )
+    return (
+        f'<div class="scroll"><table class="matrix"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+def _shaded(value: float, remark: str, share: float) -> str:
+    """Return a cell from near white to a blue so dark that white text has a contrast above 4.5 on it."""
+    if math.isnan(value):
+        return "<td></td>"
+    red, green, blue = (round(pale + (deep - pale) * share) for pale, deep in ((240, 0), (246, 84), (250, 140)))
+    ink = "#fff" if share > 0.755 else "#000"
+    shown = f"<b>{value:.2f}</b>" if remark == HOME else f"{value:.2f}<small>{text(remark)}</small>"
+    return f'<td style="background:rgb({red},{green},{blue});color:{ink}">{shown}</td>'
+
+
+def gallery(one: Gallery) -> str:
+    """Return rows of small pictures: what was asked for first, then what lies nearest."""
+    rows = "".join(
+        '<div class="row">'
+        + "".join(
+            f'<figure><img src="{escape(picture.uri)}" alt="{escape(picture.alt)}">'
+            f"<figcaption>{text(picture.caption)}</figcaption></figure>"
+            for picture in row
+        )
+        + "</div>"
+        for row in one.rows
+    )
+    return f"{heading(one.title)}{paragraph(one.note, 'quiet')}{rows}"
+
+
+def number(n: int | None) -> str:
+    """Return a count with its thousands apart, nothing for None."""
+    return "" if n is None else f"{n:,}"
+
+
+def decimal(value: float, digits: int = 3) -> str:
+    """Return a number, nothing for NaN."""
+    return "" if math.isnan(value) else f"{value:.{digits}f}".replace("-", MINUS)
+
+
+def plus(value: float, digits: int = 3) -> str:
+    """Return a number with its sign, a zero without minus, nothing for NaN."""
+    return "" if math.isnan(value) else f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", MINUS)
+
+
+def give_or_take(point: Point) -> str:
+    """Return a mean and half its interval."""
+    half = "" if math.isnan(point.low) else f" ±{(point.high - point.low) / 2:.3f}"
+    return decimal(point.mean) + half
+
+
+def signed(point: Point) -> str:
+    """Return a difference and its interval."""
+    return plus(point.mean) + ("" if math.isnan(point.low) else f" ({plus(point.low)} to {plus(point.high)})")
+
+
+def metric(name: str) -> str:
+    """Return what people call a metric."""
+    return {"r2": "R²", "rmse": "RMSE", "roc_auc": "ROC AUC", "f1": "F1"}.get(name, name.replace("_", " "))
+
+
+def scale(name: str) -> float:
+    """Return what differences of a metric are told in: points of a hundred for shares, R² as it is."""
+    return 1 if name == "r2" else 100
+
+
+def amount(size: float, name: str) -> str:
+    """Return a difference's size in words."""
+    return f"{abs(size):.2f} of R²" if name == "r2" else f"{100 * abs(size):.1f} points"
+
+
+def change(size: float, name: str) -> str:
+    """Return a difference with its sign in words."""
+    told = amount(size, name)
+    return told if not re.search("[1-9]", told.split()[0]) else f"{'+' if size > 0 else MINUS}{told}"
+
+
+def saved(n: int, whole: int) -> str:
+    """Return how many labels n saves of all of them, never rounded up."""
+    return f"{math.floor(1000 * (1 - n / whole) + 1e-9) / 10:.3g} %"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as people list them."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

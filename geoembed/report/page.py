@@ -1,0 +1,111 @@
+"""The page that tells what an evaluation found: one HTML file that opens offline, prints, and fits a phone."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from geoembed.fits.curves import LEVELS
+from geoembed.report import answers
+from geoembed.report.answers.learning import first, sober
+from geoembed.report.answers.view import View, best
+from geoembed.report.markup import STYLE, paragraph, saved, text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from geoembed.fits.curves import Curve
+    from geoembed.report.findings import Findings
+
+
+def answer(curves: Sequence[Curve]) -> str:
+    """Answer in one sentence how many labels are enough, for all areas together."""
+    chosen = [curve for curve in best(curves) if curve.full and curve.enough(LEVELS[0]) is not None]
+    if not chosen:
+        return "How many labels are enough cannot be told: no task has a full-label score to compare with."
+    features, whole = chosen[0].features, max(curve.full.n for curve in chosen if curve.full)
+    fewer = {curve.task: curve.enough(LEVELS[0]) or 0 for curve in chosen if curve.enough(LEVELS[0]) != _all(curve)}
+    if not fewer:
+        return f"No number of labels tried below all {whole:,} reaches 95 % of the score that all give ({features})."
+    least, most = min(fewer.values()), max(fewer.values())
+    span = f"{most:,} labels" if least == most else f"{least:,} to {most:,} labels, depending on the task,"
+    rest = [curve.task for curve in chosen if curve.task not in fewer]
+    where = "" if len(chosen) == 1 else " on every task" if not rest else f" on {len(fewer)} of {len(chosen)} tasks"
+    where = where or f" on {chosen[0].task}"
+    tail = f"; {', '.join(rest)} need{'s' if len(rest) == 1 else ''} them all" if rest else ""
+    kind = f", {chosen[0].classifier}" if len({curve.classifier for curve in curves}) > 1 else ""
+    return (
+        f"{span} reach 95 % of the score of all {whole:,}{where}{tail}"
+        f" ({features} embeddings{kind}, at least {saved(most, whole)} fewer labels)."
+    )
+
+
+def _all(curve: Curve) -> int:
+    return curve.full.n if curve.full else 0
+
+
+def html(findings: Findings) -> str:
+    """Return the page: the answer and one chart, then the questions that were asked, then how it was measured."""
+    view = View.of(findings)
+    return "".join(
+        [
+            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width,initial-scale=1">',
+            f"<title>How many labels are enough?</title><style>{STYLE}</style></head><body>",
+            f"<h1>{text(answer(findings.curves))}</h1>",
+            sober(view),
+            first(view),
+            *(paragraph(f"Caution: {caution}.", "quiet") for caution in findings.cautions),
+            *(ask(view) for ask in answers.QUESTIONS),
+            _measured(findings),
+            "</body></html>\n",
+        ]
+    )
+
+
+def _measured(findings: Findings) -> str:
+    """Return how it was measured, what was left out, and what the tasks are."""
+    facts = findings.facts
+    chips = ", ".join(f"{number:,} {name}" for name, number in facts.chips.items())
+    left = [
+        f"{number:,} {key.replace('_', ' ')}"
+        for key, number in facts.counts.items()
+        if number and key.startswith(("chips_", "cells_"))
+    ]
+    apart = (
+        ""
+        if math.isnan(facts.split_apart)
+        else f", and touch along the bands' edges alone: {facts.split_apart:.0%} of neighbouring chips are parted"
+    )
+    said = [
+        f"{facts.counts.get('fits', 0):,} fits on {facts.embeddings} (model {facts.model}); chips: {chips};"
+        f" {'area' if len(facts.areas) == 1 else 'areas'}: {', '.join(facts.areas)}.",
+        "Scores are those of the test split. Whole bands of each area are dealt out to train, validation and test"
+        + f"{apart}.".replace("%", " %"),
+        "Labels are drawn at random from the train split, at least two of each class, nested over sizes; seeds"
+        f" {facts.seed} to {facts.seed + facts.repeats - 1}. All questions but the first are asked at {facts.n:,}"
+        " labels and at all.",
+        "Intervals are 95 % t-intervals of the mean over draws of labels, that is the uncertainty of which labels are"
+        " drawn, not of which places are tested. With all labels there is one draw and no interval. Level means that an"
+        " interval holds 0, not that two are equal; with few draws intervals are wide.",
+        "Regularisation is chosen on the drawn training labels alone, never on test chips: by leave-one-out for every"
+        " draw of up to 1,000 labels, above that on the first draw for all of that size. Features are scaled by the"
+        " train split.",
+        "The class predicted is the one whose probability is highest relative to its share among the drawn labels,"
+        " which is what balanced accuracy rewards; guessing scores 1 / number of classes. R² is 1 for a perfect and 0"
+        " for a constant prediction.",
+        f"Left out: {', '.join(left) or 'nothing'}.",
+        *findings.notes,
+    ]
+    tasks = [
+        f"{name}: {labelled:,} labelled chips, {'classes ' + ', '.join(map(str, classes)) if classes else 'a number'}"
+        for name, (classes, labelled) in facts.tasks.items()
+    ]
+    return (
+        f"<section><h2>How this was measured</h2>{_list(said)}<h3>Tasks</h3>{_list(tasks)}"
+        f"{paragraph('Points are hundredths of balanced accuracy.', 'quiet')}</section>"
+    )
+
+
+def _list(lines: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{text(line)}</li>' for line in lines)}</ul>"

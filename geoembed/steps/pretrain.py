@@ -1,0 +1,416 @@
+"""Pretrain one encoder per modality on chips without labels."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import math
+import time
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+from torch.nn import functional as F  # noqa: N812 - the name that torch users know
+
+from geoembed.chips import batches
+from geoembed.chips import folder as chip_folder
+from geoembed.chips.batches import Reader, Statistics
+from geoembed.errors import ChipError, ModelError
+from geoembed.learning import checkpoint, loss, training, views
+from geoembed.learning.checkpoint import Described
+from geoembed.learning.model import FUSED, Model, autocast, centre, choose_device, contrasted, fuse
+from geoembed.learning.presets import PRESETS, Options, resolve
+from geoembed.outputs import atomic, folders, record
+from geoembed.progress import Outcome, Progress, Steps
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from geoembed.chips.batches import Batch
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+COLUMNS = (
+    "step", "epoch", "seconds", "loss", "learning_rate", "temperature", "chips_per_second", "retrieval_at_1",
+    "effective_rank",
+)  # fmt: skip
+"""Columns of training.csv; the effective rank of each modality's embeddings follows. Retrieval and ranks, of validation
+chips, are empty in rows that did without; see HEALTH_SHARE."""
+SAVE_SECONDS = 45.0
+"""Longest time between two states, so that a kill costs less than a minute."""
+MEASURED_CHIPS, CENTRED_CHIPS, VALIDATED_CHIPS = 4096, 256, 256
+"""Most train chips that band statistics and the embeddings' centre, and validation chips that rows of training.csv,
+are measured on."""
+ROW_STEPS = 50
+"""Most steps between two rows of training.csv."""
+HEALTH_SHARE = 0.03
+"""Largest share of the work of training that looking at validation chips takes."""
+COLLAPSED = 2.0
+"""Effective rank of validation embeddings below which training is said to collapse."""
+ALARM_AFTER, ALARM_CHIPS = 0.2, 16
+"""Share of the training before which, and number of validation chips below which, that is not said."""
+
+
+@dataclass
+class Run:
+    """How far a training is; what its state holds beside tensors.
+
+    losses: those of the steps since the last row. rows: those of training.csv, None where there is no figure.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    alarmed: bool = False
+    losses: list[float] = field(default_factory=list)
+    rows: list[list[float | None]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a training works with; `train` and `validation` are rows of the index."""
+
+    output: Path
+    described: Described
+    options: Options
+    reader: Reader
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    model: Model
+    optimiser: torch.optim.AdamW
+    run: Run
+
+    @property
+    def batch_size(self) -> int:
+        """Return the number of chips in a batch."""
+        return min(self.options.batch_size, len(self.train))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Return the number of batches in an epoch."""
+        return len(self.train) // self.batch_size
+
+    @property
+    def row_steps(self) -> int:
+        """Return the number of steps between two rows of training.csv."""
+        return min(self.steps_per_epoch, ROW_STEPS)
+
+    @property
+    def health_is_due(self) -> bool:
+        """Return whether this row tells of validation chips: the last one does, and those that HEALTH_SHARE allows.
+
+        Validation chips are encoded whole, forward; a step's views in part, forward and backward, which is twice that.
+        """
+        step = 3 * self.batch_size * self.options.keep_tokens
+        between = math.ceil(len(self.validation) / (HEALTH_SHARE * step))
+        return self.done >= 1.0 or self.run.step % max(between, self.row_steps) < self.row_steps
+
+    @property
+    def steps(self) -> int | None:
+        """Return the number of steps of the whole training, None where minutes say how long it is."""
+        epochs = self.options.epochs
+        return None if epochs is None else max(1, round(epochs * self.steps_per_epoch))
+
+    @property
+    def done(self) -> float:
+        """Return which share of the training is done, 1 or more at its end."""
+        if self.steps is not None:
+            return self.run.step / self.steps
+        return self.run.seconds / (60 * (self.options.minutes or 1.0))
+
+
+def pretrain(
+    chips_folder: Path,
+    output: Path,
+    *,
+    preset: str = "tiny",
+    epochs: float | None = None,
+    minutes: float | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    keep_tokens: float | None = None,
+    drop_channels: float | None = None,
+    transductive: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    workers: int = 2,
+    modalities: tuple[str, ...] | None = None,
+    overwrite: bool = False,
+) -> Steps:
+    """Pretrain on the chips of a folder, of its train split unless `transductive`, and write a model folder.
+
+    `epochs` or `minutes` say how long, `lr` is the highest learning rate of AdamW, `keep_tokens` the share (0-1) of
+    a chip's patches that a view keeps; what is None comes from the preset. `drop_channels` is the share (0-1) of views
+    that go without some seasons and channels: None means half of those of several seasons. `transductive` learns from
+    the chips of all splits, for maps of these very chips. An unfinished training of the same chips and options is
+    continued.
+
+    Raises ConfigError for options, ChipError for chips that cannot be trained on, StaleError where `output` holds
+    another model, and ModelError when the loss is not finite.
+    """
+    started = time.monotonic()
+    target = choose_device(device)
+    options = resolve(
+        preset,
+        epochs=epochs,
+        minutes=minutes,
+        batch_size=batch_size,
+        lr=lr,
+        keep_tokens=keep_tokens,
+        drop_channels=drop_channels,
+        transductive=transductive,
+        seed=seed,
+    )
+    folders.require_folder(output)
+    chipset = chip_folder.read(chips_folder)
+    channels = batches.choose(chipset.channels, modalities)
+    reader = Reader(chipset, channels)
+    train = _train_rows(reader, transductive=transductive)
+    made_from = {"chips": chipset.digest, "modalities": list(channels), **asdict(options)}
+    if _settle(output, made_from, overwrite):
+        return Outcome((output,), {"kept": 1})
+    if (output / checkpoint.CONFIG).exists():
+        described = checkpoint.read_config(output)
+    else:
+        described = yield from _describe(reader, train, options, made_from, workers)
+        checkpoint.write_config(output, described)
+    if described.model.channels != channels:
+        reader = Reader(chipset, described.model.channels)
+        train = _train_rows(reader, transductive=transductive)
+    model = checkpoint.build(described.model, seed).to(target)
+    optimiser = training.optimiser(model, options.lr)
+    run = _resume(output, model, optimiser)
+    validation = _validation_rows(reader, seed)
+    session = Session(output, described, options, reader, train, validation, model, optimiser, run)
+    yield from _train(session, started - run.seconds, workers)
+    drawn = np.sort(np.random.default_rng(seed).permutation(train)[:CENTRED_CHIPS])
+    centre(model, _batches(session, drawn))
+    checkpoint.write_weights(output, model, described)
+    (output / checkpoint.STATE).unlink(missing_ok=True)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    counts: dict[str, int | float] = {
+        "chips": len(train),
+        "steps": run.step,
+        "parameters": parameters,
+        "broken": len(reader.broken),
+    }
+    return Outcome((output,), counts)
+
+
+def _train_rows(reader: Reader, *, transductive: bool) -> NDArray[np.int64]:
+    rows = np.flatnonzero(reader.present.any(1)) if transductive else reader.rows_of("train")
+    if len(rows) < 2 or reader.present[rows].sum(0).max() < 2:
+        names = ", ".join(reader.channels)
+        raise ChipError(
+            f"{reader.chipset.folder}: fewer than two chips to learn from with {names}; choose a larger area"
+        )
+    return rows
+
+
+def _validation_rows(reader: Reader, seed: int) -> NDArray[np.int64]:
+    rows = reader.rows_of("validation")
+    if len(rows) < 2:
+        log.warning("%s: no validation chips to measure training on; retrieval stays empty", reader.chipset.folder)
+        return rows[:0]
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:VALIDATED_CHIPS])
+
+
+def _settle(output: Path, made_from: Mapping[str, Any], overwrite: bool) -> bool:
+    """Return whether a finished model may be kept; make room where it is not."""
+    if not (output / checkpoint.CONFIG).exists():
+        folders.require_free(output, (checkpoint.WEIGHTS, checkpoint.LOG, checkpoint.STATE))
+        return False
+    if overwrite and checkpoint.is_ours(output):
+        atomic.sweep(output)
+        checkpoint.remove(output)
+        return False
+    found = checkpoint.read_config(output)
+    atomic.sweep(output)
+    record.require_same(output, found.made_from, made_from)
+    if not (output / checkpoint.WEIGHTS).exists():
+        return False
+    (output / checkpoint.STATE).unlink(missing_ok=True)
+    atomic.touch(output / checkpoint.CONFIG, output / checkpoint.LOG, output / checkpoint.WEIGHTS)
+    log.info("%s: kept, as chips and options are the same", output)
+    return True
+
+
+def _describe(
+    reader: Reader, train: NDArray[np.int64], options: Options, made_from: dict[str, Any], workers: int
+) -> Generator[Progress, None, Described]:
+    """Measure the bands and say what the model will be; channels that no train chip shows are left out, aloud."""
+    drawn = np.sort(np.random.default_rng(options.seed).permutation(train)[:MEASURED_CHIPS])
+    statistics = Statistics({}, {})
+    for found in batches.measure(reader, drawn, workers):
+        if isinstance(found, Statistics):
+            statistics = found
+        else:
+            yield Progress(found, len(drawn), "chips", "measuring bands")
+    shown = {
+        name: [i for i, value in enumerate(means) if math.isfinite(value)] for name, means in statistics.mean.items()
+    }
+    for name, names in reader.channels.items():
+        if len(shown[name]) < len(names):
+            gone = ", ".join(channel for i, channel in enumerate(names) if i not in shown[name])
+            log.warning("%s: no chip to learn from has a valid pixel in %s; the model goes without", name, gone)
+    channels = _pick(reader.channels, shown)
+    kept = Statistics(_pick(statistics.mean, shown), _pick(statistics.std, shown))
+    if not channels:
+        raise ChipError(f"{reader.chipset.folder}: the chips to learn from hold no valid pixel; make them again")
+    config = PRESETS[options.preset].config(channels, reader.chipset.size)
+    return Described(config, kept, asdict(options), made_from)
+
+
+def _pick(values: Mapping[str, tuple[T, ...]], shown: Mapping[str, list[int]]) -> dict[str, tuple[T, ...]]:
+    return {name: tuple(values[name][i] for i in kept) for name, kept in shown.items() if kept}
+
+
+def _resume(output: Path, model: Model, optimiser: torch.optim.AdamW) -> Run:
+    """Put back the last state, where there is one."""
+    state = checkpoint.read_state(output)
+    if state is None:
+        return Run()
+    tensors, progress = state
+    training.unpack(tensors, model, optimiser)
+    run = Run(**progress)
+    log.info("%s: continuing after step %d, %.0f s", output, run.step, run.seconds)
+    return run
+
+
+def _train(session: Session, started: float, workers: int) -> Generator[Progress, None, None]:
+    """Train to the end; `started` is on the monotonic clock, time before a kill taken off."""
+    run, saved, measured, fresh = session.run, time.monotonic(), time.monotonic(), 0
+    order = training.order(session.train, session.batch_size, session.options.seed, run.step)
+    order = islice(order, None if session.steps is None else session.steps - run.step)
+    with closing(batches.ahead(session.reader, session.described.statistics, order, workers)) as source:
+        while session.done < 1.0 and (batch := next(source, None)) is not None:
+            rate = training.learning_rate(session.options.lr, session.done)
+            run.losses.append(_step(session, batch, rate))
+            run.step, fresh = run.step + 1, fresh + len(batch.rows)
+            run.seconds = time.monotonic() - started
+            if run.step % session.row_steps == 0 or session.done >= 1.0:
+                run.rows.append(_measure(session, rate, fresh / (time.monotonic() - measured)))
+                run.losses, fresh, measured = [], 0, time.monotonic()
+            if time.monotonic() - saved >= SAVE_SECONDS:
+                _save(session)
+                saved = time.monotonic()
+            yield _progress(session)
+    _save(session)
+
+
+def _step(session: Session, batch: Batch, rate: float) -> float:
+    """Train on one batch and return its loss; NaN where it holds nothing to contrast."""
+    run, model = session.run, session.model
+    source = training.generator(session.options.seed, run.step)
+    with autocast(model.log_scale.device):
+        options = session.options
+        value = training.batch_loss(model, batch, options.keep_tokens, source, drop_channels=options.drop_channels)
+    if value is None:
+        return math.nan
+    if not math.isfinite(shown := float(value.detach())):
+        raise ModelError(
+            f"{session.output}: the loss is {shown} at step {run.step}; train again with a lower --lr and --overwrite"
+        )
+    training.update(model, session.optimiser, value, rate)
+    return shown
+
+
+def _measure(session: Session, rate: float, speed: float) -> list[float | None]:
+    """Return a row of training.csv, and raise the alarm, once, where the embeddings collapse."""
+    run, model = session.run, session.model
+    retrieval, ranks = _health(session)
+    loss_values = [value for value in run.losses if not math.isnan(value)]
+    collapsed = [name for name, rank in ranks.items() if rank < COLLAPSED]
+    if collapsed and not run.alarmed and session.done >= ALARM_AFTER and len(session.validation) >= ALARM_CHIPS:
+        run.alarmed = True
+        log.warning(
+            "%s: embeddings of %s collapse (effective rank %.1f, below %g); lower --lr or raise --batch-size",
+            session.output, ", ".join(collapsed), ranks[collapsed[0]], COLLAPSED,
+        )  # fmt: skip
+    low, high = loss.LOG_SCALE_LIMITS
+    figures = [
+        run.step,
+        run.step / session.steps_per_epoch,
+        round(run.seconds, 3),
+        sum(loss_values) / len(loss_values) if loss_values else math.nan,
+        rate,
+        math.exp(-min(max(float(model.log_scale.detach()), low), high)),
+        speed,
+        retrieval,
+        ranks[FUSED],
+        *(ranks[name] for name in model.config.modalities),
+    ]
+    return [None if math.isnan(figure) else figure for figure in figures]
+
+
+@torch.no_grad()
+def _health(session: Session) -> tuple[float, dict[str, float]]:
+    """Return retrieval at 1 on validation chips, across modalities, and the effective rank per modality and fused.
+
+    All are NaN where they are not due. With one modality retrieval is between two crops.
+    """
+    model, source, names = session.model, training.generator(session.options.seed, 0), session.model.config.modalities
+    if not len(session.validation) or not session.health_is_due:
+        return math.nan, dict.fromkeys((*names, FUSED), math.nan)
+    parts: dict[str, list[Tensor]] = {name: [] for name in names}
+    twins: list[tuple[Tensor, Tensor]] = []
+    for values in _batches(session, session.validation):
+        with autocast(model.log_scale.device):
+            for name, some in contrasted(model, values).items():
+                parts[name].append(some)
+            if len(names) == 1:
+                cuts = [
+                    views.view(values[names[0]], model.config.patch, session.options.keep_tokens, source)
+                    for _ in range(2)
+                ]
+                twins.append((model(names[0], cuts[0]), model(names[0], cuts[1])))
+    encoded = {name: torch.cat(some) for name, some in parts.items()}
+    here = {name: ~values.isnan().any(1) for name, values in encoded.items()}
+    placed = {name: F.normalize(values - values.nanmean(0), dim=1) for name, values in encoded.items()}
+    placed[FUSED] = fuse(placed)
+    ranks = {name: loss.effective_rank(values[~values.isnan().any(1)]) for name, values in placed.items()}
+    pairs = loss.cross_modal(encoded, here)
+    if twins:
+        one, other = (torch.cat(side)[here[names[0]]] for side in zip(*twins, strict=True))
+        pairs = [(one, other)]
+    return loss.retrieval_at(1, pairs), ranks
+
+
+def _batches(session: Session, rows: NDArray[np.int64]) -> Generator[dict[str, Tensor], None, None]:
+    """Yield the values of some chips on the model's device."""
+    order = batches.blocks(rows, session.batch_size)
+    with closing(batches.ahead(session.reader, session.described.statistics, order, 1)) as source:
+        for batch in source:
+            yield {name: pixels.to(session.model.log_scale.device) for name, pixels in batch.values.items()}
+
+
+def _save(session: Session) -> None:
+    """Save the state, then training.csv, so that the state holds every row that the file shows."""
+    checkpoint.write_state(session.output, training.pack(session.model, session.optimiser), asdict(session.run))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*COLUMNS, *(f"effective_rank_{name}" for name in session.model.config.modalities)])
+    writer.writerows(session.run.rows)
+    atomic.write_text(session.output / checkpoint.LOG, text.getvalue())
+
+
+def _progress(session: Session) -> Progress:
+    run, options = session.run, session.options
+    note = f"loss {run.losses[-1]:.3f}" if run.losses else ""
+    if run.rows:
+        figures = dict(zip(COLUMNS, run.rows[-1], strict=False))
+        wanted = {"loss": "loss {:.3f}", "retrieval_at_1": "retrieval {:.2f}", "chips_per_second": "{:.0f} chips/s"}
+        note = ", ".join(text.format(figures[key]) for key, text in wanted.items() if figures[key] is not None)
+    if options.minutes is not None:
+        return Progress(min(run.seconds / 60, options.minutes), options.minutes, "minutes", note)
+    assert session.steps is not None
+    return Progress(run.step / session.steps_per_epoch, session.steps / session.steps_per_epoch, "epochs", note)

@@ -1,0 +1,350 @@
+"""The step that fits a classical model on few labels and maps every chip with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geoembed.errors import ProbeError
+from geoembed.fits import classifiers, draws, metrics
+from geoembed.fits import embeddings as embeddings_file
+from geoembed.fits import features as features_of
+from geoembed.ground import grid
+from geoembed.labels import targets as label_file
+from geoembed.outputs import atomic, folders, geopackage, record, styles
+from geoembed.progress import Outcome, Progress
+
+if TYPE_CHECKING:
+    import geopandas
+    from numpy.typing import NDArray
+
+    from geoembed.fits.classifiers import Fitted
+    from geoembed.fits.embeddings import Embeddings
+    from geoembed.labels.targets import Targets
+    from geoembed.progress import Steps
+
+log = logging.getLogger(__name__)
+
+PREDICTIONS, METRICS, FITTED, LAYER = "predictions.gpkg", "metrics.json", "probe.skops", "predictions"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a probe predicts: its name, the target column, and the classes (none for numbers)."""
+
+    name: str
+    column: str
+    classes: tuple[Any, ...]
+
+
+def probe(
+    embeddings: Path,
+    labels: Path,
+    output: Path | None = None,
+    *,
+    n: int | None = None,
+    draw: str = "random",
+    classifier: str = "logistic",
+    features: str = "fused",
+    target: str | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Steps:
+    """Fit a classifier on `n` labels drawn from the train split, score it on the test split, and map every chip.
+
+    Writes predictions.gpkg, metrics.json, the fitted probe and a style to a folder, by default probe/<labels name>.
+    `draw` is random or stratified; without `n` all labels are used. Raises ProbeError, LabelError, EmbeddingsError
+    and StaleError.
+    """
+    folders.require_folder(output or Path("probe"))
+    found, read = embeddings_file.read(embeddings), label_file.read(labels, target)
+    features_of.require(found, (features,))
+    classifiers.require((classifier,))
+    if draw not in ("random", "stratified"):
+        raise ProbeError(f"--draw {draw}: unknown; there are random and stratified")
+    output = output or Path("probe") / read.name.replace(":", "-")
+    made_from = {
+        "step": "probe",
+        "embeddings": found.digest,
+        "labels": label_file.digest(read),
+        "n": n,
+        "draw": draw,
+        "classifier": classifier,
+        "features": features,
+        "seed": seed,
+    }
+    if _is_kept(output, made_from, (METRICS, FITTED), overwrite=overwrite):
+        report = json.loads((output / METRICS).read_text(encoding="utf-8"))
+        return Outcome((output / PREDICTIONS,), report["counts"], _table(report))
+    yield Progress(0, 3, "steps", "reading")
+    targets = label_file.join(read, found.chip_id, found.grids)
+    X = features_of.read(found, features)
+    usable = features_of.usable(found, features)
+    scaling = features_of.scaling(X, np.flatnonzero(usable & (found.split == "train")))
+    Z = features_of.scaled(X, scaling)
+    yield Progress(1, 3, "steps", "fitting")
+    rows = _draw(found, targets, usable, n, draw, seed, labels)
+    if targets.numeric and classifier == "logistic":
+        log.warning("%s: column %s holds numbers, so logistic means ridge", labels, targets.column)
+    fitted = classifiers.fit(classifier, Z[rows], targets.values[rows], len(targets.classes), seed)
+    predicted = classifiers.predict(fitted, Z)
+    yield Progress(2, 3, "steps", "mapping")
+    counts: dict[str, int | float] = {
+        **targets.counts,
+        "labels_drawn": len(rows),
+        "chips": len(found),
+        f"chips_without_{features}": int(np.count_nonzero(~usable)),
+    }
+    report = _report(found, targets, fitted, predicted, usable, rows, made_from | {"counts": counts})
+    task = Task(targets.name, targets.column, targets.classes)
+    described = _described(found, task, features)
+    arrays = {"mean": scaling.mean, "deviation": scaling.deviation}
+    (output / PREDICTIONS).unlink(missing_ok=True)
+    atomic.write_json(output / METRICS, report)  # first, as it says whose the files are
+    classifiers.save(output / FITTED, fitted, described, arrays)
+    table = _map(found, task, fitted, predicted, usable)
+    _add_labels(table, targets, rows)
+    _write_map(output, table, task, made_from)
+    _warn_missing(features, counts[f"chips_without_{features}"])
+    return Outcome((output / PREDICTIONS,), counts, _table(report))
+
+
+def apply(embeddings: Path, fitted: Path, output: Path | None = None, *, overwrite: bool = False) -> Steps:
+    """Map every chip of an embeddings file with a probe fitted before, given as its file or its folder.
+
+    Writes predictions.gpkg and its style to a folder, by default probe/<task>-<embeddings name>. Raises ProbeError
+    when the probe was fitted on embeddings of another model or space.
+    """
+    folders.require_folder(output or Path("probe"))
+    path = fitted / FITTED if fitted.is_dir() else fitted
+    found = embeddings_file.read(embeddings)
+    model, described, arrays = classifiers.load(path)
+    task = Task(described["task"], described["column"], tuple(described["classes"]))
+    features_of.require(found, (described["features"],))
+    fits = _described(found, task, described["features"])
+    other = [key for key in fits if fits[key] != described.get(key)]
+    if other:
+        raise ProbeError(
+            f"{path}: fitted on embeddings of another kind than {embeddings} ({', '.join(other)} differ);"
+            " embed with the same model, or fit a probe on these"
+        )
+    output = output or Path("probe") / f"{task.name.replace(':', '-')}-{embeddings.stem}"
+    made_from = {
+        "step": "probe --apply",
+        "embeddings": found.digest,
+        "probe": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    if _is_kept(output, made_from, (), overwrite=overwrite):
+        return Outcome((output / PREDICTIONS,), {"chips": len(found)})
+    yield Progress(0, 1, "steps", "mapping")
+    X = features_of.read(found, described["features"])
+    usable = features_of.usable(found, described["features"])
+    predicted = classifiers.predict(
+        model, features_of.scaled(X, features_of.Scaling(arrays["mean"], arrays["deviation"]))
+    )
+    table = _map(found, task, model, predicted, usable)
+    (output / PREDICTIONS).unlink(missing_ok=True)
+    _write_map(output, table, task, made_from)
+    missing = int(np.count_nonzero(~usable))
+    _warn_missing(described["features"], missing)
+    counts: dict[str, int | float] = {"chips": len(found), f"chips_without_{described['features']}": missing}
+    return Outcome((output / PREDICTIONS,), counts)
+
+
+def _described(found: Embeddings, task: Task, features_name: str) -> dict[str, Any]:
+    """Return what a probe and the embeddings it is used on must have in common, and what it predicts."""
+    return {
+        "task": task.name,
+        "column": task.column,
+        "classes": list(task.classes),
+        "features": features_name,
+        "modalities": list(found.modalities) if features_name == features_of.CONCAT else [],
+        "model_sha256": found.attributes.get("model_sha256"),
+        "space": found.attributes.get("space"),
+    }
+
+
+def _is_kept(output: Path, made_from: dict[str, Any], others: tuple[str, ...], *, overwrite: bool) -> bool:
+    """Tell whether a folder holds what is wanted, and renew its time stamps; raise where it must not be replaced."""
+    path = output / PREDICTIONS
+    found = geopackage.made_from(path, LAYER) if path.exists() else None
+    theirs = [] if found else [PREDICTIONS]
+    if METRICS in others and not _is_report(output / METRICS):
+        theirs.append(METRICS)
+        theirs += [] if found else [FITTED, styles.beside(path).name]
+    folders.require_free(output, theirs)
+    if found is None or overwrite:
+        return False
+    record.require_same(path, found, made_from)
+    names = (*others, styles.beside(path).name, PREDICTIONS)
+    if not all((output / name).exists() for name in names):
+        return False
+    atomic.touch(*(output / name for name in names))
+    return True
+
+
+def _is_report(path: Path) -> bool:
+    """Tell whether a file is the metrics.json of a probe, which is written before its other files."""
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8"))["step"] == "probe")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _draw(
+    found: Embeddings, targets: Targets, usable: NDArray[np.bool_], n: int | None, draw: str, seed: int, path: Path
+) -> NDArray[np.int64]:
+    """Return the rows of the labels drawn from the train split."""
+    pool = np.flatnonzero(usable & targets.known & (found.split == "train"))
+    values = targets.values[pool]
+    there = np.unique(values)
+    if len(there) < 2:
+        what = f"only {targets.classes[int(there[0])]!r}" if targets.classes and len(there) else "no variation"
+        raise ProbeError(
+            f"{path}: {len(pool)} labels in the train split, with {what}; add labels of another class there"
+        )
+    least = draws.smallest(values, numeric=targets.numeric)
+    if n is not None and n < least:
+        raise ProbeError(f"--n {n}: too few for two labels of each of {len(there)} classes; give at least {least}")
+    if n is not None and n > len(pool):
+        log.warning("%s: the train split has %s labels, fewer than %s; all are used", path, f"{len(pool):,}", f"{n:,}")
+    keys = draws.keys(found.chip_id[pool])
+    order = draws.order(keys, values, numeric=targets.numeric, seed=seed, stratified=draw == "stratified")
+    return pool[order[:n]]
+
+
+def _report(
+    found: Embeddings,
+    targets: Targets,
+    fitted: Fitted,
+    predicted: NDArray[np.float64],
+    usable: NDArray[np.bool_],
+    rows: NDArray[np.int64],
+    head: dict[str, Any],
+) -> dict[str, Any]:
+    """Return what metrics.json says: what was fitted, and its scores on the test split, pooled and per AOI."""
+    test = usable & targets.known & (found.split == "test")
+    places = {"all": test} | {str(aoi): test & (found.aoi == aoi) for aoi in np.unique(found.aoi)}
+    scores = {}
+    for name, chips in places.items():
+        decided = classifiers.decide(fitted, predicted[chips]) if fitted.classes else np.empty(0, np.int64)
+        found_here = metrics.score(targets.values[chips], predicted[chips], decided, fitted.classes)
+        scores[name] = {"chips": int(chips.sum())} | {
+            key: None if np.isnan(value) else round(value, 6) for key, value in found_here.items()
+        }
+    if scores["all"][metrics.names(fitted.classes)[0]] is None:
+        log.warning("%s: the test split lacks a class or has no labels, so the probe is not scored", targets.name)
+    if found.transductive:
+        log.warning("%s: the model learned from the chips of all splits, test chips among them", found.path)
+    classes = {}
+    if targets.classes:
+        drawn = np.bincount(targets.values[rows].astype(int), minlength=len(targets.classes))
+        classes = {str(one): int(count) for one, count in zip(targets.classes, drawn, strict=True)}
+    return {
+        **head,
+        "task": targets.name,
+        "target": targets.column,
+        "positive": str(targets.classes[1]) if len(targets.classes) == 2 else None,
+        "labels_drawn": classes or len(rows),
+        "decision": "the class whose probability is highest relative to its share among the labels drawn",
+        "penalty": None if np.isnan(fitted.penalty) else fitted.penalty,
+        "transductive": found.transductive,
+        "test": scores,
+    }
+
+
+def _map(
+    found: Embeddings, task: Task, fitted: Fitted, predicted: NDArray[np.float64], usable: NDArray[np.bool_]
+) -> geopandas.GeoDataFrame:
+    """Return a row per chip; NULL predictions where a chip lacks the features."""
+    import geopandas
+    import pandas as pd
+
+    outlines, _ = grid.footprints(found.grids, found.chip_id)
+    columns: dict[str, Any] = {"chip_id": found.chip_id, "aoi": found.aoi, "split": found.split}
+    if task.classes:
+        decided = classifiers.decide(fitted, predicted)
+        columns["prediction"] = _class_column(task, np.where(usable, decided, np.nan))
+        shown = predicted[:, 1] if len(task.classes) == 2 else predicted[np.arange(len(found)), decided]
+        columns["probability"] = pd.array(np.where(usable, shown.round(6), np.nan), dtype="Float64")
+        if len(task.classes) > 2:
+            for k, name in enumerate(_probability_columns(task.classes)):
+                columns[name] = pd.array(np.where(usable, predicted[:, k].round(6), np.nan), dtype="Float64")
+    else:
+        columns["prediction"] = pd.array(np.where(usable, predicted, np.nan), dtype="Float64")
+    return geopandas.GeoDataFrame(columns, geometry=outlines, crs="EPSG:4326")
+
+
+def _probability_columns(classes: tuple[Any, ...]) -> list[str]:
+    """Return a column name per class; a GeoPackage does not tell Water from water, so the second gets a number."""
+    found: list[str] = []
+    for one in classes:
+        name, number = f"p_{one}", 1
+        while name.casefold() in map(str.casefold, found):
+            number += 1
+            name = f"p_{one}_{number}"
+        found.append(name)
+    return found
+
+
+def _class_column(task: Task, positions: NDArray[np.float64]) -> Any:
+    """Return classes by position, NULL where NaN; true and false are written as 1 and 0."""
+    import pandas as pd
+
+    names = list(task.classes)
+    if isinstance(names[0], str):
+        return np.array([None if np.isnan(at) else names[int(at)] for at in positions], dtype=object)
+    return pd.array([pd.NA if np.isnan(at) else int(names[int(at)]) for at in positions], dtype="Int64")
+
+
+def _add_labels(table: geopandas.GeoDataFrame, targets: Targets, rows: NDArray[np.int64]) -> None:
+    """Add the labels (NULL where a chip has none) and which of them were drawn."""
+    import pandas as pd
+
+    drawn = np.zeros(len(table), dtype=np.int32)
+    drawn[rows] = 1
+    if targets.classes:
+        known = _class_column(Task(targets.name, targets.column, targets.classes), targets.values)
+    else:
+        known = pd.array(targets.values, dtype="Float64")
+    table.insert(3, "label" if targets.classes else "value", known)
+    table.insert(4, "drawn", drawn)
+
+
+def _write_map(output: Path, table: geopandas.GeoDataFrame, task: Task, made_from: dict[str, Any]) -> None:
+    """Write the style, then the map: its presence means that the folder is complete."""
+    path = output / PREDICTIONS
+    if not task.classes:
+        style = styles.graduated("prediction", float(table["prediction"].min()), float(table["prediction"].max()))
+    elif [str(int(one)) if not isinstance(one, str) else one for one in task.classes] == ["0", "1"]:
+        style = styles.two_classes("prediction", task.name)
+    else:
+        written = [one if isinstance(one, str) else str(int(one)) for one in task.classes]
+        colours = [styles.PALETTE[i % len(styles.PALETTE)] for i in range(len(written))]
+        style = styles.categorised(
+            "prediction", [styles.Category(one, one, colour) for one, colour in zip(written, colours, strict=True)]
+        )
+    styles.write(path, style)
+    geopackage.write(path, LAYER, table, made_from)
+
+
+def _warn_missing(name: str, missing: float) -> None:
+    if missing:
+        log.warning("%s chips have no %s and get no prediction", f"{missing:,.0f}", name)
+
+
+def _table(report: dict[str, Any]) -> str:
+    """Return the test scores as a small table: a row per AOI, a column per metric."""
+    names = [key for key in next(iter(report["test"].values())) if key != "chips"]
+    wide = max(len(aoi) for aoi in [*report["test"], "test AOI"])
+    lines = [f"{'test AOI':{wide}}  {'chips':>7}" + "".join(f"  {name.replace('_', ' '):>17}" for name in names)]
+    for aoi, scores in report["test"].items():
+        shown = "".join(f"  {'' if scores[name] is None else format(scores[name], '.3f'):>17}" for name in names)
+        lines.append(f"{aoi:{wide}}  {scores['chips']:>7,}{shown}")
+    return "\n".join(lines)

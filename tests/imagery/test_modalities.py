@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import pytest
+
+from geoembed.errors import ConfigError
+from geoembed.imagery import modalities
+
+
+def read(tmp_path: Path, text: str, **located: tuple[str, ...]) -> tuple[modalities.Modality, ...]:
+    path = tmp_path / "geoembed.toml"
+    path.write_text(text)
+    return modalities.read(path, located)
+
+
+def test_the_built_in_three_have_36_channels() -> None:
+    assert {one.name: len(one.channels) for one in modalities.BUILT_IN} == {"s2": 12, "s1": 8, "coh": 16}
+    assert modalities.BUILT_IN[0].channels[:4] == ("djf_red", "djf_green", "djf_blue", "mam_red")
+
+
+def test_a_fourth_modality_needs_a_table_not_a_patch(tmp_path: Path) -> None:
+    text = '[modalities.dem]\nsource = "dem.tif"\nnames = ["height"]\nunit = "m"\nnodata = -9999\n'
+    (dem,) = read(tmp_path, text)
+    assert (dem.name, dem.unit, dem.decibel) == ("dem", "m", False)
+    assert dem.sources[0].paths == (str(tmp_path / "dem.tif"),)
+    assert dem.sources[0].nodata == -9999
+
+
+def test_several_sources_take_what_they_share_from_the_table(tmp_path: Path) -> None:
+    text = """
+[modalities.s2]
+scale = 0.0001
+names = ["jja_red"]
+[[modalities.s2.sources]]
+source = ["a.tif", "b/*.tif"]
+[[modalities.s2.sources]]
+source = "c.tif"
+offset = -0.1
+"""
+    (s2,) = read(tmp_path, text)
+    assert [source.offset for source in s2.sources] == [None, -0.1]
+    assert [source.scale for source in s2.sources] == [0.0001, 0.0001]
+    assert s2.sources[0].paths == (str(tmp_path / "a.tif"), str(tmp_path / "b/*.tif"))
+    with pytest.raises(ConfigError, match="several sources for s2"):
+        read(tmp_path, text, s2=("d.tif",))
+
+
+def test_source_replaces_only_where_imagery_lies(tmp_path: Path) -> None:
+    (s2,) = read(tmp_path, '[modalities.s2]\nsource = "a.tif"\nscale = 0.1\n', s2=("here/b.tif",))
+    assert (s2.sources[0].paths, s2.sources[0].scale) == (("here/b.tif",), 0.1)
+    (coh,) = modalities.read(None, {"coh": ("tiles",)})
+    assert coh.sources[0].paths == ("tiles",)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('[modalities.s2]\nsuorce = "a"', "unknown key suorce; did you mean source?"),
+        ('[modalities.s2]\nsource = "a"\nresampling = "bilinaer"', "choose one of nearest, bilinear"),
+        ('[modalities.s2]\nsource = "a"\nscale = "x"', "scale = 'x' must be a float"),
+        ('[modalities.s2]\nsource = "a"\nbands = [1, 2]\nnames = ["x"]', "2 bands but 1 names"),
+        ('[modalities.s2]\nsource = "a"\nnames = ["x", "x"]', "occurs twice"),
+        ('[modalities.fused]\nsource = "a"', "cannot be a modality's name"),
+        ('[modalities.s1]\nsource = "a"\nstored = "power"', "choose one of value, db, linear, amplitude"),
+        ("", "no imagery"),
+        ("modalities = 3", "modalities must be tables"),
+        ("[modalities.s2]\nsource = 5", "source must be a path or a list of paths"),
+        ('[modalities.s2]\nsource = "a"\nbands = [1.5]', "bands must be a list of numbers from 1"),
+        ('[modalities.s2]\nsource = "a"\nnames = [1, 2]', "names must be a list of words"),
+        ('[modalities.s2]\nsource = "a"\nscale = 0', "scale = 0 makes every value one"),
+        ('[modalities.row]\nsource = "a"', "cannot be a modality's name"),
+    ],
+)
+def test_bad_tables_are_told(tmp_path: Path, text: str, fault: str) -> None:
+    with pytest.raises(ConfigError, match=fault.replace("?", r"\?")):
+        read(tmp_path, text)
+
+
+def test_located_parses_options() -> None:
+    assert modalities.located(["s2=a=b.tif", "s1=x", "s2=c"]) == {"s2": ("a=b.tif", "c"), "s1": ("x",)}
+    with pytest.raises(ConfigError, match="say which modality"):
+        modalities.located(["a.tif"])
+    with pytest.raises(ConfigError, match="no such modality; did you mean s1"):
+        modalities.read(None, {"s11": ("a",)})

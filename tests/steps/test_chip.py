@@ -1,0 +1,331 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import geopandas.testing
+import numpy as np
+import pytest
+import rasterio
+from conftest import WriteArea, WriteRaster, square
+
+from geoembed.chips import cutting
+from geoembed.chips import folder as chip_folder
+from geoembed.errors import ChipError, ConfigError, StaleError
+from geoembed.imagery.modalities import BUILT_IN, Modality, Source
+from geoembed.progress import Outcome, finish
+from geoembed.steps import chip
+
+S2, S1, COH = BUILT_IN
+NAMES = ("jja_red", "jja_green", "jja_blue")
+GENERATOR = np.random.default_rng(1)
+
+
+def placed(modality: Modality, *paths: Path, **keys: object) -> Modality:
+    return replace(modality, sources=(Source(tuple(map(str, paths)), **keys),))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def numbers() -> np.ndarray:
+    return GENERATOR.integers(1, 5000, (3, 200, 200), dtype="uint16")
+
+
+@pytest.fixture
+def scene(write_raster: WriteRaster, numbers: np.ndarray) -> Modality:
+    """Red, green and blue, two by two kilometres, on the pixels of the fixed grid."""
+    path = write_raster("s2.tif", numbers, x=499_200.0, y=4_999_680.0, names=NAMES, scale=1e-4, nodata=0)
+    return placed(S2, path)
+
+
+@pytest.fixture
+def area(write_area: WriteArea) -> Path:
+    return write_area("aoi.gpkg", square(499_200, 4_997_760, 1920), names=("here",))
+
+
+def cut(area: Path, *modalities: Modality, output: Path | None = None, size: int = 32, **keys: object) -> Outcome:
+    output = output or area.parent / "chips"
+    return finish(chip.cut((area,), modalities, output, size=size, **keys))  # type: ignore[arg-type]
+
+
+def pixels(folder: Path, chip_id: str, modality: str) -> np.ndarray:
+    with rasterio.open(chip_folder.path_of(folder, chip_id, modality)) as file:
+        return np.asarray(file.read())
+
+
+def test_pixels_equal_the_source_bit_for_bit(area: Path, scene: Modality, numbers: np.ndarray, tmp_path: Path) -> None:
+    outcome = cut(area, scene)
+    assert outcome.paths == (tmp_path / "chips",)
+    assert outcome.counts["chips"] == 36
+    found = chip_folder.read(tmp_path / "chips")
+    assert list(found.index.columns) == ["chip_id", "aoi", "split", "s2", "geometry"]
+    assert found.channels == {"s2": NAMES}
+    for chip_id in found.index.chip_id:
+        with rasterio.open(found.path_of(chip_id, "s2")) as file:
+            assert (file.crs.to_epsg(), file.nodata, file.descriptions) == (32632, 0, NAMES)
+            assert (file.scales, file.offsets) == ((1e-4,) * 3, (0.0,) * 3)
+            assert file.compression.name == "zstd"
+            assert file.block_shapes[0] == (32, 32)
+            column, row = int((file.bounds.left - 499_200) / 10), int((4_999_680 - file.bounds.top) / 10)
+            assert (file.read() == numbers[:, row : row + 32, column : column + 32]).all()
+    values = found and chip_folder.read_chip(found.path_of(found.index.chip_id[0], "s2")).values
+    assert values.dtype == np.float32
+    assert 0.0 < values.min() < values.max() <= 0.5
+
+
+def test_a_source_in_another_zone_gives_what_a_warp_of_the_scene_gives(
+    area: Path, write_raster: WriteRaster, tmp_path: Path
+) -> None:
+    from rasterio.warp import Resampling, reproject, transform
+
+    (x,), (y,) = transform("EPSG:32632", "EPSG:32633", [500_160.0], [4_998_720.0])
+    y_, x_ = np.mgrid[:400, :400]
+    image = (2000 + 900 * np.sin(x_ / 9.0) * np.cos(y_ / 13.0))[None].astype("int16")
+    path = write_raster("z.tif", image, x=round(x) - 2003.0, y=round(y) + 2001.0, crs="EPSG:32633", names=("jja_red",))
+    cut(area, placed(S2, path))
+    found = chip_folder.read(tmp_path / "chips")
+    assert len(found.index) == 36
+    out = np.zeros((1, 192, 192), dtype="int16")
+    transform_ = rasterio.Affine(10.0, 0.0, 499_200.0, 0.0, -10.0, 4_999_680.0)
+    with rasterio.open(path) as file:
+        reproject(
+            rasterio.band(file, 1),
+            out[0],
+            dst_transform=transform_,
+            dst_crs="EPSG:32632",
+            resampling=Resampling.bilinear,
+        )
+    for chip_id in found.index.chip_id:
+        with rasterio.open(found.path_of(chip_id, "s2")) as file:
+            column, row = int((file.bounds.left - 499_200) / 10), int((4_999_680 - file.bounds.top) / 10)
+            difference = file.read(1).astype(int) - out[0, row : row + 32, column : column + 32]
+            assert np.abs(difference).max() <= 1
+
+
+def test_a_modality_with_too_few_valid_pixels_is_absent(
+    area: Path, scene: Modality, write_raster: WriteRaster, tmp_path: Path
+) -> None:
+    decibels = np.full((2, 200, 200), -12.0, dtype="float64")
+    decibels[:, :, 96:] = np.nan
+    decibels[:, :, 64:80] = np.nan
+    path = write_raster("s1.tif", decibels, x=499_200.0, y=4_999_680.0, names=("jja_vv", "jja_vh"))
+    outcome = cut(area, scene, placed(S1, path), min_valid=0.6)
+    index = chip_folder.read(tmp_path / "chips").index
+    fractions = index.s1.dropna()
+    assert outcome.counts["s1"] == len(fractions) == 12
+    assert (fractions == 1.0).all()
+    assert index.s2.notna().all()
+    missing = index.chip_id[index.s1.isna()]
+    assert not any(chip_folder.path_of(tmp_path / "chips", chip_id, "s1").exists() for chip_id in missing)
+
+
+def test_channels_without_a_valid_pixel_are_missing_from_the_chip(
+    area: Path, scene: Modality, write_raster: WriteRaster, tmp_path: Path
+) -> None:
+    west = GENERATOR.integers(1, 99, (1, 200, 96), dtype="uint16")
+    path = write_raster("son.tif", west, x=499_200.0, y=4_999_680.0, names=("son_red",), scale=1e-4, nodata=0)
+    both = replace(scene, sources=(*scene.sources, Source((str(path),))))
+    cut(area, both)
+    found = chip_folder.read(tmp_path / "chips")
+    assert found.channels["s2"] == (*NAMES, "son_red")
+    assert (found.index.s2 == 1.0).all()
+    seen = {chip_folder.read_chip(found.path_of(chip_id, "s2")).channels for chip_id in found.index.chip_id}
+    assert seen == {NAMES, (*NAMES, "son_red")}
+
+
+def test_another_offset_is_converted_to_the_first_ones(area: Path, write_raster: WriteRaster, tmp_path: Path) -> None:
+    one = np.full((1, 200, 100), 2000, dtype="int16")
+    west = write_raster("w.tif", one, x=499_200.0, y=4_999_680.0, names=("jja_red",))
+    east = write_raster("e.tif", one, x=500_200.0, y=4_999_680.0, names=("jja_red",))
+    sources = Source((str(west),), scale=1e-4), Source((str(east),), scale=1e-4, offset=-0.1)
+    cut(area, replace(S2, sources=sources))
+    index = chip_folder.read(tmp_path / "chips").index
+    lon = index.geometry.bounds.minx
+    for chip_id, numbers in ((index.chip_id[lon.argmin()], 2000), (index.chip_id[lon.argmax()], 1000)):
+        assert (pixels(tmp_path / "chips", chip_id, "s2") == numbers).all()
+
+
+def test_global_seasonal_tiles(write_area: WriteArea, write_raster: WriteRaster, tmp_path: Path) -> None:
+    """Tiles are placed by name; a missing file is a missing channel, a missing tile nodata."""
+    amplitude = np.full((1, 1200, 1200), 5000, dtype="uint16")
+    coherence = GENERATOR.integers(1, 100, (1, 1200, 1200), dtype="uint8")
+    place = {"x": 9.0, "y": 46.0, "pixel": 1 / 1200, "crs": "EPSG:4326"}
+    write_raster("tiles/N46E009/N46E009_summer_vv_AMP.tif", amplitude, **place)
+    write_raster("tiles/N46E009/N46E009_summer_vv_COH12.tif", coherence, **place)
+    write_raster("tiles/N46E009/N46E009_fall_vv_COH12.tif", coherence, **place)
+    area = write_area("aoi.gpkg", square(9.97, 45.5, 0.06), crs="EPSG:4326")
+    outcome = cut(area, placed(S1, tmp_path / "tiles"), placed(COH, tmp_path / "tiles"), size=100)
+    found = chip_folder.read(tmp_path / "chips")
+    assert found.channels == {"s1": ("jja_vv",), "coh": ("jja_coh12", "son_coh12")}
+    assert outcome.counts["left_out_without_imagery"] > 0
+    value = chip_folder.read_chip(found.path_of(found.index.chip_id[0], "s1")).values
+    assert np.nanmax(np.abs(value - (20 * np.log10(5000) - 83))) < 1e-3
+    coh = chip_folder.read_chip(found.path_of(found.index.chip_id[0], "coh")).values
+    assert 0.0 < np.nanmin(coh) < np.nanmax(coh) < 1.0
+
+
+def test_aligned_chips_are_the_scenes_own_pixels(
+    write_raster: WriteRaster, write_area: WriteArea, tmp_path: Path
+) -> None:
+    numbers = GENERATOR.integers(-9, 9999, (3, 100, 100), dtype="int16")
+    path = write_raster("s2.tif", numbers, x=600_001.3, y=5_100_007.7, names=NAMES)
+    area = write_area("aoi.gpkg", square(600_000, 5_099_000, 1_100))
+    cut(area, placed(S2, path), size=16, align="s2")
+    found = chip_folder.read(tmp_path / "chips")
+    (lattice,) = found.grids
+    assert all(chip_id.startswith(lattice.name) for chip_id in found.index.chip_id)
+    whole = 0
+    for chip_id in found.index.chip_id:
+        with rasterio.open(found.path_of(chip_id, "s2")) as file:
+            row, column = round((5_100_007.7 - file.bounds.top) / 10), round((file.bounds.left - 600_001.3) / 10)
+            expected = numbers[:, row : row + 16, column : column + 16]
+            assert (file.read()[:, : expected.shape[1], : expected.shape[2]] == expected).all()
+            whole += expected.shape[1:] == (16, 16)
+    assert whole == 36
+    with pytest.raises(ConfigError, match="--resolution"):
+        cut(area, placed(S2, path), size=16, align="s2", resolution=10.0, output=tmp_path / "other")
+    with pytest.raises(ConfigError, match="--align s1"):
+        cut(area, placed(S2, path), size=16, align="s1", output=tmp_path / "other")
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*.tif")}
+
+
+def test_a_second_run_keeps_everything_and_renews_the_index(area: Path, scene: Modality, tmp_path: Path) -> None:
+    cut(area, scene)
+    folder = tmp_path / "chips"
+    before, index = stamps(folder), (folder / chip_folder.INDEX).stat().st_mtime_ns
+    digest = chip_folder.read(folder).digest
+    outcome = cut(area, scene)
+    assert (outcome.counts["cells_kept"], outcome.counts["cells_cut"]) == (36, 0)
+    assert stamps(folder) == before
+    assert (folder / chip_folder.INDEX).stat().st_mtime_ns > index
+    assert chip_folder.read(folder).digest == digest
+
+
+def test_what_is_missing_is_made(area: Path, scene: Modality, tmp_path: Path) -> None:
+    cut(area, scene)
+    folder = tmp_path / "chips"
+    content = {path: path.read_bytes() for path in folder.rglob("*.tif")}
+    lost = sorted(content)[:3]
+    for path in lost:
+        path.unlink()
+    outcome = cut(area, scene)
+    assert outcome.counts["cells_cut"] == 3
+    assert {path: path.read_bytes() for path in folder.rglob("*.tif")} == content
+    (folder / chip_folder.INDEX).unlink()
+    with pytest.raises(ChipError, match="not finished"):
+        chip_folder.read(folder)
+    assert cut(area, scene).counts["cells_cut"] == 0
+    assert len(chip_folder.read(folder).index) == 36
+
+
+def test_a_killed_run_goes_on(area: Path, scene: Modality, tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path; from geoembed.imagery import modalities; from geoembed.steps import chip;"
+        "found = modalities.read(None, {'s2': ('s2.tif',)});"
+        "steps = chip.cut((Path('aoi.gpkg'),), found, Path('chips'), size=8);"
+        "[print(step.done, flush=True) for step in steps]"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    while float(process.stdout.readline()) == 0.0:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    folder = tmp_path / "chips"
+    with (folder / cutting.JOURNAL).open("a") as journal:
+        journal.write('{"32N-80-half a li')
+    done = len(cutting.read_journal(folder))
+    assert done > 0
+    outcome = cut(area, scene, size=8)
+    assert outcome.counts["cells_kept"] == done
+    assert outcome.counts["chips"] == 576
+    assert not list(folder.rglob(".part-*"))
+    fresh = cut(area, scene, size=8, output=tmp_path / "fresh")
+    assert fresh.counts["chips"] == 576
+    geopandas.testing.assert_geodataframe_equal(
+        chip_folder.read(folder).index, chip_folder.read(tmp_path / "fresh").index
+    )
+
+
+def test_other_inputs_or_options_are_refused(area: Path, scene: Modality, tmp_path: Path) -> None:
+    cut(area, scene)
+    with pytest.raises(StaleError, match=r"chips: made from other .*min_valid was 0.5, now 0.9.*--overwrite"):
+        cut(area, scene, min_valid=0.9)
+    os.utime(tmp_path / "s2.tif", (1, 1))
+    with pytest.raises(StaleError, match="sources differs"):
+        cut(area, scene)
+
+
+def test_overwrite_deletes_only_what_geoembed_made(area: Path, scene: Modality, tmp_path: Path) -> None:
+    cut(area, scene)
+    folder = tmp_path / "chips"
+    (folder / "s2" / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError):
+        cut(area, scene, align="coh", overwrite=True)
+    assert len(stamps(folder)) == 36, "inputs are checked before anything is deleted"
+    outcome = cut(area, scene, size=16, overwrite=True)
+    assert outcome.counts["chips"] == 144
+    assert len(stamps(folder)) == 144
+    assert (folder / "s2" / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_of_others_is_left_alone(area: Path, scene: Modality, tmp_path: Path) -> None:
+    (tmp_path / "chips").mkdir()
+    (tmp_path / "chips" / "diary.txt").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(ChipError, match="was not made by geoembed"):
+            cut(area, scene, overwrite=overwrite)
+
+
+def test_nothing_to_cut_is_an_error(write_area: WriteArea, scene: Modality, tmp_path: Path) -> None:
+    with pytest.raises(ChipError, match="holds the centre of no cell"):
+        cut(write_area("a.gpkg", square(499_200, 4_997_760, 10)), scene)
+    with pytest.raises(ChipError, match="no cell has enough valid imagery"):
+        cut(write_area("b.gpkg", square(599_200, 4_997_760, 1000)), scene)
+
+
+def test_every_size_can_be_written(area: Path, scene: Modality, tmp_path: Path) -> None:
+    for size in (7, 48):
+        cut(area, scene, size=size, output=tmp_path / f"chips{size}")
+        found = chip_folder.read(tmp_path / f"chips{size}")
+        with rasterio.open(found.path_of(found.index.chip_id[0], "s2")) as file:
+            assert (file.width, file.height, file.block_shapes[0]) == (size, size, (size, size))
+
+
+def test_a_broken_chip_is_named(area: Path, scene: Modality, tmp_path: Path) -> None:
+    cut(area, scene)
+    found = chip_folder.read(tmp_path / "chips")
+    path = found.path_of(found.index.chip_id[0], "s2")
+    path.write_bytes(path.read_bytes()[:900])
+    with pytest.raises(ChipError, match=f"{path.name}: cannot be read"):
+        chip_folder.read_chip(path)
+    path.unlink()
+    with pytest.raises(ChipError, match=f"{path.name}: missing"):
+        chip_folder.read_chip(path)
+
+
+def test_a_broken_description_is_named(area: Path, scene: Modality, tmp_path: Path) -> None:
+    cut(area, scene)
+    description = tmp_path / "chips" / chip_folder.DESCRIPTION
+    description.write_text(json.dumps({"size": 32})[:-3])
+    with pytest.raises(ChipError, match=r"chips.json: cannot be read"):
+        cut(area, scene)
+
+
+def test_sizes_make_sense(area: Path, scene: Modality) -> None:
+    for keys in ({"resolution": -10.0}, {"resolution": float("nan")}, {"size": 0}):
+        with pytest.raises(ConfigError, match="must be above 0"):
+            cut(area, scene, **keys)
+
+
+def test_a_resumed_journal_holds_each_list_of_channels_once(area: Path, scene: Modality, tmp_path: Path) -> None:
+    cut(area, scene)
+    found = cutting.read_journal(tmp_path / "chips")
+    assert len({id(has["s2"][1]) for has in found.values()}) == 1

@@ -1,0 +1,284 @@
+"""The step that embeds: rows, restrictions, kills, broken files and re-runs."""
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from chip_folders import CHANNELS, make_chips
+
+from geoembed.chips.folder import ChipSet
+from geoembed.errors import ChipError, ConfigError, GeoembedError, ModelError, StaleError
+from geoembed.fits import embeddings
+from geoembed.learning import checkpoint
+from geoembed.outputs import atomic
+from geoembed.progress import finish
+from geoembed.steps import embed, pretrain
+
+CPU = {"device": "cpu", "batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with chips, some without one modality, a model of them, and their embeddings."""
+    folder = tmp_path_factory.mktemp("embed")
+    make_chips(folder / "chips", n=60, absent=0.2, clouds=0.05)
+    finish(pretrain.pretrain(folder / "chips", folder / "model", epochs=1, batch_size=12, device="cpu"))
+    finish(embed.embed(folder / "chips", folder / "model", folder / "e.h5", **CPU))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def other_model(base: Path) -> Path:
+    """A model of the same chips with other weights."""
+    trained = checkpoint.read(base / "model", device=torch.device("cpu"), untrained=True)
+    checkpoint.write_config(base / "other", trained.described)
+    checkpoint.write_weights(base / "other", trained.model, trained.described)
+    return base / "other"
+
+
+def vectors(path: Path) -> dict[str, np.ndarray]:
+    found = embeddings.read(path)
+    return {name: found.vectors(name) for name in found.names}
+
+
+def test_rows_are_those_of_the_index(base: Path) -> None:
+    from geoembed.chips import folder as chip_folder
+
+    chipset, found = chip_folder.read(base / "chips"), embeddings.read(base / "e.h5")
+    assert found.chip_id.tolist() == chipset.index["chip_id"].tolist()
+    assert (
+        found.aoi.tolist() == chipset.index["aoi"].tolist() and found.split.tolist() == chipset.index["split"].tolist()
+    )
+    assert found.modalities == ("s2", "s1")
+    np.testing.assert_array_equal(found.present, chipset.index[["s2", "s1"]].notna().to_numpy())
+    for m, name in enumerate(found.modalities):
+        np.testing.assert_array_equal(np.isnan(found.vectors(name)).any(1), ~found.present[:, m])
+    single = found.present.sum(1) == 1
+    assert single.any()
+    alone = np.where(found.present[:, :1], found.vectors("s2"), found.vectors("s1"))
+    np.testing.assert_array_equal(found.vectors("fused")[single], alone[single])
+
+
+def test_attributes_explain_the_file(base: Path) -> None:
+    with h5py.File(base / "e.h5") as file:
+        assert json.loads(file.attrs["channels"]) == {name: list(names) for name, names in CHANNELS.items()}
+        assert json.loads(file.attrs["model_config"])["patch"] == 2
+        assert json.loads(file.attrs["training"])["transductive"] is False
+        assert len(file.attrs["model_sha256"]) == 64 and "unit length" in file.attrs["space"]
+        assert {"geoembed_version", "created"} <= set(file.attrs)
+
+
+def test_embeddings_do_not_depend_on_the_batch(base: Path, tmp_path: Path) -> None:
+    wanted = vectors(base / "e.h5")
+    for size in (1, 60):
+        finish(embed.embed(base / "chips", base / "model", tmp_path / f"{size}.h5", device="cpu", batch_size=size))
+        for name, values in vectors(tmp_path / f"{size}.h5").items():
+            np.testing.assert_allclose(values, wanted[name], atol=1e-5)
+
+
+def test_finished_work_is_kept_and_its_time_renewed(base: Path) -> None:
+    path = base / "e.h5"
+    before = path.read_bytes()
+    os.utime(path, (1, 1))
+    outcome = finish(embed.embed(base / "chips", base / "model", path, **CPU))
+    assert outcome.counts["embedded"] == 0 and outcome.paths == (path,)
+    assert path.read_bytes() == before and path.stat().st_mtime > 1e9
+
+
+def test_modalities_and_channels_restrict_what_is_used(base: Path, tmp_path: Path) -> None:
+    wanted = vectors(base / "e.h5")
+    finish(embed.embed(base / "chips", base / "model", tmp_path / "s1.h5", modalities=("s1",), **CPU))
+    found = embeddings.read(tmp_path / "s1.h5")
+    assert found.names == ("s1", "fused") and not found.present.all()
+    np.testing.assert_allclose(found.vectors("s1"), wanted["s1"], atol=1e-5)
+    np.testing.assert_array_equal(found.vectors("fused"), found.vectors("s1"))
+
+    finish(embed.embed(base / "chips", base / "model", tmp_path / "jja.h5", channels={"s2": ("jja_*",)}, **CPU))
+    found = embeddings.read(tmp_path / "jja.h5")
+    assert found.attributes["channels"] == {"s2": list(CHANNELS["s2"][3:]), "s1": list(CHANNELS["s1"])}
+    here = found.present[:, 0]
+    assert np.abs(found.vectors("s2")[here] - wanted["s2"][here]).max() > 1e-3
+    np.testing.assert_allclose(found.vectors("s1"), wanted["s1"], atol=1e-5)
+
+
+def test_what_is_asked_for_must_be_known(base: Path, tmp_path: Path) -> None:
+    for options, told in (
+        ({"modalities": ("s3",)}, "modality 's3' is not among s2, s1; did you mean"),
+        ({"channels": {"s2": ("jja_rde",)}}, "channels 'jja_rde' match none of s2; did you mean jja_red"),
+        ({"dtype": "int8"}, "dtype 'int8' is not float32 or float16"),
+        ({"batch_size": 0}, "batch_size 0 is below 1"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            finish(embed.embed(base / "chips", base / "model", tmp_path / "e.h5", **options))  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_chips_with_more_or_less_than_the_model_knows(
+    base: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_chips(tmp_path / "chips", n=6, channels={"s2": ("mam_red", "jja_blue", "djf_red")})
+    outcome = finish(embed.embed(tmp_path / "chips", base / "model", tmp_path / "e.h5", **CPU))
+    assert outcome.counts["unknown_channels"] == 1 and "1 channels of the chips are left out" in caplog.text
+    found = embeddings.read(tmp_path / "e.h5")
+    assert found.modalities == ("s2",) and found.attributes["channels"] == {"s2": ["djf_red", "jja_blue"]}
+    assert not np.isnan(found.vectors("fused")).any()
+
+    make_chips(tmp_path / "more", n=6, channels={"coh": ("jja_coh12",), "s2": ("jja_red",)})
+    with pytest.raises(ModelError, match="does not know the modality coh"):
+        finish(embed.embed(tmp_path / "more", base / "model", tmp_path / "more.h5", **CPU))
+    finish(embed.embed(tmp_path / "more", base / "model", tmp_path / "more.h5", modalities=("s2", "s1"), **CPU))
+    with pytest.raises(ChipError, match="holds nothing of s1"):
+        finish(embed.embed(tmp_path / "more", base / "model", tmp_path / "none.h5", modalities=("s1",), **CPU))
+
+
+def test_half_precision(base: Path, tmp_path: Path) -> None:
+    finish(embed.embed(base / "chips", base / "model", tmp_path / "e.h5", dtype="float16", **CPU))
+    with h5py.File(tmp_path / "e.h5") as file:
+        assert file["embeddings/s2"].dtype == np.float16
+    np.testing.assert_allclose(vectors(tmp_path / "e.h5")["fused"], vectors(base / "e.h5")["fused"], atol=1e-3)
+
+
+def test_other_models_and_options_are_refused(base: Path, other_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "e.h5"
+    shutil.copy(base / "e.h5", path)
+    with pytest.raises(StaleError, match="dtype was"):
+        finish(embed.embed(base / "chips", base / "model", path, dtype="float16", **CPU))
+    finish(embed.embed(base / "chips", other_model, path, overwrite=True, **CPU))
+    assert np.abs(vectors(path)["s1"] - vectors(base / "e.h5")["s1"])[embeddings.read(path).present[:, 1]].max() > 0.01
+    with pytest.raises(StaleError, match="model differs"):
+        finish(embed.embed(base / "chips", base / "model", path, **CPU))
+    path.write_text("theirs")
+    with pytest.raises(GeoembedError, match="cannot be read as HDF5"):
+        finish(embed.embed(base / "chips", base / "model", path, overwrite=True, **CPU))
+    assert path.read_text() == "theirs"
+
+
+CODE = """
+import sys
+from pathlib import Path
+from geoembed.steps import embed
+embed.BLOCK_SECONDS = 0.0
+folder = Path(sys.argv[1])
+for progress in embed.embed(folder / "chips", folder / "model", Path(sys.argv[2]), device="cpu", batch_size=8):
+    print(progress.done, flush=True)
+"""
+
+
+def test_killed_it_resumes_and_refuses_to_mix(base: Path, other_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "e.h5"
+    process = subprocess.Popen([sys.executable, "-c", CODE, str(base), str(path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for _ in range(3):
+        process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.stdout.close()
+    process.wait()
+    assert not path.exists()
+    with pytest.raises(StaleError, match="model differs"):
+        finish(embed.embed(base / "chips", other_model, path, **CPU))
+    outcome = finish(embed.embed(base / "chips", base / "model", path, **CPU))
+    assert outcome.counts["kept"] >= 24 and outcome.counts["kept"] + outcome.counts["embedded"] == 60
+    for name, values in vectors(path).items():
+        np.testing.assert_allclose(values, vectors(base / "e.h5")[name], atol=1e-6)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["e.h5"]
+    assert embeddings.read(path).attributes["made_from"] == embeddings.read(base / "e.h5").attributes["made_from"]
+
+
+@pytest.fixture
+def broken(base: Path, tmp_path: Path) -> tuple[ChipSet, Path, bytes]:
+    """Chips of which one file is broken, its path, and what it ought to hold."""
+    shutil.copytree(base / "chips", tmp_path / "chips")
+    from geoembed.chips import folder as chip_folder
+
+    chipset = chip_folder.read(tmp_path / "chips")
+    row = int(np.flatnonzero(chipset.index[["s2", "s1"]].notna().all(axis=1))[2])
+    path = chipset.path_of(chipset.index["chip_id"][row], "s1")
+    content = path.read_bytes()
+    path.write_bytes(b"broken")
+    return chipset, path, content
+
+
+def test_a_broken_file_stops_nothing_and_is_embedded_once_mended(
+    base: Path, tmp_path: Path, broken: tuple[ChipSet, Path, bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    _, file, content = broken
+    output, run = tmp_path / "e.h5", (tmp_path / "chips", base / "model", tmp_path / "e.h5")
+    wanted = vectors(base / "e.h5")
+    row = embeddings.read(base / "e.h5").chip_id.tolist().index(file.stem)
+    for _ in range(2):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING), pytest.raises(ChipError, match="complete, but 1 chip files could not"):
+            finish(embed.embed(*run, **CPU))
+        assert sum(str(file) in line for line in caplog.messages) == 1
+    found = embeddings.read(output)
+    assert found.present[row].tolist() == [True, False] and len(found) == 60
+    np.testing.assert_array_equal(found.vectors("fused")[row], found.vectors("s2")[row])
+    file.write_bytes(content)
+    outcome = finish(embed.embed(*run, **CPU))
+    assert outcome.counts["embedded"] == 1 and outcome.counts["kept"] == 59 and outcome.counts["broken"] == 0
+    for name, values in vectors(output).items():
+        np.testing.assert_allclose(values, wanted[name], atol=1e-5)
+    assert embeddings.read(output).present[row].all()
+
+
+def test_strict_stops_at_once(base: Path, tmp_path: Path, broken: tuple[ChipSet, Path, bytes]) -> None:
+    _, file, _ = broken
+    with pytest.raises(ChipError, match=file.name):
+        finish(embed.embed(tmp_path / "chips", base / "model", tmp_path / "e.h5", strict=True, **CPU))
+    assert not (tmp_path / "e.h5").exists()
+
+
+def test_the_model_must_be_finished(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no model here"):
+        finish(embed.embed(base / "chips", tmp_path / "model", tmp_path / "e.h5"))
+    shutil.copytree(base / "model", tmp_path / "model")
+    (tmp_path / "model/weights.safetensors").unlink()
+    with pytest.raises(ModelError, match="training has not finished"):
+        finish(embed.embed(base / "chips", tmp_path / "model", tmp_path / "e.h5"))
+
+
+def test_a_gap_in_the_blocks_is_embedded_again(base: Path, tmp_path: Path) -> None:
+    work = embed.Work(tmp_path / ".e.h5.blocks")
+    atomic.write_json(work.folder / "record.json", embeddings.read(base / "e.h5").attributes["made_from"])
+    for start, stop in ((8, 16), (16, 60)):
+        work.path_of(start, stop).write_bytes(b"whatever")
+    assert work.done() == 0
+    finish(embed.embed(base / "chips", base / "model", tmp_path / "e.h5", **CPU))
+    for name, values in vectors(tmp_path / "e.h5").items():
+        np.testing.assert_allclose(values, vectors(base / "e.h5")[name], atol=1e-6)
+
+
+def test_killed_while_removing_blocks_it_starts_anew(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = embed.Work(tmp_path / ".e.h5.blocks")
+    atomic.write_json(work.folder / "record.json", {"step": "another"})
+    for start, stop in ((0, 8), (8, 60)):
+        work.path_of(start, stop).write_bytes(b"whatever")
+    unlink, gone = Path.unlink, []
+
+    def killed(path: Path, **options: bool) -> None:
+        if len(gone) == 2:
+            raise KeyboardInterrupt
+        unlink(path, **options)
+        gone.append(path.name)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "unlink", killed)
+        work.remove()
+    outcome = finish(embed.embed(base / "chips", base / "model", tmp_path / "e.h5", **CPU))
+    assert outcome.counts["embedded"] == 60 and not work.folder.exists()
+
+
+def test_no_modality_at_all_is_an_error(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--modalities: names none"):
+        finish(embed.embed(base / "chips", base / "model", tmp_path / "e.h5", modalities=(), **CPU))

@@ -1,0 +1,194 @@
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic import embeddings_file
+
+from geoembed.errors import ProbeError, StaleError
+from geoembed.fits import embeddings
+from geoembed.progress import finish
+from geoembed.steps.probe import apply, probe
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> tuple[embeddings.Embeddings, np.ndarray[Any, Any]]:
+    """1,200 chips in two AOIs; s2 tells water (20 %) from the rest, s1 tells nothing, every tenth chip lacks it."""
+    rng = np.random.default_rng(0)
+    water = rng.random(1200) < 0.2
+    s2 = rng.normal(size=(1200, 16)).astype(np.float32)
+    s2[:, 0] += 3 * water
+    s1 = rng.normal(size=(1200, 8)).astype(np.float32)
+    s1[::10] = np.nan
+    fused = s2 + 0.1
+    found = embeddings_file(tmp_path / "e.h5", {"s1": s1, "s2": s2, "fused": fused}, columns=40, aois=2)
+    pd.DataFrame({"chip_id": found.chip_id, "label": water.astype(int)}).to_csv(tmp_path / "water.csv", index=False)
+    return found, water
+
+
+def run(tmp_path: Path, **options: Any) -> Any:
+    return finish(probe(tmp_path / "e.h5", tmp_path / "water.csv", tmp_path / "out", **options))
+
+
+def test_maps_every_chip_and_scores_the_test_split(tmp_path: Path, world: Any) -> None:
+    found, water = world
+    done = run(tmp_path, n=100)
+    assert done.paths == (tmp_path / "out/predictions.gpkg",)
+    table = geopandas.read_file(done.paths[0])
+    assert table["chip_id"].tolist() == found.chip_id.tolist() and table.crs == "EPSG:4326"
+    assert (table["prediction"] == water).mean() > 0.85
+    assert table["drawn"].sum() == 100 and set(table.loc[table["drawn"] == 1, "split"]) == {"train"}
+    report = json.loads((tmp_path / "out/metrics.json").read_text())
+    test = table[table["split"] == "test"]
+    hits = [(test["prediction"] == test["label"])[test["label"] == k].mean() for k in (0, 1)]
+    assert report["test"]["all"]["balanced_accuracy"] == pytest.approx(np.mean(hits), abs=1e-6)
+    assert report["test"]["all"]["balanced_accuracy"] > 0.85
+    assert set(report["test"]) == {"all", "aoi0", "aoi1"} and report["positive"] == "1"
+    assert sum(report["labels_drawn"].values()) == 100
+    # probabilities mean shares: their mean is that of the class
+    assert table["probability"].mean() == pytest.approx(water.mean(), abs=0.05)
+    assert "balanced accuracy" in done.table
+    assert (tmp_path / "out/predictions.qml").exists()
+
+
+def test_chips_without_the_modality_get_no_prediction(
+    tmp_path: Path, world: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "geoembed"):
+        done = run(tmp_path, n=50, features="s1")
+    table = geopandas.read_file(done.paths[0])
+    assert table["prediction"].isna().tolist() == [i % 10 == 0 for i in range(1200)]
+    assert done.counts["chips_without_s1"] == 120 and "120 chips have no s1" in caplog.text
+    done = finish(probe(tmp_path / "e.h5", tmp_path / "water.csv", tmp_path / "c", n=50, features="concat"))
+    assert geopandas.read_file(done.paths[0])["prediction"].notna().all()
+
+
+def test_a_transductive_model_is_told(tmp_path: Path, world: Any, caplog: pytest.LogCaptureFixture) -> None:
+    for transductive in (False, True):
+        with h5py.File(tmp_path / "e.h5", "a") as file:
+            file.attrs["training"] = json.dumps({"transductive": transductive})
+        with caplog.at_level(logging.WARNING):
+            run(tmp_path, n=100, overwrite=True)
+        assert ("chips of all splits" in caplog.text) == transductive
+        assert json.loads((tmp_path / "out/metrics.json").read_text())["transductive"] is transductive
+
+
+def test_the_test_split_changes_nothing_in_the_fit(tmp_path: Path, world: Any) -> None:
+    found, _ = world
+    run(tmp_path, n=100, features="s2")
+    vectors = {name: found.vectors(name) for name in found.names}
+    for name in vectors:
+        vectors[name][found.split == "test"] *= 100
+    embeddings_file(tmp_path / "e2.h5", vectors, columns=40, aois=2)
+    other = finish(probe(tmp_path / "e2.h5", tmp_path / "water.csv", tmp_path / "o2", n=100, features="s2"))
+    one, two = (geopandas.read_file(path) for path in (tmp_path / "out/predictions.gpkg", other.paths[0]))
+    train = one["split"] != "test"
+    assert (one["probability"][train] == two["probability"][train]).all()
+
+
+def test_rerun_is_free_and_other_options_are_refused(tmp_path: Path, world: Any) -> None:
+    run(tmp_path, n=100)
+    before = (tmp_path / "out/predictions.gpkg").read_bytes()
+    again = run(tmp_path, n=100)
+    assert (tmp_path / "out/predictions.gpkg").read_bytes() == before and "balanced" in again.table
+    with pytest.raises(StaleError, match="n was 100, now 50"):
+        run(tmp_path, n=50)
+    run(tmp_path, n=50, overwrite=True)
+
+
+@pytest.mark.parametrize("features", ["s2", "concat"])
+def test_a_fitted_probe_maps_new_embeddings(tmp_path: Path, world: Any, features: str) -> None:
+    found, _ = world
+    run(tmp_path, n=100, features=features)
+    done = finish(apply(tmp_path / "e.h5", tmp_path / "out", tmp_path / "again"))
+    one, two = (geopandas.read_file(path) for path in (tmp_path / "out/predictions.gpkg", done.paths[0]))
+    assert (one["probability"].round(4) == two["probability"].round(4)).all()
+    finish(apply(tmp_path / "e.h5", tmp_path / "out/probe.skops", tmp_path / "again"))
+    vectors = {name: found.vectors(name) for name in found.names}
+    block = embeddings.Block(found.present, vectors)
+    embeddings.write(
+        tmp_path / "other.h5", found.chip_id, found.aoi, found.split, grids=found.grids, modalities=found.modalities,
+        blocks=[block], attributes={"model_sha256": "cd" * 32, "space": "last layer"},
+    )  # fmt: skip
+    with pytest.raises(ProbeError, match="model_sha256 differ"):
+        finish(apply(tmp_path / "other.h5", tmp_path / "out", tmp_path / "third"))
+
+
+def test_more_classes_and_numbers(tmp_path: Path, world: Any, caplog: pytest.LogCaptureFixture) -> None:
+    found, _ = world
+    s2 = found.vectors("s2")
+    crop = np.where(s2[:, 1] > 0.5, "rice", np.where(s2[:, 2] > 0, "maize", "other"))
+    frame = pd.DataFrame({"chip_id": found.chip_id, "label": crop, "value": s2[:, 3] * 2.0 + 1})
+    frame.to_csv(tmp_path / "crop.csv", index=False)
+    done = finish(probe(tmp_path / "e.h5", tmp_path / "crop.csv", tmp_path / "crop", n=300))
+    table = geopandas.read_file(done.paths[0])
+    assert (table["prediction"] == crop).mean() > 0.8
+    assert (table[["p_maize", "p_other", "p_rice"]].sum(axis=1) - 1).abs().max() < 1e-4
+    with caplog.at_level(logging.WARNING, "geoembed"):
+        done = finish(probe(tmp_path / "e.h5", tmp_path / "crop.csv", tmp_path / "value", target="value"))
+    assert "logistic means ridge" in caplog.text
+    report = json.loads((tmp_path / "value/metrics.json").read_text())
+    assert report["test"]["all"]["r2"] > 0.99
+    assert "label" not in geopandas.read_file(done.paths[0])
+
+
+def test_asking_for_too_much_or_too_little(tmp_path: Path, world: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "geoembed"):
+        done = run(tmp_path, n=10_000)
+    assert f"has {done.counts['labels_drawn']} labels, fewer than 10,000; all are used" in caplog.text
+    for options, words in (
+        ({"n": 3}, "at least 4"),
+        ({"features": "s3"}, "did you mean s2"),
+        ({"classifier": "forrest"}, "did you mean forest"),
+        ({"draw": "all"}, "random and stratified"),
+    ):
+        with pytest.raises(ProbeError, match=words):
+            run(tmp_path, **options, overwrite=True)
+    found, _ = world
+    pd.DataFrame({"chip_id": found.chip_id[:50], "label": 1}).to_csv(tmp_path / "water.csv", index=False)
+    with pytest.raises(ProbeError, match="with only 1"):
+        run(tmp_path, overwrite=True)
+    assert (tmp_path / "out/predictions.gpkg").exists()
+
+
+@pytest.mark.parametrize("name", ["predictions.gpkg", "metrics.json", "probe.skops", "predictions.qml"])
+def test_other_peoples_files_are_not_touched(tmp_path: Path, world: Any, name: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("theirs")
+    for overwrite in (False, True):
+        with pytest.raises(StaleError, match=rf"{name}: exists and was not made by geoembed"):
+            run(tmp_path, n=50, overwrite=overwrite)
+    assert [(path.name, path.read_text()) for path in (tmp_path / "out").iterdir()] == [(name, "theirs")]
+
+
+def test_killed_while_overwriting_nothing_old_is_kept(
+    tmp_path: Path, world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, n=100)
+    with monkeypatch.context() as patch:
+        patch.setattr("geoembed.fits.classifiers.save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, n=50, overwrite=True)
+    assert not (tmp_path / "out/predictions.gpkg").exists()
+    assert geopandas.read_file(run(tmp_path, n=50).paths[0])["drawn"].sum() == 50
+
+
+def test_classes_that_differ_in_case_only(tmp_path: Path, world: Any) -> None:
+    found, water = world
+    names = np.where(water, "Water", np.where(found.vectors("s2")[:, 1] > 0, "water", "WATER"))
+    pd.DataFrame({"chip_id": found.chip_id, "label": names}).to_csv(tmp_path / "water.csv", index=False)
+    table = geopandas.read_file(run(tmp_path, n=300).paths[0])
+    assert (table[["p_WATER", "p_Water_2", "p_water_3"]].sum(axis=1) - 1).abs().max() < 1e-4
+
+
+def test_a_file_is_no_folder(tmp_path: Path, world: Any) -> None:
+    (tmp_path / "out").write_text("theirs")
+    with pytest.raises(StaleError, match="out: is a file"):
+        run(tmp_path, n=50)
+    with pytest.raises(StaleError, match="out: is a file"):
+        finish(apply(tmp_path / "e.h5", tmp_path / "none.skops", tmp_path / "out"))
