@@ -62,30 +62,33 @@ class Origin:
         return batches.Reader(self.chipset, known, only=self.channels)
 
     @property
-    def device(self) -> str:
-        """Return the kind of device that the model is on."""
-        return str(self.trained.model.log_scale.device.type)
+    def device(self) -> torch.device:
+        """Return the device that the model is on."""
+        return self.trained.model.log_scale.device
 
-    def missing(self, rows: NDArray[np.int64], seed: int, draws: int) -> Generator[Progress, None, list[Tested]]:
+    def missing(
+        self, rows: NDArray[np.int64], seed: int, draws: int
+    ) -> Generator[Progress, None, tuple[list[Tested], dict[str, NDArray[np.float32]]]]:
         """Embed test chips (rows of the embeddings) with inputs removed; return what to score on.
 
-        Each draw of labels meets a random removal of its own.
+        Each draw of labels meets a random removal of its own. Beside it, what `contrasted` returns for these rows, as
+        their chips are read anyway.
         """
         cases = removal.cases(self.channels, seed=seed, draws=draws)
         reader = self.reader()
-        found = yield from removal.embed(
-            reader, self.trained, self.rows[rows], cases, reader.batch_size(self.device, BATCH)
-        )
-        tested = [Tested("missing", NOTHING, rows, found.everything)]
-        return tested + [
+        batch_size = reader.batch_size(self.device.type, BATCH)
+        removed = yield from removal.embed(reader, self.trained, self.rows[rows], cases, batch_size)
+        tested = [Tested("missing", NOTHING, rows, removed.everything)]
+        tested += [
             Tested("missing", case.name, rows, vectors, draw=case.draw - 1 if case.draw else None)
-            for case, vectors in zip(cases, found.without, strict=True)
+            for case, vectors in zip(cases, removed.without, strict=True)
         ]
+        return tested, removed.contrasted
 
     def contrasted(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
         """Return the vectors of some chips in the space that training contrasts, per modality (n, E)."""
         reader = self.reader()
-        order = batches.blocks(self.rows[rows], reader.batch_size(self.device, BATCH))
+        order = batches.blocks(self.rows[rows], reader.batch_size(self.device.type, BATCH))
         with closing(batches.ahead(reader, self.trained.described.statistics, order, 2)) as source:
             return space.contrasted(self.trained, source)
 

@@ -48,13 +48,16 @@ class Case:
 
 @dataclass(frozen=True)
 class Removed:
-    """Fused embeddings of n chips, each (n, E) float32: with everything, and per case without what it removes.
+    """Vectors of n chips, each (n, E) float32; a row is NaN where nothing is left of a chip.
 
-    A row is NaN where nothing is left of a chip.
+    everything: fused embeddings with all inputs.
+    without: for each case fused embeddings without what it removes.
+    contrasted: per modality with all inputs, in the space that training contrasts.
     """
 
     everything: NDArray[np.float32]
     without: list[NDArray[np.float32]]
+    contrasted: dict[str, NDArray[np.float32]]
 
 
 def cases(channels: Mapping[str, tuple[str, ...]], *, seed: int, draws: int = 3) -> tuple[Case, ...]:
@@ -99,21 +102,22 @@ def embed(
     * 4 bytes of memory. Raises ValueError for a channel that the reader does not know.
     """
     width = trained.described.model.space
-    everything = np.full((len(rows), width), np.nan, np.float32)
-    without = [np.full((len(rows), width), np.nan, np.float32) for _ in cases]
+    everything, *without = (np.full((len(rows), width), np.nan, np.float32) for _ in range(1 + len(cases)))
+    whole = {name: np.full((len(rows), width), np.nan, np.float32) for name in reader.channels}
+    removals = [{}, *(case.removed for case in cases)]
     done = 0
     order = batches.blocks(rows, batch_size)
     with closing(batches.ahead(reader, trained.described.statistics, order, 1)) as source:
         for batch in source:
             some = slice(done, done + len(batch.rows))
-            everything[some], *rest = _embed_batch(
-                trained.model, batch, reader.channels, [{}, *(case.removed for case in cases)]
-            )
-            for target, vectors in zip(without, rest, strict=True):
-                target[some] = vectors
+            fused, vectors = _embed_batch(trained.model, batch, reader.channels, removals)
+            for target, values in zip((everything, *without), fused, strict=True):
+                target[some] = values
+            for name, values in vectors.items():
+                whole[name][some] = values
             done = some.stop
             yield Progress(done, len(rows), "chips")
-    return Removed(everything, without)
+    return Removed(everything, without, whole)
 
 
 @torch.no_grad()
@@ -122,8 +126,8 @@ def _embed_batch(
     batch: Batch,
     channels: Mapping[str, tuple[str, ...]],
     removals: Sequence[Mapping[str, tuple[str, ...]]],
-) -> list[NDArray[np.float32]]:
-    """Return the fused vectors (B, E) of a batch for each removal."""
+) -> tuple[list[NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+    """Return the fused vectors (B, E) of a batch for each removal, and its contrasted ones with all inputs."""
     encoded: dict[Variant, Tensor] = {}
 
     def vector(name: str, removed: tuple[str, ...]) -> Tensor:
@@ -132,11 +136,12 @@ def _embed_batch(
             if removed:
                 at = [channels[name].index(channel) for channel in removed]
                 values = values.index_fill(1, torch.tensor(at), math.nan)
-            encoded[name, removed] = model.place(name, contrasted(model, {name: values})[name])
+            encoded[name, removed] = contrasted(model, {name: values})[name]
         return encoded[name, removed]
 
+    def fused(removed: Mapping[str, tuple[str, ...]]) -> Tensor:
+        return fuse({name: model.place(name, vector(name, removed.get(name, ()))) for name in batch.values})
+
     with autocast(model.log_scale.device):
-        return [
-            fuse({name: vector(name, removed.get(name, ())) for name in batch.values}).float().cpu().numpy()
-            for removed in removals
-        ]
+        vectors = [fused(removed).float().cpu().numpy() for removed in removals]
+        return vectors, {name: vector(name, ()).float().cpu().numpy() for name in batch.values}

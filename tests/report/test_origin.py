@@ -55,15 +55,21 @@ def reordered(found: Embeddings, path: Path) -> Embeddings:
     return embeddings.read(path)
 
 
-def missing(from_: Origin, rows: np.ndarray[Any, Any], seed: int, draws: int) -> list[Any]:
+def embedded_again(
+    from_: Origin, rows: np.ndarray[Any, Any], seed: int, draws: int
+) -> tuple[list[Any], dict[str, np.ndarray[Any, Any]]]:
     steps, done = from_.missing(rows, seed, draws), []
     while True:
         try:
             done.append(next(steps).done)
         except StopIteration as stop:
             assert done and done[-1] == len(rows)
-            found: list[Any] = stop.value
+            found: tuple[list[Any], dict[str, np.ndarray[Any, Any]]] = stop.value
             return found
+
+
+def missing(from_: Origin, rows: np.ndarray[Any, Any], seed: int, draws: int) -> list[Any]:
+    return embedded_again(from_, rows, seed, draws)[0]
 
 
 def test_chips_are_found_by_id(world: World) -> None:
@@ -131,6 +137,15 @@ def test_contrasted_vectors_are_what_the_encoders_give(world: World) -> None:
             with torch.no_grad():
                 wanted = contrasted(trained.model, values)[name]
             np.testing.assert_allclose(vectors[i], wanted[0].numpy(), atol=1e-5)
+
+
+def test_contrasted_vectors_come_with_the_missing_inputs(world: World) -> None:
+    rows = np.arange(0, 70, 3)
+    _, found = embedded_again(world.from_, rows, seed=0, draws=1)
+    wanted = world.from_.contrasted(rows)
+    assert list(found) == list(wanted)
+    for name in wanted:
+        np.testing.assert_array_equal(found[name], wanted[name])
 
 
 def test_retrieval_is_asked_of_each_two_modalities(world: World) -> None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from embedded_chips import make_embedded, write_model
 from scipy import stats
 from synthetic import embeddings_file
 
+from geoembed.chips import folder as chip_folder
 from geoembed.errors import ChipError, EmbeddingsError, GeoembedError, ModelError, ProbeError, StaleError
 from geoembed.fits import embeddings, sweep
 from geoembed.progress import Progress, finish
 from geoembed.report import markup, removal
-from geoembed.steps.evaluate import COLUMNS, evaluate
+from geoembed.report.results import COLUMNS
+from geoembed.steps.evaluate import evaluate
 
 
 @pytest.fixture
@@ -227,6 +230,7 @@ def test_a_file_is_no_folder(tmp_path: Path, world: embeddings.Embeddings) -> No
 
 CODE = """
 import sys
+from collections import Counter
 from pathlib import Path
 from threadpoolctl import threadpool_info
 from geoembed.fits import sweep
@@ -591,10 +595,31 @@ def test_baselines_are_kept_by_the_next_run(embedded: Path, monkeypatch: pytest.
     assert set(before) == {"statistics.h5", "mosaiks.h5", "untrained.h5"}
     wanted = rows(embedded).drop(columns="seconds")
     with monkeypatch.context() as patch:
-        patch.setattr("geoembed.report.baselines._read", lambda *_: pytest.fail("chips were read again"))
+        patch.setattr("geoembed.report.baselines._describe", lambda *_: pytest.fail("chips were read again"))
         run_with_chips(embedded, overwrite=True)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert rows(embedded).drop(columns="seconds").equals(wanted)
+
+
+def test_chips_are_read_once_for_baselines_and_test_chips_once_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chipset = make_embedded(tmp_path)
+    reads: Counter[str] = Counter()
+    read_chip = chip_folder.read_chip
+
+    def counted(path: Path) -> chip_folder.Chip:
+        reads[path.stem] += 1
+        return read_chip(path)
+
+    monkeypatch.setattr(chip_folder, "read_chip", counted)
+    monkeypatch.setattr("geoembed.report.origin.Origin.galleries", lambda *_: [])  # pictures read some more
+    run_with_chips(tmp_path)
+    index = chipset.index
+    files = dict(zip(index["chip_id"], index[["s2", "s1"]].notna().sum(axis=1), strict=True))
+    # Of so few chips, all train chips are looked at for the filters and for the centre.
+    times = {"train": 3, "validation": 1, "test": 2}
+    assert reads == {name: files[name] * times[split] for name, split in zip(files, index["split"], strict=True)}
 
 
 @pytest.fixture
@@ -608,7 +633,7 @@ def beside(tmp_path: Path, embedded: Path) -> Path:
 
 def test_with_chips_a_dry_run_counts_the_same(embedded: Path, beside: Path) -> None:
     told = run_with_chips(beside, dry_run=True)
-    assert "reading all chips" in told.table
+    assert "besides reading all chips once and embedding test chips again" in told.table
     assert told.counts["fits"] == strict(embedded / "report/summary.json")["counts"]["fits"]
     options = {"features": ("s2", "fused"), "sizes": ("10", "20"), "classifiers": ("ridge",)}
     told = run_with_chips(beside, dry_run=True, **options)
