@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from geoembed.errors import ConfigError, nearest
+from geoembed.imagery import addresses
 
 FILE = "geoembed.toml"
 PREFIX = "GEOEMBED_"
@@ -79,7 +80,7 @@ def _placed(path: Path, option: Option, value: Any) -> Any:
         return str(path.parent / text)
     if option.kind == "located":
         name, _, located = text.partition("=")
-        return f"{name}={path.parent / located}"
+        return f"{name}={addresses.beside(path.parent, located)}"
     return text
 
 

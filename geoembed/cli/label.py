@@ -12,7 +12,7 @@ from geoembed.cli.options import Overwrite
 from geoembed.progress import Steps
 
 Rasters = Annotated[
-    list[Path], typer.Argument(metavar="RASTER...", help="Rasters, one mosaic; - reads paths from stdin.")
+    list[str], typer.Argument(metavar="RASTER...", help="Rasters, one mosaic; - reads paths from stdin.")
 ]
 ChipsOption = Annotated[Path, typer.Option("--chips", metavar="FOLDER", help="Chip folder to label.")]
 Classes = Annotated[
@@ -63,7 +63,7 @@ def label(
     if not classes and getattr(context.get_parameter_source("threshold"), "name", "") == "COMMANDLINE":
         raise typer.BadParameter("--threshold is for --class; continuous rasters take --above")
     return label(
-        streams.all_paths(rasters),
+        streams.all_texts(rasters),
         output,
         chips=streams.one_path(chips),
         classes=tuple(classes),

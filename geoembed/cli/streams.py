@@ -19,23 +19,28 @@ from geoembed.progress import Outcome, Progress, Steps
 if TYPE_CHECKING:
     from rich.console import Console
 
-STDIN = Path("-")
+STDIN = "-"
 PLAIN_EVERY = 15.0
 """Seconds between lines of progress where standard error is no terminal."""
 
 
-def all_paths(paths: list[Path]) -> tuple[Path, ...]:
-    """Return paths as given, with `-` replaced by those on standard input, one per line."""
-    found: list[Path] = []
-    for path in paths:
-        if path != STDIN:
-            found.append(path)
+def all_texts(texts: list[str]) -> tuple[str, ...]:
+    """Return paths or addresses as given, with `-` replaced by those on standard input, one per line."""
+    found: list[str] = []
+    for text in texts:
+        if text != STDIN:
+            found.append(text)
             continue
-        lines = [Path(line.strip()) for line in sys.stdin if line.strip()]
+        lines = [line.strip() for line in sys.stdin if line.strip()]
         if not lines:
             raise ConfigError("standard input: holds no path; the command before this one has failed")
         found += lines
     return tuple(found)
+
+
+def all_paths(paths: list[Path]) -> tuple[Path, ...]:
+    """Return paths as `all_texts` does."""
+    return tuple(map(Path, all_texts(list(map(str, paths)))))
 
 
 def one_path(path: Path) -> Path:

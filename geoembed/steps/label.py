@@ -5,24 +5,26 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from geoembed.chips.folder import read as read_chips
 from geoembed.errors import LabelError
-from geoembed.imagery import lattices
+from geoembed.imagery import addresses, sources
 from geoembed.labels import legend, targets, zonal
 from geoembed.outputs import geopackage, record, styles
 from geoembed.outputs.atomic import touch
 from geoembed.progress import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import geopandas
 
     from geoembed.chips.folder import ChipSet
-    from geoembed.imagery.lattices import Raster
+    from geoembed.imagery.rasters import Raster
     from geoembed.labels.zonal import Shares
     from geoembed.progress import Steps
 
@@ -62,7 +64,7 @@ def _stem(told: str, name: str) -> str:
 
 
 def label(
-    rasters: tuple[Path, ...],
+    rasters: Sequence[str | Path],
     output: Path | None = None,
     *,
     chips: Path = Path("chips"),
@@ -79,11 +81,11 @@ def label(
     of the chip with valid pixels; a chip without any gets no row. Several rasters are a mosaic (see `zonal`), the
     first in name order counting where they overlap. `output` is a file, and a folder for several classes.
 
-    Raises LabelError, ChipError and StaleError.
+    Raises LabelError, ImageryError (a raster that cannot be used), ChipError and StaleError.
     """
     wanted = _wanted(classes, rasters, name, threshold, above)
     paths = _places(output, wanted)
-    headers = [lattices.describe(path) for path in sorted(set(rasters))]
+    headers = sources.first_bands(map(str, rasters), scaled=not classes)
     _require_meaning(headers, classes)
     chip_set = read_chips(chips)
     records = [_record(headers, chip_set, one, threshold, above) for one in wanted]
@@ -91,25 +93,26 @@ def label(
     counts: dict[str, int | float] = {"files_kept": len(paths) - len(due), "files_written": len(due)}
     if due:
         asked = [wanted[i].values for i in due] if classes else None
-        chip_ids = chip_set.index["chip_id"].to_numpy()
-        found = yield from zonal.shares(headers, chip_set.grids, chip_ids, asked)
+        found = yield from zonal.shares(headers, chip_set.cells, asked)
         _require_found(headers, found, [wanted[i] for i in due], chips)
         for k, i in enumerate(due):
             table = _table(chip_set, found, k, threshold if classes else None, above)
             paths[i].unlink(missing_ok=True)
             styles.write(paths[i], _style(table, wanted[i].name))
             geopackage.write(paths[i], targets.LAYER, table, records[i])
-            log.info("%s: %s", paths[i], _summary(table, len(chip_ids)))
-        counts |= {"chips_labelled": len(table), "chips_without_valid_pixels": len(chip_ids) - len(table)}
-        if len(table) < len(chip_ids):
-            log.warning("%s of %s chips have no valid pixel and no label", len(chip_ids) - len(table), len(chip_ids))
+            log.info("%s: %s", paths[i], _summary(table, len(chip_set.cells)))
+        counts |= {"chips_labelled": len(table), "chips_without_valid_pixels": len(chip_set.cells) - len(table)}
+        if len(table) < len(chip_set.cells):
+            log.warning(
+                "%s of %s chips have no valid pixel and no label", len(chip_set.cells) - len(table), len(chip_set.cells)
+            )
     for path in paths:
         touch(path)
     return Outcome(tuple(paths), counts)
 
 
 def _wanted(
-    classes: tuple[str, ...], rasters: tuple[Path, ...], name: str | None, threshold: float, above: float | None
+    classes: tuple[str, ...], rasters: Sequence[str | Path], name: str | None, threshold: float, above: float | None
 ) -> list[Wanted]:
     """Return the label files to make, and refuse options that do not go together."""
     if not rasters:
@@ -120,7 +123,7 @@ def _wanted(
     if classes and above is not None:
         raise LabelError("--above is for continuous rasters and --class for classes; drop one of them")
     if not classes:
-        return [Wanted(name or min(rasters).stem, ())]
+        return [Wanted(name or addresses.stem(str(min(rasters, key=PurePath))), ())]
     wanted = [parse(text) for text in classes]
     names = [one.name for one in wanted]
     twice = next((one for one in names if names.count(one) > 1), None)
@@ -142,19 +145,19 @@ def _places(output: Path | None, wanted: list[Wanted]) -> list[Path]:
     return [(output or Path("labels")) / f"{one.name}.gpkg" for one in wanted]
 
 
-def _require_meaning(rasters: list[Raster], classes: tuple[str, ...]) -> None:
+def _require_meaning(rasters: Sequence[Raster], classes: tuple[str, ...]) -> None:
     for raster in rasters:
         if raster.categorical and not classes:
             raise LabelError(
-                f"{raster.path}: its values are classes (it has a colour table or names);"
+                f"{raster.address}: its values are classes (it has a colour table or names);"
                 " say which with --class, as in --class water=80"
             )
-        if raster.bands > 1:
-            log.warning("%s: has %d bands; the first is used", raster.path, raster.bands)
+        if raster.count > 1:
+            log.warning("%s: has %d bands; the first is used", raster.address, raster.count)
 
 
 def _record(
-    rasters: list[Raster], chip_set: ChipSet, wanted: Wanted, threshold: float, above: float | None
+    rasters: Sequence[Raster], chip_set: ChipSet, wanted: Wanted, threshold: float, above: float | None
 ) -> dict[str, Any]:
     chosen = {"threshold": threshold, "values": sorted(wanted.values)} if wanted.values else {"above": above}
     return {
@@ -178,12 +181,12 @@ def _is_kept(path: Path, wanted: dict[str, Any], *, overwrite: bool) -> bool:
     return styles.beside(path).exists()
 
 
-def _require_found(rasters: list[Raster], found: Shares, wanted: list[Wanted], chips: Path) -> None:
+def _require_found(rasters: Sequence[Raster], found: Shares, wanted: list[Wanted], chips: Path) -> None:
     """Raise where no chip has a valid pixel; warn of rasters and classes that gave nothing."""
     if not (found.valid > 0).any():
-        told = ", ".join(str(raster.path) for raster in rasters[:3])
+        told = ", ".join(raster.address for raster in rasters[:3])
         raise LabelError(f"{told}: no valid pixel lies on a chip of {chips}; check the raster's place, CRS and nodata")
-    idle = [raster.path for raster in rasters if raster.path not in found.touched]
+    idle = [raster.address for raster in rasters if raster.address not in found.touched]
     if idle:
         log.warning("%d of %d rasters touch no chip, %s the first", len(idle), len(rasters), idle[0])
     there = sorted(value for value, pixels in found.seen.items() if pixels > 0)
