@@ -13,6 +13,7 @@ from affine import Affine
 
 from geoembed.chips import folder as chip_folder
 from geoembed.ground import grid
+from geoembed.outputs.records import Record
 
 CHANNELS = {
     "s2": tuple(f"{season}_{colour}" for season in ("djf", "jja") for colour in ("red", "green", "blue")),
@@ -59,7 +60,7 @@ def make_chips(
             write_chip(
                 chip_folder.path_of(folder, ids[i], name), values, name, bands, lattice.crs, transform, clouds, rng
             )
-    outlines, _ = grid.footprints((lattice,), ids)
+    outlines = grid.cells((lattice,), ids).outlines
     split = [splits[i % len(splits)] for i in range(n)]
     table: dict[str, Any] = {"chip_id": ids, "aoi": [f"class-{kind}" for kind in kinds], "split": split}
     table |= {name: np.where(here[:, m], 1.0 - clouds, np.nan) for m, name in enumerate(channels)}
@@ -68,7 +69,7 @@ def make_chips(
         "modalities": {name: {"channels": list(bands), "unit": UNITS[name]} for name, bands in channels.items()},
         "grids": [lattice.to_json()],
         "size": size,
-        "made_from": {"seed": seed, "n": n},
+        "made_from": Record("chip", {"n": n}, {"seed": seed}).to_json(),
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / chip_folder.DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")

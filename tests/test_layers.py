@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 MAY_IMPORT = {
     "errors": set(),
     "progress": set(),
-    "settings": {"errors"},
+    "settings": {"errors", "imagery"},
     "earth": set(),
     "outputs": {"errors"},
     "ground": {"errors", "outputs"},
@@ -37,7 +37,7 @@ OWNERS = {
     "exactextract": "labels.zonal",
     "matplotlib": "report.charts",
     "typer": "cli",
-    "rich": "cli",
+    "rich": "progress",
 }
 """The one module, or folder, that knows a file format or a display."""
 

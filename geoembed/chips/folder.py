@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ import numpy as np
 
 from geoembed.errors import ChipError
 from geoembed.ground import grid
-from geoembed.outputs import atomic, record
+from geoembed.outputs import atomic, digests
+from geoembed.outputs.records import Record
 
 if TYPE_CHECKING:
     import geopandas
@@ -45,7 +46,7 @@ class ChipSet:
         geometry in EPSG:4326.
     channels: per modality the channel names found in its chips; a chip file may hold only some of them.
     units: per modality the unit of a value.
-    grids: the lattices that the chips lie on.
+    grids: the grids that the chips lie on.
     size: pixels along a chip's side.
     digest: SHA-256 of all that the chips were made from and of the index's rows.
     """
@@ -62,6 +63,11 @@ class ChipSet:
     def modalities(self) -> tuple[str, ...]:
         """Return the names of the modalities, in order."""
         return tuple(self.channels)
+
+    @cached_property
+    def cells(self) -> grid.Cells:
+        """Return where the chips lie, in the order of the index."""
+        return grid.cells(self.grids, self.index["chip_id"].to_numpy())
 
     def path_of(self, chip_id: str, modality: str) -> Path:
         """Return where a chip's file lies."""
@@ -94,6 +100,11 @@ def read(folder: Path) -> ChipSet:
         index = geopandas.read_file(index_path, layer=LAYER)
     except (OSError, ValueError, pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
         raise ChipError(f"{folder}: index or description cannot be read ({error}); make the chips again") from None
+    record = Record.from_json(description.get("made_from"))
+    if record is None:
+        raise ChipError(
+            f"{description_path}: made by another version of geoembed; move the folder away and make the chips again"
+        )
     modalities = description["modalities"]
     wanted = {"chip_id", "aoi", "split", *modalities}
     if not wanted <= set(index.columns):
@@ -106,7 +117,7 @@ def read(folder: Path) -> ChipSet:
         units={name: value["unit"] for name, value in modalities.items()},
         grids=tuple(grid.Grid(**value) for value in description["grids"]),
         size=int(description["size"]),
-        digest=record.digest([description["made_from"], record.of_table(index)]),
+        digest=digests.of_value([record.digest, digests.of_table(index)]),
     )
 
 

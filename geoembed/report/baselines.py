@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,10 +14,11 @@ from geoembed.chips import batches
 from geoembed.chips.batches import Batch, Reader, Statistics
 from geoembed.errors import ChipError, EmbeddingsError, StaleError
 from geoembed.fits import embeddings, features
-from geoembed.fits.embeddings import FUSED, Block
+from geoembed.fits.embeddings import FUSED, Chunk
 from geoembed.learning import checkpoint
 from geoembed.learning.model import SPACE
-from geoembed.outputs import atomic, record
+from geoembed.outputs import atomic, digests
+from geoembed.outputs.records import Record
 from geoembed.progress import Progress
 from geoembed.report import descriptors, mosaiks
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from geoembed.report.descriptors import Describe, Rows
 
 KINDS = STATISTICS, MOSAIKS, UNTRAINED = ("statistics", "mosaiks", "untrained")
+
+STEP = "evaluate, baseline"
+"""What made the files, as their records have it."""
 
 _PERCENTILES = " ".join(map(str, descriptors.PERCENTILES))
 _BESIDE = "standardised by train chips; fused: all modalities side by side"
@@ -51,14 +54,14 @@ class Baseline:
     reader: reads the channels that chips are described by, in their order.
     statistics: what values are normalised by; None where they stay in their unit.
     name: what the file names in place of a model's digest.
-    made_from: the file's record.
+    record: what its file is made from.
     """
 
     kind: str
     reader: Reader
     statistics: Statistics | None
     name: str
-    made_from: dict[str, Any]
+    record: Record
 
     def batch(self, raw: Batch, channels: dict[str, tuple[str, ...]]) -> Batch:
         """Return the chips of a batch, read in their unit with these channels, as `reader` would read them."""
@@ -121,7 +124,7 @@ def make(
     lacking = []
     for baseline in (_baseline(kind, chipset, trained, seed) for kind in KINDS):
         baseline.reader.broken = broken
-        if _holds(paths[baseline.kind], baseline.made_from, baseline.reader):
+        if _holds(paths[baseline.kind], baseline.record, baseline.reader):
             atomic.touch(paths[baseline.kind])
         else:
             lacking.append(baseline)
@@ -139,18 +142,12 @@ def _baseline(kind: str, chipset: ChipSet, trained: Trained, seed: int) -> Basel
     statistics = trained.described.statistics
     known = chipset.channels if kind == STATISTICS else trained.described.model.channels
     used = _used(chipset, known)
-    digest = {STATISTICS: None, MOSAIKS: record.digest(asdict(statistics)), UNTRAINED: trained.digest}[kind]
+    digest = {STATISTICS: None, MOSAIKS: digests.of_value(asdict(statistics)), UNTRAINED: trained.digest}[kind]
     name = {STATISTICS: "chip statistics", MOSAIKS: "random convolutional features", UNTRAINED: trained.digest}[kind]
-    made_from = {
-        "kind": kind,
-        "chips": chipset.digest,
-        "channels": used,
-        "model": digest,
-        "seed": seed if kind == MOSAIKS else None,
-        "geoembed_version": __version__,
-    }
+    inputs = {"chips": chipset.digest, "model": digest, "geoembed_version": __version__}
+    record = Record(STEP, inputs, {"kind": kind, "channels": used, "seed": seed if kind == MOSAIKS else None})
     reader = Reader(chipset, {name: known[name] for name in used}, only=used, memory=0)
-    return Baseline(kind, reader, None if kind == STATISTICS else statistics, name, made_from)
+    return Baseline(kind, reader, None if kind == STATISTICS else statistics, name, record)
 
 
 def _used(chipset: ChipSet, known: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
@@ -180,7 +177,7 @@ def width(kind: str, parts: Sequence[str], channels: dict[str, tuple[str, ...]],
     return sum(sum(each.values()) if part == FUSED else each[part] for part in parts)
 
 
-def _holds(output: Path, made_from: dict[str, Any], reader: Reader) -> bool:
+def _holds(output: Path, record: Record, reader: Reader) -> bool:
     """Tell whether an output was made from the same, and none of the files that were broken then can be read now.
 
     Raises StaleError where it is none of ours.
@@ -189,12 +186,12 @@ def _holds(output: Path, made_from: dict[str, Any], reader: Reader) -> bool:
         return False
     try:
         found = embeddings.read(output)
-        ours = found.attributes["made_from"]["kind"] in KINDS
-    except (EmbeddingsError, KeyError, TypeError):
-        ours = False
-    if not ours:
+        made_from = Record.from_json(found.attributes.get("made_from"))
+    except EmbeddingsError:
+        made_from = None
+    if made_from is None or made_from.step != record.step:
         raise StaleError(f"{output}: exists and was not made by geoembed evaluate; move it away")
-    same = found.attributes.get("made_from") == json.loads(json.dumps(made_from))
+    same = made_from.digest == record.digest
     return same and all(reader.pixels(row, found.modalities[m]) is None for row, m in found.broken.tolist())
 
 
@@ -251,24 +248,24 @@ def _write(output: Path, baseline: Baseline, table: _Features) -> None:
         attributes={
             "model_sha256": baseline.name,
             "model_config": {},
-            "channels": baseline.made_from["channels"],
+            "channels": baseline.record.options["channels"],
             "space": _SPACES[baseline.kind],
-            "made_from": baseline.made_from,
+            "made_from": baseline.record.to_json(),
         },
     )
 
 
-def _blocks(table: _Features) -> Iterator[Block]:
+def _blocks(table: _Features) -> Iterator[Chunk]:
     """Yield blocks of an embeddings file."""
     modalities = [name for name in table.rows if name != FUSED]
     broken = np.array(table.broken, np.int64).reshape(-1, 2)
     for rows in embeddings.slices(table.chips, features.ROWS):
         present = np.stack([~np.isnan(table.rows[name][rows]).all(1) for name in modalities], 1)
         inside = (broken[:, 0] >= rows.start) & (broken[:, 0] < rows.stop)
-        yield Block(present, {name: values[rows] for name, values in table.rows.items()}, broken[inside])
+        yield Chunk(present, {name: values[rows] for name, values in table.rows.items()}, broken[inside])
 
 
-def _blocks_beside(table: _Features, train: NDArray[np.int64]) -> Iterator[Block]:
+def _blocks_beside(table: _Features, train: NDArray[np.int64]) -> Iterator[Chunk]:
     """Yield blocks whose vectors are standardised by train chips and side by side in 'fused'.
 
     A channel that a chip lacks has the train chips' mean, and in 'fused' so has an absent modality.
@@ -280,4 +277,4 @@ def _blocks_beside(table: _Features, train: NDArray[np.int64]) -> Iterator[Block
         fused[~block.present.any(1)] = np.nan
         for m, values in enumerate(scaled.values()):
             values[~block.present[:, m]] = np.nan
-        yield Block(block.present, scaled | {FUSED: fused}, block.broken)
+        yield Chunk(block.present, scaled | {FUSED: fused}, block.broken)

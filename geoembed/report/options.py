@@ -47,8 +47,8 @@ class Options:
         """Return the features that every question is about; all others have learning curves only."""
         return FUSED if FUSED in self.features else self.features[-1]
 
-    def record(self) -> dict[str, Any]:
-        """Return the options as records of outputs hold them."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the options as a JSON-ready dict."""
         return {
             "n": self.n,
             "sizes": [*self.sizes, *(["all"] if self.full else [])],

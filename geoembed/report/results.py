@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import pandas as pd
+
     from geoembed.fits.curves import Fit
     from geoembed.report.protocol import Layout
 
@@ -33,6 +35,13 @@ def write(path: Path, fits: Sequence[Fit]) -> None:
             tail = (f"{fit.seconds:.6f}", fit.source, fit.question, fit.tested)
             for metric, value in fit.scores.items():
                 rows.writerow((*head, metric, "" if math.isnan(value) else f"{value:.6f}", *tail))
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read the table."""
+    import pandas as pd
+
+    return pd.read_csv(path)
 
 
 def in_order(fits: Sequence[Fit], layout: Layout) -> list[Fit]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoembed import __version__
+from geoembed import __version__, settings
 from geoembed.errors import ProbeError
 from geoembed.fits import classifiers as models
 from geoembed.fits import curves, metrics
@@ -16,9 +18,11 @@ from geoembed.fits import embeddings as embeddings_file
 from geoembed.fits import features as features_of
 from geoembed.fits.curves import OURS
 from geoembed.labels import targets as label_files
-from geoembed.outputs import atomic, folders, record
+from geoembed.outputs import atomic, locks, records
+from geoembed.outputs import journal as journals
 from geoembed.outputs.journal import Journal
-from geoembed.progress import Outcome, Progress
+from geoembed.outputs.records import Record, Standing
+from geoembed.progress import Progress, Result, Steps, verb
 from geoembed.report import cautions, missing, options, page, protocol, results
 from geoembed.report.measurements import Measurements
 from geoembed.report.options import Options
@@ -27,12 +31,14 @@ from geoembed.report.study import Study
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    import pandas as pd
+
     from geoembed.fits.embeddings import Embeddings
     from geoembed.labels.targets import Labels
-    from geoembed.progress import Steps
     from geoembed.report.findings import Findings
     from geoembed.report.origin import Origin
     from geoembed.report.protocol import FeatureSource
+    from geoembed.settings import PathLike, Paths, Words
 
 log = logging.getLogger(__name__)
 
@@ -54,38 +60,45 @@ class _Inputs:
     label_files: list[Labels]
     origin: Origin | None
 
-    def record(self, options: Options) -> dict[str, Any]:
+    def record(self, asked: Options) -> Record:
         """Return what outputs are made from."""
-        return {
-            "step": "evaluate",
+        inputs = {
             "embeddings": self.embeddings.digest,
             "against": {name: file.digest for name, file in self.against.items()},
             "chips": self.origin.chipset.digest if self.origin else None,
             "labels": {label_file.name: label_files.digest(label_file) for label_file in self.label_files},
-            **options.record(),
             "geoembed_version": __version__,
         }
+        named = {
+            "against": list(self.against),
+            "labels": [label_file.path.name for label_file in self.label_files],
+            "with_chips": self.origin is not None,
+        }
+        return Record("evaluate", inputs, named | asked.to_json())
 
 
+@verb
 def evaluate(
-    embeddings: Path,
-    labels: tuple[Path, ...],
-    output: Path = Path("report"),
+    embeddings: PathLike = "embeddings.h5",
     *,
-    against: tuple[Path, ...] = (),
-    chips: Path | None = None,
-    model: Path = Path("model"),
-    device: str = "auto",
+    labels: Paths,
+    chips: PathLike | None = None,
+    model: PathLike = "model",
+    against: Paths = (),
     n: int = 200,
-    sizes: tuple[str, ...] | None = None,
+    sizes: Words | None = None,
     repeats: int = 5,
-    classifiers: tuple[str, ...] = ("logistic",),
-    features: tuple[str, ...] | None = None,
+    classifiers: Words = "logistic",
+    features: Words | None = None,
     target: str | None = None,
     seed: int = 0,
+    device: str = "auto",
     dry_run: bool = False,
+    output: PathLike = "report",
+    update: bool = False,
     overwrite: bool = False,
-) -> Steps:
+    progress: bool = False,
+) -> Steps[pd.DataFrame]:
     """Measure embeddings as a sceptic would: every task x area x features x classifier x size x draw, on test chips.
 
     Draws learning curves for `sizes` (numbers, and `all`; draws are nested), and at `n` labels and at all of them asks
@@ -96,28 +109,30 @@ def evaluate(
 
     Writes results.csv (a row per fit and metric), summary.json and report.html to a folder, and the baselines that it
     made. `dry_run` only tells how many fits there are and about how long they take. A run that was killed goes on where
-    it was. Raises ProbeError, LabelError, EmbeddingsError, ModelError, ChipError and StaleError.
+    it was. Its result are the rows of results.csv. Raises ProbeError, LabelError, EmbeddingsError, ModelError,
+    ChipError and StaleError.
     """
-    folders.require_folder(output)
-    file = embeddings_file.read(embeddings)
-    names, kinds = features_of.require(file, features), models.require(classifiers)
-    asked = Options(*options.numbers(sizes), n, repeats, kinds, names, seed)
-    inputs = _read(file, labels, target, against, _origin(chips, model, file, device))
-    made_from = inputs.record(asked)
-    if not dry_run and _is_kept(output, made_from, overwrite=overwrite):
-        kept = json.loads((output / SUMMARY).read_text(encoding="utf-8"))
-        return Outcome((output / REPORT,), kept["counts"], kept["table"])
+    folder = Path(output)
+    locks.require_folder(folder)
+    file = embeddings_file.read(Path(embeddings))
+    names = features_of.require(file, settings.words(features))
+    kinds = models.require(settings.words(classifiers) or ())
+    asked = Options(*options.numbers(settings.words(sizes)), n, repeats, kinds, names, seed)
+    origin = _origin(None if chips is None else Path(chips), Path(model), file, device)
+    inputs = _read(file, settings.paths(labels), target, settings.paths(against), origin)
+    record, rows = inputs.record(asked), partial(results.read, folder / RESULTS)
+    if not dry_run and _is_kept(folder, record, update=update, overwrite=overwrite):
+        kept = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        return Result((folder / REPORT,), kept["counts"], kept["table"], rows)
     study = prepare(inputs, asked)
     if dry_run:
         return _forecast(study)
-    journal = Journal(output / JOURNAL, made_from, overwrite=overwrite)
-    try:
-        measurements = yield from measure(study, output / BASELINES, journal)
-        outcome = yield from answer(study, measurements, output, made_from)
+    with locks.hold(folder, folder=True), closing(Journal(folder / JOURNAL, record)) as journal:
+        atomic.sweep(folder, deep=True)
+        measurements = yield from measure(study, folder / BASELINES, journal)
+        table = yield from answer(study, measurements, folder, record)
         journal.remove()
-    finally:
-        journal.close()
-    return outcome
+    return Result((folder / REPORT,), dict(measurements.counts), table, rows)
 
 
 def _origin(chips: Path | None, model: Path, file: Embeddings, device: str) -> Origin | None:
@@ -160,20 +175,21 @@ def _names_of(against: Sequence[Path], origin: Origin | None) -> dict[str, Path]
     return paths
 
 
-def _is_kept(output: Path, made_from: dict[str, Any], *, overwrite: bool) -> bool:
+def _is_kept(folder: Path, record: Record, *, update: bool, overwrite: bool) -> bool:
     """Tell whether a folder holds what is wanted, and renew its time stamps; raise where it must not be replaced."""
-    paths = [output / name for name in (SUMMARY, RESULTS, REPORT)]
+    paths = [folder / name for name in (SUMMARY, RESULTS, REPORT)]
+    found = records.read_json(paths[0])
     if not paths[0].exists():
-        folders.require_free(output, (RESULTS, REPORT))
-        return False
-    try:
-        found = json.loads(paths[0].read_text(encoding="utf-8"))["made_from"]
-    except (ValueError, KeyError, TypeError):
-        raise ProbeError(f"{paths[0]}: exists and was not made by geoembed evaluate; choose another -o") from None
-    if overwrite:
-        return False
-    record.require_same(output / REPORT, found, made_from)
-    if not all(path.exists() for path in paths):
+        records.require_free(folder, (RESULTS, REPORT))
+    elif found is None or found.step != "evaluate":
+        raise ProbeError(f"{paths[0]}: exists and was not made by geoembed evaluate; choose another -o")
+    finished = all(path.exists() for path in paths)
+    remove = partial((folder / JOURNAL).unlink, missing_ok=True)
+    found = found or journals.record_of(folder / JOURNAL)
+    standing = records.settle(
+        folder / REPORT, record, found, finished=finished, remove=remove, update=update, overwrite=overwrite
+    )
+    if standing is not Standing.KEPT:
         return False
     atomic.touch(*paths)
     return True
@@ -239,34 +255,32 @@ def _baselines(study: Study, folder: Path) -> Generator[Progress, None, list[Fea
     ]
 
 
-def answer(
-    study: Study, measurements: Measurements, output: Path, made_from: dict[str, Any]
-) -> Generator[Progress, None, Outcome]:
-    """Answer the report's questions; write summary, results and page."""
+def answer(study: Study, measurements: Measurements, folder: Path, record: Record) -> Generator[Progress, None, str]:
+    """Answer the report's questions; write summary, results and page, and return a table of scores for people."""
     findings = yield from measurements.findings(study)
-    table = _table(findings, study)
-    # The report says that all is there: it goes first and comes last. The summary says whose the other files are.
-    (output / REPORT).unlink(missing_ok=True)
-    atomic.write_json(output / SUMMARY, _summary(study, findings, made_from, table))
-    results.write(output / RESULTS, measurements.fits)
-    atomic.write_text(output / REPORT, page.html(findings))
-    return Outcome((output / REPORT,), dict(measurements.counts), table)
+    table = _table(study, findings)
+    # The page says that all is there: it goes first and comes last. The summary says whose the other files are.
+    (folder / REPORT).unlink(missing_ok=True)
+    atomic.write_json(folder / SUMMARY, _summary(study, findings, record, table))
+    results.write(folder / RESULTS, measurements.fits)
+    atomic.write_text(folder / REPORT, page.html(findings))
+    return table
 
 
-def _table(findings: Findings, study: Study) -> str:
+def _table(study: Study, findings: Findings) -> str:
     """Return scores everywhere: ours of all features, other sources' of the main ones."""
     main, everywhere = study.layout.options.main, study.layout.everywhere
     shown = [curve for curve in findings.curves if curve.metric in metrics.HEADLINES and curve.aoi == everywhere]
     return curves.table([curve for curve in shown if curve.source == OURS or curve.features == main])
 
 
-def _summary(study: Study, findings: Findings, made_from: dict[str, Any], table: str) -> dict[str, Any]:
+def _summary(study: Study, findings: Findings, record: Record, table: str) -> dict[str, Any]:
     tasks = {
         task.name: {"target": task.column, "classes": [str(name) for name in task.classes], **task.counts}
         for task in study.layout.tasks
     }
     return {
-        "made_from": made_from,
+        "made_from": record.to_json(),
         "geoembed_version": __version__,
         "answer": page.answer(findings.curves),
         "interval": "95 % t-interval of the mean over draws of labels: the uncertainty of which labels are drawn",
@@ -277,10 +291,10 @@ def _summary(study: Study, findings: Findings, made_from: dict[str, Any], table:
     }
 
 
-def _forecast(study: Study) -> Outcome:
+def _forecast(study: Study) -> Result[Any]:
     """Tell how many fits there are and about how long they take; write nothing."""
     fits, seconds = study.cost()
     told = f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} seconds"
     beside = "" if study.origin is None else ", besides reading all chips once and embedding test chips again"
     table = f"{fits:,} fits, about {told} on this machine{beside}; nothing was written"
-    return Outcome((), {"fits": fits, "seconds": round(seconds, 3)}, table)
+    return Result((), {"fits": fits, "seconds": round(seconds, 3)}, table)
