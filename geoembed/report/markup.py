@@ -15,40 +15,6 @@ if TYPE_CHECKING:
 
 MINUS = "\u2212"
 
-STYLE = """
-:root{color-scheme:light}
-body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;margin:0 auto;max-width:72rem;padding:1rem;
-overflow-wrap:break-word}
-h1{font-size:1.5rem;line-height:1.3;font-weight:650;margin:.5rem 0 1rem;max-width:46rem}
-h2{font-size:1.25rem;line-height:1.3;margin:2.5rem 0 .5rem;padding-top:.8rem;border-top:1px solid #ccc}
-h3,figcaption{font-size:1rem;font-weight:600;margin:1rem 0 .3rem}figure figcaption{margin-top:0}
-p,li{max-width:46rem}.quiet{color:#555;font-size:.9rem}
-.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:1.2rem;margin:1rem 0}
-figure{margin:0;break-inside:avoid}figure svg{display:block;max-width:32rem}.first svg{max-width:36rem}
-.scroll{overflow-x:auto;margin:.5rem 0}
-table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
-th,td{padding:.25rem .5rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
-th{font-weight:600}thead th{border-bottom-color:#888;
-white-space:normal;vertical-align:bottom}.name{text-align:left}small{font-size:.8em}
-.name:first-child{position:sticky;left:0;background:#fff}
-.wide{grid-template-columns:repeat(auto-fill,minmax(min(100%,27rem),1fr))}
-.matrix th{white-space:normal;font-size:.85em;line-height:1.2}.matrix th,.matrix td{padding:.25rem .35rem}
-.matrix thead th+th{text-align:center}.matrix td{text-align:center;min-width:2.4rem;line-height:1.2;
-border:1px solid #fff;print-color-adjust:exact;
--webkit-print-color-adjust:exact}.matrix small{display:block}
-summary{cursor:pointer;font-weight:600;margin:1rem 0 .5rem}
-.row{display:flex;gap:.5rem;overflow-x:auto;margin:.5rem 0;break-inside:avoid}
-.row figure{flex:0 0 6rem}.row img{width:100%;display:block;image-rendering:pixelated}
-.row figure:first-child img{outline:3px solid #0072B2;outline-offset:-3px}
-.row figcaption{font:.75rem/1.25 system-ui,sans-serif;margin:.2rem 0 0}
-@media print{body{max-width:none;font-size:10.5pt;padding:0}.scroll,.row{overflow:visible}.row{flex-wrap:wrap}
-.charts{grid-template-columns:1fr 1fr}h2,h3,.finding{break-after:avoid}tr{break-inside:avoid}
-details:not([open]){display:none}table{font-size:.8rem}}
-@media (max-width:30rem){h1{font-size:1.25rem}th,td{padding:.25rem .4rem}td.name{white-space:normal}
-.row figure{flex-basis:4.6rem}
-.matrix{font-size:.78rem}.matrix th,.matrix td{padding:.2rem;min-width:2rem}}
-"""
-
 
 def text(words: str) -> str:
     """Escape text; a number stays beside its percent sign."""

@@ -14,6 +14,7 @@ from geoembed.chips import folder as chip_folder
 from geoembed.errors import ChipError, EmbeddingsError, ModelError
 from geoembed.fits.curves import NOTHING
 from geoembed.fits.sweep import Tested
+from geoembed.ground import distances
 from geoembed.learning import checkpoint
 from geoembed.outputs.records import Record
 from geoembed.report import pictures, removal, space
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 
 BATCH = 64
 """Most chips that are encoded at once; larger batches with inputs removed are slower, as they leave the caches."""
-
-METRES_PER_DEGREE = 111_320.0
-"""Along a meridian, and along the equator."""
 
 QUERIES, NEIGHBOURS = 6, 5
 """Chips that are shown with what lies nearest to them, and how many of those."""
@@ -181,10 +179,6 @@ def _queries(rows: NDArray[np.int64], tasks: tuple[Targets, ...], seed: int) -> 
 
 
 def _apart(lonlat: NDArray[np.float64], queries: NDArray[np.float64], chipset: ChipSet) -> NDArray[np.bool_]:
-    """Tell which chips (n,) do not touch each query (q,), both degrees east and north: (q, n)."""
-    north = np.abs(queries[:, None, 1] - lonlat[None, :, 1])
-    east = np.abs((queries[:, None, 0] - lonlat[None, :, 0] + 180) % 360 - 180) * np.cos(
-        np.radians(queries[:, None, 1])
-    )
-    side = max(one.side_metres for one in chipset.grids)
-    return np.asarray(np.hypot(north, east) * METRES_PER_DEGREE > 1.6 * side)  # a corner's neighbour is 1.41 sides away
+    """Tell which chips (n, 2) do not touch each query (q, 2), all degrees east and north: (q, n)."""
+    side = max(lattice.side_metres for lattice in chipset.grids)
+    return distances.metres(queries[:, None], lonlat) > 1.6 * side  # the chip at a corner is 1.41 sides away

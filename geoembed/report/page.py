@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from importlib import resources
 from typing import TYPE_CHECKING
 
 from geoembed.fits.curves import LEVELS
 from geoembed.report import answers
 from geoembed.report.answers.learning import first, sober
 from geoembed.report.answers.view import View, best
-from geoembed.report.markup import STYLE, paragraph, saved, text
+from geoembed.report.markup import paragraph, saved, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,11 +48,12 @@ def _all(curve: Curve) -> int:
 def html(findings: Findings) -> str:
     """Return the page: the answer and one chart, then the questions that were asked, then how it was measured."""
     view = View.of(findings)
+    style = resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     return "".join(
         [
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width,initial-scale=1">',
-            f"<title>How many labels are enough?</title><style>{STYLE}</style></head><body>",
+            f"<title>How many labels are enough?</title><style>{style}</style></head><body>",
             f"<h1>{text(answer(findings.curves))}</h1>",
             sober(view),
             first(view),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geoembed.chips import thumbnails
-from geoembed.ground import grid
+from geoembed.ground import distances, grid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 CHIPS, ACROSS = 32, 64
 """Most train chips that brightness is measured on, and about how many pixels along each side."""
-
-EARTH_RADIUS = 6371.0088
-"""Kilometres; the mean radius of the ellipsoid (Moritz 2000, Geodetic Reference System 1980)."""
 
 _MEMORY = 2**27
 
@@ -128,7 +125,7 @@ def gallery(
     for query, found in zip(queries.tolist(), neighbours.tolist(), strict=True):
         first = album.picture(query, query_modality)
         others = [
-            album.picture(row, neighbour_modality, _apart(album.lonlat[query], album.lonlat[row], query == row))
+            album.picture(row, neighbour_modality, _distance(album.lonlat[query], album.lonlat[row], query == row))
             for row in found
             if row >= 0
         ]
@@ -138,12 +135,9 @@ def gallery(
     return Gallery(title, note, tuple(rows))
 
 
-def _apart(one: NDArray[np.float64], other: NDArray[np.float64], same: bool) -> str:
-    """Tell the distance of two places (degrees east and north) on the sphere, by the haversine formula."""
+def _distance(query: NDArray[np.float64], place: NDArray[np.float64], same: bool) -> str:
+    """Tell how far a place is from a query, both degrees east and north."""
     if same:
         return "the same chip"
-    (east, north), (east_too, north_too) = np.radians(one), np.radians(other)
-    squared = np.sin((north_too - north) / 2) ** 2
-    squared += np.cos(north) * np.cos(north_too) * np.sin((east_too - east) / 2) ** 2
-    distance = 2 * EARTH_RADIUS * np.arcsin(np.sqrt(min(squared, 1.0)))
+    distance = float(distances.metres(query, place)) / 1000
     return f"{distance:.1f} km" if distance < 9.95 else f"{distance:,.0f} km"

@@ -71,7 +71,7 @@ def _coloured(one: Map, by: str, values: NDArray[np.float64], names: Sequence[st
 
 def _alike(one: Map, view: View) -> str:
     """Say how often a chip and the one nearest to it on the map are of a class or an area, and how often by chance."""
-    from scipy.spatial import cKDTree
+    from sklearn.neighbors import NearestNeighbors
 
     told = []
     areas, numbers = np.unique(one.aoi, return_inverse=True)
@@ -82,8 +82,8 @@ def _alike(one: Map, view: View) -> str:
         known = values[~np.isnan(values)]
         if len(known) < 2:
             continue
-        xy = one.xy[~np.isnan(values)]
-        nearest = np.asarray(cKDTree(xy).query(xy, k=2)[1])[:, 1]
+        search = NearestNeighbors(n_neighbors=1).fit(one.xy[~np.isnan(values)])
+        nearest = search.kneighbors(return_distance=False)[:, 0]  # of each chip, never itself
         chance = float(((np.unique(known, return_counts=True)[1] / len(known)) ** 2).sum())
         share = float(np.mean(known[nearest] == known))
         told.append(f"on {task} for {100 * share:.0f} % of chips (by chance {100 * chance:.0f} %)")
