@@ -1,4 +1,4 @@
-"""Chips as small pictures: which channels are seen, how bright they are, and the PNG that shows them."""
+"""Chips as small pictures: which channels are shown, how values become brightness, and the PNG."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ DARKEST, BRIGHTEST = 2.0, 98.0
 """Percentiles of the values that become black and full brightness."""
 
 DIMMEST, MIDDLE = 0.05, 0.4
-"""Where the median may lie between those two before it is brightened, and where it lies then."""
+"""A median below MIDDLE of the way from black to full brightness is raised to it, but is taken as DIMMEST at least."""
 
 
 @dataclass(frozen=True)
 class Stretch:
     """How values become brightness from 0 to 1: ((value - low) / (high - low)) ** exponent.
 
-    low, high: (B,) per band. exponent: below 1 where most values are dark beside a few bright ones, such as snow.
+    low, high: (B,) values of each band that become 0 and 1.
+    exponent: below 1 where most values are dark beside a few bright ones, such as snow.
     """
 
     low: NDArray[np.float64]
@@ -47,8 +48,8 @@ class Stretch:
 def shown(channels: Sequence[str]) -> tuple[str, ...]:
     """Return the one to three channels that a picture shows, all of the first channel's season.
 
-    The season is what stands before a name's first underscore. Red, green and blue where they are there, else the
-    first three; of two the third band is their difference.
+    The season is what stands before a name's first underscore. Red, green and blue where the chips have them, else the
+    first three channels.
     """
     season = [name for name in channels if _season(name) == _season(channels[0])]
     colours = [name for colour in COLOURS for name in season if name.rpartition("_")[2] == colour]
@@ -60,12 +61,12 @@ def _season(channel: str) -> str:
     return before if underscore else ""
 
 
-def stretch(found: Sequence[NDArray[np.float32]]) -> Stretch:
-    """Return how to show the shown channels (C, H, W) of chips such as these: 2nd to 98th percentile of each band.
+def stretch(chips: Sequence[NDArray[np.float32]]) -> Stretch:
+    """Return the stretch from the 2nd to the 98th percentile of each band, by the shown channels (C, H, W) of chips.
 
-    All bands share one exponent, so that colours keep.
+    All bands share one exponent, so that colours stay the same.
     """
-    values = np.concatenate([_bands(pixels).reshape(-1, pixels[0].size) for pixels in found], axis=1)
+    values = np.concatenate([_bands(pixels).reshape(-1, pixels[0].size) for pixels in chips], axis=1)
     values = values[:, np.isfinite(values).all(axis=0)]
     if not values.size:
         return Stretch(np.zeros(len(values)), np.ones(len(values)))

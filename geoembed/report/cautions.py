@@ -20,7 +20,7 @@ FEW = 20
 
 
 def of_sources(layout: Layout, sources: Sequence[FeatureSource]) -> list[str]:
-    """Tell of few test chips of a class, of chips that other sources lack, and of training that saw test chips."""
+    """Warn of few test chips of a class, of chips that other sources lack, and of training that saw test chips."""
     return [
         *_few_test_chips(layout),
         *(
@@ -38,16 +38,18 @@ def _few_test_chips(layout: Layout) -> list[str]:
         for number, name in enumerate(task.classes):
             chips = int(np.count_nonzero(task.values[test] == number))
             if 0 < chips < FEW:
-                cautions.append(f"{task.name}: only {chips} test chips are {name}; the task's scores hang on them")
+                cautions.append(
+                    f"{task.name}: only {chips} test chips are {name}; the task's scores depend on these few"
+                )
     return cautions
 
 
 def _of_other(layout: Layout, source: FeatureSource) -> list[str]:
-    """Tell which chips other embeddings lack, and which test chips their encoder may have learned from."""
+    """Warn of chips that other embeddings lack, and of test chips that their encoder may have learned from."""
     cautions, there = [], source.rows >= 0
     if not there.all():
         lacking = np.count_nonzero(~there)
-        cautions.append(f"{lacking:,} chips are not in {source.name} and left out of all scores")
+        cautions.append(f"{lacking:,} chips are not in {source.name}; all scores leave them out")
     seen = np.count_nonzero((layout.split == "test") & there & (source.file.split[source.rows] == "train"))
     if seen:
         cautions.append(f"{seen:,} test chips are train chips of {source.name}, whose encoder may have seen them")
@@ -55,20 +57,20 @@ def _of_other(layout: Layout, source: FeatureSource) -> list[str]:
 
 
 def of_removals(tested: Sequence[Tested]) -> list[str]:
-    """Tell of chips of which a removal of inputs leaves nothing: they are taken for an average chip."""
+    """Warn of chips of which a removal of inputs leaves nothing: scaled features of 0 stand for them."""
     bare = {case.name: int(np.isnan(case.vectors[:, 0]).sum()) for case in tested if case.vectors is not None}
     bare = {name: chips for name, chips in bare.items() if chips}
     if not bare:
         return []
     worst = max(bare, key=lambda name: bare[name])
     return [
-        f"{len(bare)} removals of inputs leave nothing of some chips, at most {bare[worst]:,} of"
-        f" {len(tested[0].rows):,} ({worst}); these are taken for an average chip"
+        f"{len(bare)} of the removals of inputs leave nothing of some chips (at most {bare[worst]:,} of"
+        f" {len(tested[0].rows):,}, {worst}); these are scored as average chips"
     ]
 
 
 def unasked(study: Study, main: Plan) -> list[str]:
-    """Tell which questions are not asked, and why; `main` are the fits that most questions are about."""
+    """Return which questions are not asked, and why; `main` is the plan that all questions are about."""
     notes, n = [], study.layout.options.n
     if study.origin is None:
         notes.append(
@@ -78,12 +80,12 @@ def unasked(study: Study, main: Plan) -> list[str]:
     elif main.features != FUSED:
         notes.append("Missing inputs were not measured: they need fused among --features.")
     if len(study.layout.areas) < 2:
-        notes.append("Whether it travels was not asked, as there is one area.")
+        notes.append("Whether classifiers work in other areas was not measured, as there is one area.")
     few = sorted({place.name for place in main.places for cell in place.cells if n not in cell.sizes})
     if few:
         notes.append(
-            f"At {n:,} labels nothing is told of tasks in {', '.join(few)}: there are no more than that, or not two of"
-            " each class among as few."
+            f"Some tasks have no score at {n:,} labels in {', '.join(few)}: there are no more labels than that, or so"
+            " few cannot hold two of each class."
         )
     return notes
 

@@ -1,4 +1,4 @@
-"""Pieces of an HTML page: paragraphs, tables, figures, and numbers as people read them. Text given is escaped here."""
+"""Pieces of an HTML page: paragraphs, tables, figures, and numbers as people read them. All text is escaped here."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def heading(words: str) -> str:
 
 
 def section(question: str, finding: str, *parts: str) -> str:
-    """Return a question as a heading, what was found as a sentence, and what shows it."""
+    """Return a question as a heading, its answer as a sentence, and what shows it."""
     return f"<section><h2>{text(question)}</h2>{paragraph(finding, 'finding')}{''.join(parts)}</section>"
 
 
@@ -48,7 +48,7 @@ def grid(figures: Iterable[str], kind: str = "") -> str:
 
 
 def details(title: str, inside: str) -> str:
-    """Return what opens on a click, nothing for nothing."""
+    """Return a part that opens on a click; nothing where there is nothing inside."""
     return f"<details><summary>{text(title)}</summary>{inside}</details>" if inside else ""
 
 
@@ -65,11 +65,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], names: int = 1) ->
 
 
 HOME = "home"
-"""The remark of what the others are compared with."""
+"""The remark of a cell that the others of its column are compared with; such a cell is bold."""
 
 
 def matrix(corner: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[tuple[float, str]]]]) -> str:
-    """Return a table of numbers shaded from the lowest to the highest, each with a small remark below."""
+    """Return a table of numbers, shaded from the lowest to the highest, each with a small remark below it."""
     known = [value for _, cells in rows for value, _ in cells if not math.isnan(value)]
     low, high = min(known, default=0.0), max(known, default=1.0)
     head = f"<th class=name>{text(corner)}</th>" + "".join(f"<th scope=col>{text(name)}</th>" for name in columns)
@@ -94,8 +94,8 @@ def _shaded(value: float, remark: str, share: float) -> str:
     return f'<td style="background:rgb({red},{green},{blue});color:{ink}">{shown}</td>'
 
 
-def gallery(one: Gallery) -> str:
-    """Return rows of small pictures: what was asked for first, then what lies nearest."""
+def gallery(shown: Gallery) -> str:
+    """Return rows of small pictures: a chip, then what lies nearest to it."""
     rows = "".join(
         '<div class="row">'
         + "".join(
@@ -104,13 +104,13 @@ def gallery(one: Gallery) -> str:
             for picture in row
         )
         + "</div>"
-        for row in one.rows
+        for row in shown.rows
     )
-    return f"{heading(one.title)}{paragraph(one.note, 'quiet')}{rows}"
+    return f"{heading(shown.title)}{paragraph(shown.note, 'quiet')}{rows}"
 
 
 def number(n: int | None) -> str:
-    """Return a count with its thousands apart, nothing for None."""
+    """Return a count with a comma between thousands, nothing for None."""
     return "" if n is None else f"{n:,}"
 
 
@@ -125,7 +125,7 @@ def plus(value: float, digits: int = 3) -> str:
 
 
 def give_or_take(point: Point) -> str:
-    """Return a mean and half its interval."""
+    """Return a mean and half the width of its interval."""
     half = "" if math.isnan(point.low) else f" ±{(point.high - point.low) / 2:.3f}"
     return decimal(point.mean) + half
 
@@ -141,7 +141,7 @@ def metric(name: str) -> str:
 
 
 def scale(name: str) -> float:
-    """Return what differences of a metric are told in: points of a hundred for shares, R² as it is."""
+    """Return the factor that differences of a metric are shown with: shares are shown in points, hundredths."""
     return 1 if name == "r2" else 100
 
 
@@ -152,15 +152,15 @@ def amount(size: float, name: str) -> str:
 
 def change(size: float, name: str) -> str:
     """Return a difference with its sign in words."""
-    told = amount(size, name)
-    return told if not re.search("[1-9]", told.split()[0]) else f"{'+' if size > 0 else MINUS}{told}"
+    words = amount(size, name)
+    return words if not re.search("[1-9]", words.split()[0]) else f"{'+' if size > 0 else MINUS}{words}"
 
 
 def saved(n: int, whole: int) -> str:
-    """Return how many labels n saves of all of them, never rounded up."""
+    """Return the share of all labels that is saved by using n of them, never rounded up."""
     return f"{math.floor(1000 * (1 - n / whole) + 1e-9) / 10:.3g} %"
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names as people list them."""
+    """Return names with commas and an `and` before the last."""
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

@@ -1,4 +1,4 @@
-"""A study of embeddings: the fits that it plans, what it leaves out, how long it takes, and how they are done."""
+"""A study of embeddings: which fits it takes, what it leaves out, how long they take, and how they are done."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Study:
     """What is measured.
 
     layout: the chips, tasks and draws of labels.
-    sources: whose features are fitted; the first is the embeddings that the study is about.
+    sources: whose features are fitted; the first are the embeddings that the study is about.
     origin: the chips and the model that the embeddings were made from; None where they are not named.
     cautions: what makes scores uncertain, a sentence each.
     """
@@ -49,11 +49,11 @@ class Study:
 
     @property
     def ours(self) -> FeatureSource:
-        """Return the features that the study is about."""
+        """Return the embeddings that the study is about."""
         return self.sources[0]
 
     def plans(self) -> list[Plan]:
-        """Return what to fit; all sources learn features of a name from the same chips."""
+        """Return what to fit; on features of one name, all sources learn from the same chips."""
         options = self.layout.options
         plans = []
         for name in options.features:
@@ -65,7 +65,7 @@ class Study:
         return plans
 
     def embedded_again(self, usable: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Return the rows of the test chips that are looked at again: as many as are embedded in reasonable time."""
+        """Return the rows of some usable test chips, no more than can be embedded many times in reasonable time."""
         assert self.origin is not None
         most = max(2, min(MOST_CHIPS, MOST_PIXELS // self.origin.chipset.size**2))
         return self.layout.sample(usable, most, "test")
@@ -89,7 +89,7 @@ class Study:
         return dict(counts)
 
     def fit(self, plans: Sequence[Plan], journal: Journal) -> Generator[Progress, None, list[Fit]]:
-        """Do the fits of plans that the journal does not hold, and put them there; return all, as they were done."""
+        """Do the fits that the journal does not hold, and write them there; return all, as they were done."""
         classifiers = self.layout.options.classifiers
         total, done, resumed = sum(plan.fits(classifiers) for plan in plans), 0, 0
         fits: list[Fit] = []
@@ -109,13 +109,13 @@ class Study:
                 done += piece.models
                 yield Progress(done, total, "fits", f"{plan.source.name} {plan.features}")
         if resumed:
-            log.info("%s fits were there from a run before", f"{resumed:,}")
+            log.info("%s fits were done by an earlier run", f"{resumed:,}")
         return fits
 
     def cost(self) -> tuple[int, float]:
-        """Return how many fits a study takes, those of baselines that are not made yet among them, and about how long.
+        """Return how many fits the study takes, with those of baselines to be made, and about how many seconds.
 
-        The time is in seconds, on this machine, without what is read and embedded.
+        On this machine, without the time for reading chips and embedding them again.
         """
         classifiers = self.layout.options.classifiers
         planned = [(plan, features.width(plan.source.file, plan.features)) for plan in self.plans()]
@@ -127,12 +127,12 @@ class Study:
 
 @dataclass(frozen=True)
 class Plan:
-    """The fits on the features of one name from one source.
+    """The fits on one kind of features of one source.
 
     source: whose features they are.
     features: their name.
-    places: where labels are from and which chips are scored.
-    empty: for each reason the number of cells without a fit; given once for all sources.
+    places: where labels are from, and which chips are scored.
+    empty: number of cells without a fit, by reason; given for the first source only, as it is the same for all.
     """
 
     source: FeatureSource
@@ -151,7 +151,7 @@ class Plan:
 
 
 def _of_baselines(study: Study, origin: Origin) -> Iterator[tuple[Plan, int]]:
-    """Yield the plans of baselines, for the same chips as the embeddings, and how wide their features are."""
+    """Yield the plans of baselines that are not made yet, and how many numbers a chip has in their features."""
     from geoembed.report import baselines
 
     file = study.ours.file

@@ -273,7 +273,7 @@ def test_a_class_with_few_test_chips_is_told(
     with caplog.at_level(logging.WARNING):
         run(tmp_path, "rare", "crops", sizes=("all",))
     told = [entry.getMessage() for entry in caplog.records if "only" in entry.getMessage()]
-    assert told == ["rare: only 3 test chips are 1; the task's scores hang on them"]
+    assert told == ["rare: only 3 test chips are 1; the task's scores depend on these few"]
 
 
 def test_a_transductive_model_is_told(
