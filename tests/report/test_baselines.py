@@ -25,7 +25,7 @@ from geoembed.learning import checkpoint
 from geoembed.learning.checkpoint import Described
 from geoembed.learning.model import contrasted, fuse
 from geoembed.learning.presets import PRESETS
-from geoembed.report import baselines, descriptors, mosaiks
+from geoembed.report import baselines, mosaiks
 
 CPU = torch.device("cpu")
 
@@ -73,23 +73,6 @@ def standardised(rows: np.ndarray, train: np.ndarray) -> np.ndarray:
     return found
 
 
-def test_a_summary_is_what_numpy_says() -> None:
-    rng = np.random.default_rng(0)
-    values = rng.normal(-12, 3, (3, 4, 101)).astype(np.float32)
-    values[0, 1, rng.random(101) < 0.4] = np.nan
-    values[1, 2, 1:] = np.nan
-    values[2, 3] = np.nan
-    found = descriptors.summary(values)
-    for i, j in np.ndindex(3, 4):
-        valid = values[i, j][~np.isnan(values[i, j])]
-        if (i, j) == (2, 3):
-            assert np.isnan(found[i, j]).all()
-        else:
-            wanted = [valid.mean(), valid.std(), *np.percentile(valid, (5, 25, 50, 75, 95))]
-            np.testing.assert_allclose(found[i, j], wanted, rtol=1e-5, atol=1e-6)
-    assert found.shape == (3, 4, 7) and found.dtype == np.float32
-
-
 def test_statistics_are_those_of_a_loop(base: tuple[ChipSet, Path], tmp_path: Path) -> None:
     chipset, model = base
     found = make(tmp_path, chipset, model)["statistics"]
@@ -112,49 +95,6 @@ def test_statistics_are_those_of_a_loop(base: tuple[ChipSet, Path], tmp_path: Pa
     np.testing.assert_allclose(found.vectors("fused"), np.nan_to_num(np.concatenate(beside, 1)), atol=2e-4)
     assert found.attributes["model_sha256"] == "chip statistics"
     assert found.split.tolist() == chipset.index["split"].tolist()
-
-
-def test_filters_are_whitened_patches_of_train_chips(base: tuple[ChipSet, Path]) -> None:
-    """Chips of 10 x 10 pixels have 64 patches, so that all of them are drawn from."""
-    chipset, model = base
-    described = checkpoint.read_config(model)
-    reader = Reader(chipset, chipset.channels)
-    for name in chipset.modalities:
-        patches = []
-        for row in split_rows(chipset, "train"):
-            batch = reader.batch(np.array([row]), described.statistics)
-            if batch.present[name]:
-                pixels = np.nan_to_num(batch.values[name][0].numpy().astype(float))
-                patches += [pixels[:, y : y + 3, x : x + 3].ravel() for y in range(8) for x in range(8)]
-        some = np.array(patches)
-        some = some - some.mean(1)[:, None]
-        some /= np.linalg.norm(some, axis=1)[:, None]
-        covariance = some.T @ some / len(some)
-        wanted = some @ np.linalg.inv(covariance + 0.001 * np.eye(len(covariance)))
-        found = mosaiks.draw_filters(reader, described.statistics, name, 0)
-        assert found.shape == (256, len(CHANNELS[name]), 3, 3) and found.dtype == torch.float32
-        distance = torch.cdist(found.flatten(1).double(), torch.from_numpy(wanted)).min(1)
-        assert len(distance.indices.unique()) == 256  # drawn without repeats
-        assert float(distance.values.max()) < 1e-3 * float(found.flatten(1).norm(dim=1).min())
-        assert torch.equal(found, mosaiks.draw_filters(reader, described.statistics, name, 0))
-        assert not torch.equal(found, mosaiks.draw_filters(reader, described.statistics, name, 1))
-
-
-def test_responses_are_those_of_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    values, filters = rng.normal(size=(5, 2, 5, 6)).astype(np.float32), rng.normal(size=(4, 2, 3, 3)).astype(np.float32)
-    values[1, 0, 2, 3] = values[2, 1] = np.nan
-    monkeypatch.setattr(mosaiks, "RESPONSES", 2 * 4 * 5 * 6)  # two chips at a time
-    found = mosaiks.respond(torch.from_numpy(values), torch.from_numpy(filters))
-    assert found.shape == (5, 8)
-    for i, chip in enumerate(np.nan_to_num(values)):
-        responses = np.array(
-            [[(chip[:, y : y + 3, x : x + 3] * one).sum() for y in range(3) for x in range(4)] for one in filters]
-        )
-        wanted = [*np.maximum(responses, 0).mean(1), *np.maximum(-responses, 0).mean(1)]
-        np.testing.assert_allclose(found[i], wanted, atol=1e-5)
-    small = mosaiks.respond(torch.full((1, 2, 2, 2), 2.0), torch.from_numpy(filters))
-    np.testing.assert_allclose(small[0, :4] - small[0, 4:], 2 * filters[:, :, :2, :2].sum((1, 2, 3)), atol=1e-5)
 
 
 def test_mosaiks_is_standardised_by_train_chips(base: tuple[ChipSet, Path], tmp_path: Path) -> None:

@@ -635,6 +635,21 @@ def test_chips_are_read_once_for_baselines_and_test_chips_once_again(
     assert reads == {name: files[name] * times[split] for name, split in zip(files, index["split"], strict=True)}
 
 
+def test_killed_after_inputs_were_removed_that_is_not_done_again(
+    tmp_path: Path, embedded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("chips", "model", "e.h5", "upper.csv", "odd.csv"):
+        (tmp_path / name).symlink_to(embedded / name)
+    with monkeypatch.context() as patch:
+        patch.setattr("geoembed.fits.curves.of_fits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run_with_chips(tmp_path)
+    monkeypatch.setattr("geoembed.report.origin.Origin.missing", lambda *_: pytest.fail("embedded again"))
+    run_with_chips(tmp_path)
+    assert rows(tmp_path).drop(columns="seconds").equals(rows(embedded).drop(columns="seconds"))
+    assert (tmp_path / "report/report.html").read_bytes() == (embedded / "report/report.html").read_bytes()
+
+
 @pytest.fixture
 def beside(tmp_path: Path, embedded: Path) -> Path:
     """A folder with the same inputs and baselines, in which to evaluate otherwise."""
