@@ -19,7 +19,8 @@ from geoembed.fits import classifiers as models
 from geoembed.fits import embeddings as embeddings_file
 from geoembed.fits import features as features_of
 from geoembed.fits.curves import NOTHING, OURS, Fit
-from geoembed.fits.sweep import Sweep, Tested
+from geoembed.fits.experiments import Tested
+from geoembed.fits.sweep import Sweep
 from geoembed.labels import targets as label_file
 from geoembed.outputs import atomic, folders, record
 from geoembed.outputs.journal import Journal
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from geoembed.fits.calibration import Trust
     from geoembed.fits.embeddings import Embeddings
-    from geoembed.fits.sweep import Place
+    from geoembed.fits.experiments import Experiment
     from geoembed.labels.targets import Labels
     from geoembed.progress import Steps
     from geoembed.report.origin import Origin
@@ -61,7 +62,7 @@ class _Plan:
 
     source: Source
     features: str
-    places: tuple[Place, ...]
+    places: tuple[Experiment, ...]
     empty: dict[str, int]
 
 
@@ -323,7 +324,7 @@ def _unasked(laid: Layout, origin: Origin | None, plan: _Plan) -> list[str]:
         notes.append("Missing inputs were not measured: they need fused among --features.")
     if len(laid.areas) < 2:
         notes.append("Whether it travels was not asked, as there is one area.")
-    few = sorted({place.name for place in plan.places for one in place.cells if laid.n not in one.sizes})
+    few = sorted({place.name for place in plan.places for one in place.draws if laid.n not in one.sizes})
     if few:
         notes.append(
             f"At {laid.n:,} labels nothing is told of tasks in {', '.join(few)}: there are no more than that, or not"
@@ -344,7 +345,7 @@ def _miss(
         return [Fit(*row) for row in kept[0]["fits"]]
     usable = plan.source.usable(plan.features)
     rows = laid.sample(usable, _most(origin), "test")
-    if not laid.missing(usable, [Tested("missing", NOTHING, rows)]).cells:
+    if not laid.missing(usable, [Tested("missing", NOTHING, rows)]).draws:
         cautions.append("missing inputs were not measured, as the test chips that were drawn for it lack a class")
         return []
     tested = yield from origin.missing(rows, laid.seed, laid.repeats)
@@ -480,8 +481,10 @@ def _warn(counts: dict[str, int]) -> None:
 
 def _cautions(laid: Layout, sources: Sequence[Source], kinds: Sequence[str]) -> list[str]:
     """Tell, also in the log, what makes scores uncertain: few test chips of a class, training that saw test chips."""
-    if "logistic" in kinds and any(task.numeric for task in laid.tasks):
-        log.warning("where the target is a number, logistic means ridge")
+    for kind in kinds if any(task.numeric for task in laid.tasks) else ():
+        learner = models.named(kind, 0)
+        if learner.name != kind:
+            log.warning("where the target is a number, %s means %s", kind, learner.name)
     told, test = [], laid.split == "test"
     for task in laid.tasks:
         for number, name in enumerate(task.classes):

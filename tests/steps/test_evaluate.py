@@ -20,7 +20,7 @@ from scipy import stats
 from synthetic import embeddings_file
 
 from geoembed.errors import ChipError, EmbeddingsError, GeoembedError, ModelError, ProbeError, StaleError
-from geoembed.fits import embeddings, sweep
+from geoembed.fits import embeddings, jobs, sweep
 from geoembed.progress import Progress, finish
 from geoembed.report import markup, removal
 from geoembed.steps.evaluate import COLUMNS, evaluate
@@ -292,11 +292,11 @@ def test_killed_in_mid_sweep_it_goes_on_where_it_was(
     done: list[str] = []
     do = sweep.Sweep._do
 
-    def counted(self: sweep.Sweep, work: sweep.Work, *given: Any, **more: Any) -> sweep.Done:
+    def counted(self: sweep.Sweep, job: jobs.Job, *given: Any, **more: Any) -> jobs.JobResult:
         if stop and len(done) >= stop[0]:
             raise KeyboardInterrupt
-        done.append(f"{self.name}/{work.key}")
-        return do(self, work, *given, **more)
+        done.append(f"{self.name}/{job.key}")
+        return do(self, job, *given, **more)
 
     monkeypatch.setattr(sweep.Sweep, "_do", counted)
     monkeypatch.setattr("os.cpu_count", lambda: 1)
@@ -385,7 +385,7 @@ def test_another_file_learns_from_the_same_chips_and_is_paired_by_draw(
 
     def watched(self: sweep.Sweep, X: Any, source: str, name: str, places: Any, *given: Any, **more: Any) -> None:
         taught.setdefault(name, set()).add(
-            b"".join(place.train[one.orders].tobytes() for place in places for one in place.cells)
+            b"".join(place.train[one.orders].tobytes() for place in places for one in place.draws)
         )
         made(self, X, source, name, places, *given, **more)
 
