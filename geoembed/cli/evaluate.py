@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from geoembed.cli import command, streams
+from geoembed.cli import command, options, streams
 from geoembed.cli.options import Device, DeviceOption, Embeddings, Model, Output, Overwrite, Seed, Target, names
+from geoembed.fits.classifiers import TABLE
 from geoembed.progress import Steps
 
 Labels = Annotated[
@@ -36,7 +37,15 @@ Sizes = Annotated[
     ),
 ]
 Repeats = Annotated[int, typer.Option("--repeats", metavar="NUMBER", min=1, help="Draws of labels per size.")]
-Classifiers = Annotated[str, typer.Option("--classifiers", metavar="NAMES", help="logistic, ridge, forest, knn.")]
+Classifiers = Annotated[
+    str,
+    typer.Option(
+        "--classifiers",
+        metavar="NAMES",
+        help=f"One or more of {', '.join(TABLE)}.",
+        autocompletion=options.classifier_names,
+    ),
+]
 Features = Annotated[
     str | None,
     typer.Option(
