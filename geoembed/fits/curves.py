@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 LEVELS = (0.95, 0.99)
 """Shares of the full-label score that count as enough."""
+
+CONFIDENCE = 0.95
+"""Of all intervals."""
 
 ERRORS = frozenset({"rmse", "brier", "ece"})
 """Metrics that are better when small."""
@@ -34,9 +38,18 @@ NAN = math.nan
 class Fit:
     """One fit scored on one set of test chips.
 
-    question: curve, split, transfer or missing, as in `Contrast`. source: whose features.
-    aoi: where the labels are from; tested: where the test chips are from, or what is missing in them.
+    question: curve, or what a comparison asks: split, transfer or missing.
+    source: whose features they are.
+    task: what was predicted.
+    aoi: where the labels are from.
+    tested: where the test chips are from, or what is missing in them.
+    features: what the features are called.
+    classifier: name of the classifier.
+    n: number of labels.
+    seed: that of the draw of labels.
     whole: the n labels are all there are.
+    scores: by metric.
+    seconds: how long the fit took.
     """
 
     question: str
@@ -57,7 +70,10 @@ class Fit:
 class Point:
     """The mean score over the draws of n labels, and its 95 % t-interval: the uncertainty of which labels are drawn.
 
-    The interval is NaN where there is one draw, as with all labels.
+    n: number of labels.
+    draws: how many draws there are.
+    mean: over the draws.
+    low, high: the interval's ends; NaN where there is one draw, as with all labels.
     """
 
     n: int
@@ -69,9 +85,16 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """The learning curve of one cell in one metric; `full` is the score with all labels, None where not fitted.
+    """A learning curve: scores in one metric over growing numbers of labels.
 
     source: whose features they are: 'embeddings', a baseline, or the name of another embeddings file.
+    task: what was predicted.
+    aoi: where labels and test chips are from.
+    features: what the features are called.
+    classifier: name of the classifier.
+    metric: of the scores.
+    points: by number of labels, from few to many.
+    full: the score with all labels, None where not fitted.
     chance: what guessing scores, NaN where that depends on how one guesses.
     """
 
@@ -136,17 +159,16 @@ class Contrast:
 
 def point(n: int, values: Sequence[float]) -> Point:
     """Return mean and interval of the scores of several draws of n labels."""
+    from scipy import stats
+
     mean, k = float(np.mean(values)), len(values)
     if k < 2:
         return Point(n, k, mean, NAN, NAN)
-    half = _t(k - 1) * float(np.std(values, ddof=1)) / math.sqrt(k)
-    return Point(n, k, mean, mean - half, mean + half)
-
-
-def _t(freedom: float) -> float:
-    from scipy.stats import t
-
-    return float(t.ppf(0.975, freedom))
+    error = float(stats.sem(values))
+    if error == 0:  # of a distribution without width scipy knows no interval
+        return Point(n, k, mean, mean, mean)
+    low, high = stats.t.interval(CONFIDENCE, k - 1, loc=mean, scale=error)
+    return Point(n, k, mean, float(low), float(high))
 
 
 def difference(n: int, scores: dict[int, float], references: dict[int, float], *, paired: bool) -> Point:
@@ -154,24 +176,26 @@ def difference(n: int, scores: dict[int, float], references: dict[int, float], *
 
     Paired, only seeds that both have count; else the interval is Welch's (1947, Biometrika 34).
     """
+    from scipy import stats
+
     if paired:
-        return point(
-            n, [scores[seed] - references[seed] for seed in sorted(scores.keys() & references.keys())] or [NAN]
-        )
+        both = sorted(scores.keys() & references.keys())
+        return point(n, [scores[seed] - references[seed] for seed in both] or [NAN])
     a, b = np.array(list(scores.values())), np.array(list(references.values()))
-    mean = float(a.mean() - b.mean())
-    if min(len(a), len(b)) < 2:
-        return Point(n, min(len(a), len(b)), mean, NAN, NAN)
-    va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
-    if va + vb == 0:
-        return Point(n, min(len(a), len(b)), mean, mean, mean)
-    freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
-    half = _t(freedom) * math.sqrt(va + vb)
-    return Point(n, min(len(a), len(b)), mean, mean - half, mean + half)
+    draws, mean = min(len(a), len(b)), float(a.mean() - b.mean())
+    if draws < 2:
+        return Point(n, draws, mean, NAN, NAN)
+    if a.var() + b.var() == 0:
+        return Point(n, draws, mean, mean, mean)
+    with warnings.catch_warnings():
+        # scipy warns where one side's draws are alike, as at a score of 1; the interval is right all the same.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval(CONFIDENCE)
+    return Point(n, draws, mean, float(low), float(high))
 
 
 def of_fits(fits: Iterable[Fit], chance: Callable[[str, str], float]) -> list[Curve]:
-    """Return a curve per cell and metric, out of the fits that answer the question `curve`.
+    """Return a curve per task, area, features, classifier and metric, out of the fits that answer the question `curve`.
 
     `chance` tells what guessing scores, by task and metric.
     """
@@ -181,12 +205,12 @@ def of_fits(fits: Iterable[Fit], chance: Callable[[str, str], float]) -> list[Cu
             for metric, value in fit.scores.items():
                 key = (fit.source, fit.task, fit.aoi, fit.features, fit.classifier, metric)
                 scores.setdefault(key, {}).setdefault((fit.whole, fit.n), []).append(value)
-    found = []
+    curves = []
     for (source, task, aoi, features, classifier, metric), by_size in scores.items():
         points = tuple(point(n, values) for (whole, n), values in sorted(by_size.items()) if not whole)
         full = next((point(n, values) for (whole, n), values in by_size.items() if whole), None)
-        found.append(Curve(source, task, aoi, features, classifier, metric, points, full, chance(task, metric)))
-    return found
+        curves.append(Curve(source, task, aoi, features, classifier, metric, points, full, chance(task, metric)))
+    return curves
 
 
 def contrasts(fits: Iterable[Fit], n: int, headline: Callable[[str], str]) -> list[Contrast]:
@@ -238,16 +262,16 @@ def _contrast(
 
 
 def over_cells(curves: Iterable[Curve], level: float) -> dict[str, float] | None:
-    """Return over all cells the median number of labels that is enough, their sum and that of all; None for no cell.
+    """Return over all curves the median number of labels that is enough, their sum and that of all; None for no curve.
 
     `saving` is 1 - sum n / sum N.
     """
-    told = [(enough, curve.full.n) for curve in curves if curve.full and (enough := curve.enough(level)) is not None]
-    if not told:
+    sizes = [(enough, curve.full.n) for curve in curves if curve.full and (enough := curve.enough(level)) is not None]
+    if not sizes:
         return None
-    few, whole = np.array(told).T
+    few, whole = np.array(sizes).T
     return {
-        "cells": len(told),
+        "cells": len(sizes),
         "median": float(np.median(few)),
         "labels": int(few.sum()),
         "all": int(whole.sum()),
@@ -278,9 +302,9 @@ def contrast_to_json(contrast: Contrast) -> dict[str, Any]:
     return found | {key: point_to_json(getattr(contrast, key)) for key in ("score", "reference", "difference")}
 
 
-def point_to_json(one: Point) -> dict[str, Any]:
+def point_to_json(mean: Point) -> dict[str, Any]:
     """Return a point as summary.json holds it."""
-    return {key: number(value) if isinstance(value, float) else value for key, value in asdict(one).items()}
+    return {key: number(value) if isinstance(value, float) else value for key, value in asdict(mean).items()}
 
 
 def number(value: float) -> float | None:

@@ -64,15 +64,15 @@ class Logistic(Batched):
         """Fit on the rows X, from which `mean` was taken off."""
         from sklearn.linear_model import LogisticRegression
 
-        there = np.unique(values)
+        labelled = np.unique(values)
         if penalty is None:
-            T = np.where(values[:, None] == there, 1.0, -1.0)
+            T = np.where(values[:, None] == labelled, 1.0, -1.0)
             chosen = linear.design(X.astype(np.float32)).ridge(T[None]).penalty
             penalty = float(chosen[0]) / linear.RIDGE_PER_LOGISTIC
         model = LogisticRegression(C=1 / penalty, max_iter=5000, tol=1e-4).fit(X, values)
         weights, bias = np.zeros((X.shape[1], classes)), np.full(classes, -np.inf)
-        columns = there.astype(np.int64)
-        if len(there) == 2:  # scikit-learn then gives the weights of the second class alone
+        columns = labelled.astype(np.int64)
+        if len(labelled) == 2:  # scikit-learn then gives the weights of the second class alone
             weights[:, columns[1]], bias[columns] = model.coef_[0], [0.0, model.intercept_[0]]
         else:
             weights[:, columns], bias[columns] = model.coef_.T, model.intercept_

@@ -88,10 +88,12 @@ def _curves(
     predictions = left_out.transpose(0, 2, 1).reshape(-1, n)
     of_class = positive.transpose(0, 2, 1).reshape(-1, n)
     slope, offset = np.zeros(B * K, np.float32), np.full(B * K, -np.inf, np.float32)
-    there = np.flatnonzero(of_class.any(axis=1))
-    curve = linear.Few(predictions[there, :, None]).logistic(of_class[there], np.full(len(there), PLATT_PENALTY))
-    slope[there], offset[there] = curve.weights[:, 0, 0], curve.bias[:, 0]
-    flat = there[slope[there] < LEAST_SLOPE]
+    labelled = np.flatnonzero(of_class.any(axis=1))
+    curve = linear.Few(predictions[labelled, :, None]).logistic(
+        of_class[labelled], np.full(len(labelled), PLATT_PENALTY)
+    )
+    slope[labelled], offset[labelled] = curve.weights[:, 0, 0], curve.bias[:, 0]
+    flat = labelled[slope[labelled] < LEAST_SLOPE]
     share, middle = of_class[flat].mean(axis=1), predictions[flat].mean(axis=1)
     # At the mean prediction the curve gives the share of the class.
     slope[flat], offset[flat] = LEAST_SLOPE, np.log(share / (1 - share)) - LEAST_SLOPE * middle
