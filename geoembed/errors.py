@@ -16,6 +16,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class GeoembedError(Exception):
@@ -65,3 +69,11 @@ def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
     if match:
         return f"; did you mean {match[0]}?"
     return f"; {otherwise}" if otherwise else f"; known are {', '.join(known)}"
+
+
+def of_validation(error: ValidationError) -> str:
+    """Return the first fault that pydantic found, as a line such as `lr -1: input should be greater than 0`."""
+    fault = error.errors(include_url=False)[0]
+    name = ".".join(map(str, fault["loc"]))
+    text = fault["msg"]
+    return f"{name} {fault['input']!r}: {text[:1].lower()}{text[1:]}"

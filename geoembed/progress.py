@@ -1,19 +1,34 @@
-"""What a step tells while it works and when it is done.
+"""What a step tells while it works, what it returns, and how it is run.
 
-A step is a generator: it yields `Progress` and returns an `Outcome`. Whoever runs it decides what to show.
+A step is a generator: it yields `Progress` and returns a `Result`. `verb` makes a function of it that does the work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from functools import cache, cached_property, wraps
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, cast
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PLAIN_EVERY = 15.0
+"""Seconds between lines of progress where standard error is no terminal."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a step is: `done` of `total` in `unit`, and a few words that change, such as the loss."""
+    """How far a step is.
+
+    done: of `total`, in `unit`.
+    note: a few words that change, such as the loss.
+    """
 
     done: float
     total: float
@@ -22,22 +37,111 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a step wrote (as the user spelled it), what it counted, and a table for people, if it has one."""
+class Result(Generic[T]):
+    """What a step wrote and counted.
+
+    paths: what was written, as the user spelled it.
+    counts: what was made, kept and left out.
+    table: for people, where there is one.
+    read: reads what was made.
+    """
 
     paths: tuple[Path, ...]
     counts: dict[str, int | float] = field(default_factory=dict)
     table: str = ""
+    read: Callable[[], T] | None = field(default=None, repr=False)
+
+    @property
+    def path(self) -> Path:
+        """Return what was written, the first where there are several."""
+        return self.paths[0]
+
+    @cached_property
+    def made(self) -> T:
+        """Return what was made, read from its file when it is first asked for."""
+        if self.read is None:
+            raise ValueError("nothing was made")
+        return self.read()
 
 
-Steps: TypeAlias = Generator[Progress, None, Outcome]
+Steps: TypeAlias = Generator[Progress, None, Result[T]]
 
 
-def finish(steps: Steps) -> Outcome:
-    """Run a step to its end, showing nothing."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            outcome: Outcome = stop.value
-            return outcome
+class Verb(Protocol[P, T]):
+    """A step as a function: calling it does the work and returns the result; `steps` tells its progress on the way."""
+
+    steps: Callable[P, Steps[T]]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Result[T]:
+        """Do the work."""
+
+
+def verb(steps: Callable[P, Steps[T]]) -> Verb[P, T]:
+    """Make a function that does the work of a generator that tells its progress.
+
+    The parameter `progress` that every step has is used here: true shows a bar on standard error.
+    """
+
+    @wraps(steps)
+    def do(*args: P.args, **kwargs: P.kwargs) -> Result[T]:
+        return run(steps(*args, **kwargs), shown=bool(kwargs.get("progress")))
+
+    function = cast(Verb[P, T], do)
+    function.steps = steps
+    return function
+
+
+def run(steps: Steps[T], *, shown: bool = False) -> Result[T]:
+    """Run a step to its end; `shown`: with a bar on standard error, or with lines where that is no terminal."""
+    returning = _Returning(steps)
+    for _ in _watched(returning) if shown else returning:
+        pass
+    return returning.result
+
+
+class _Returning(Generic[T]):
+    """Iterates over a step and keeps what it returns."""
+
+    result: Result[T]
+
+    def __init__(self, steps: Steps[T]) -> None:
+        self._steps = steps
+
+    def __iter__(self) -> Iterator[Progress]:
+        self.result = yield from self._steps
+
+
+def _watched(steps: _Returning[Any]) -> Iterator[None]:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = stderr()
+    columns = (
+        BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"), TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+    )  # fmt: skip
+    with Bar(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=None, unit="", speed="", note="")
+        began, first, printed, counted = time.monotonic(), 0.0, time.monotonic(), ("", 0.0)
+        for step in steps:
+            if (step.unit, step.total) != counted:  # another count begins
+                began, first, counted = time.monotonic(), step.done, (step.unit, step.total)
+            speed = _speed(step, first, time.monotonic() - began)
+            bar.update(task, completed=step.done, total=step.total, unit=step.unit, speed=speed, note=step.note)
+            if not console.is_terminal and time.monotonic() - printed > PLAIN_EVERY:
+                printed = time.monotonic()
+                console.print(f"{step.done:g}/{step.total:g} {step.unit} {speed} {step.note}".rstrip())
+            yield
+
+
+def _speed(progress: Progress, first: float, seconds: float) -> str:
+    done = progress.done - first
+    return f"{done / seconds:.3g} {progress.unit}/s" if done > 0 and seconds > 0.5 else ""
+
+
+@cache
+def stderr() -> Console:
+    """Return the one way to standard error, on which a progress bar makes room for messages."""
+    from rich.console import Console
+
+    return Console(stderr=True, soft_wrap=True)

@@ -1,24 +1,68 @@
-"""Options from geoembed.toml and the environment; the command line beats the environment, which beats the file."""
+"""What users set: lists of paths and words, and options from geoembed.toml and the environment.
+
+The command line beats the environment, which beats the file.
+"""
 
 from __future__ import annotations
 
+import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from geoembed.errors import ConfigError, nearest
 
 FILE = "geoembed.toml"
-PREFIX = "GEOEMBED_"
+PREFIX = "GEOEMBED"
+"""Before the names of environment variables, such as GEOEMBED_CHIP_MIN_VALID."""
+
+PathLike: TypeAlias = str | os.PathLike[str]
+Paths: TypeAlias = PathLike | Sequence[PathLike]
+Words: TypeAlias = str | Sequence[str]
+
+
+def paths(given: Paths) -> tuple[Path, ...]:
+    """Return one path or several as a tuple."""
+    return (Path(given),) if isinstance(given, str | os.PathLike) else tuple(map(Path, given))
+
+
+def words(given: Words | None) -> tuple[str, ...] | None:
+    """Return the words of a list such as "s1,coh", or those given one by one; None where nothing was said."""
+    if given is None:
+        return None
+    return tuple(given.replace(",", " ").split()) if isinstance(given, str) else tuple(given)
+
+
+def globs(given: Mapping[str, Words] | Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return names or globs per modality, also of texts such as s2=jja_*,son_*."""
+    if isinstance(given, Mapping):
+        return {name: words(patterns) or () for name, patterns in given.items()}
+    found: dict[str, tuple[str, ...]] = {}
+    for text in given:
+        name, equals, patterns = text.partition("=")
+        if not (name and equals and patterns):
+            raise ConfigError(f"--channels {text}: say which modality it is, such as s2={text}")
+        found[name] = (*found.get(name, ()), *(words(patterns) or ()))
+    return found
+
+
+def file(given: PathLike | None) -> Path | None:
+    """Return the settings file: the one named, else geoembed.toml where it exists."""
+    if given is not None:
+        return Path(given)
+    return Path(FILE) if Path(FILE).exists() else None
 
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a command: its key in the file (the long name with underscores) and what its values are.
+    """An option of a command that file and environment may set.
 
+    key: its key in the file, the long name with underscores.
+    parameter: the name of the function's parameter.
     kind: "path" (relative ones are relative to the file), "located" (NAME=PATH, likewise) or "plain".
+    repeatable: whether it takes a list.
     """
 
     key: str
@@ -28,7 +72,17 @@ class Option:
 
     def variable(self, command: str) -> str:
         """Return the name of its environment variable, such as GEOEMBED_CHIP_MIN_VALID."""
-        return f"{PREFIX}{command}_{self.key}".upper()
+        return f"{PREFIX}_{command}_{self.key}".upper()
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the tables of a TOML file; raises ConfigError where it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; mend --config") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML ({error}); mend it") from None
 
 
 def read(path: Path, commands: Mapping[str, Iterable[Option]]) -> dict[str, dict[str, Any]]:
@@ -36,15 +90,8 @@ def read(path: Path, commands: Mapping[str, Iterable[Option]]) -> dict[str, dict
 
     Raises ConfigError where the file cannot be read, or a table or key is unknown (naming the nearest known one).
     """
-    try:
-        with path.open("rb") as file:
-            tables = tomllib.load(file)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; mend --config") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as TOML ({error}); mend it") from None
     set_by_file = {}
-    for name, table in tables.items():
+    for name, table in read_toml(path).items():
         if name == "modalities":
             continue
         if name not in commands:
@@ -67,7 +114,7 @@ def _value(path: Path, command: str, option: Option, value: Any) -> Any:
     if isinstance(value, list) and not option.repeatable:
         raise ConfigError(f"{path}: [{command}] {option.key} takes one value, not a list")
     if option.repeatable:
-        return [_placed(path, option, one) for one in (value if isinstance(value, list) else [value])]
+        return [_placed(path, option, item) for item in (value if isinstance(value, list) else [value])]
     return _placed(path, option, value)
 
 
@@ -85,9 +132,9 @@ def _placed(path: Path, option: Option, value: Any) -> Any:
 
 def check_environment(environment: Iterable[str], commands: Mapping[str, Iterable[Option]]) -> None:
     """Raise ConfigError for a variable that begins like ours and sets no option."""
-    known = [f"{PREFIX}CONFIG"]
+    known = [f"{PREFIX}_CONFIG"]
     for command, options in commands.items():
         known += [option.variable(command) for option in options]
     for name in environment:
-        if name.startswith(PREFIX) and name not in known:
+        if name.startswith(f"{PREFIX}_") and name not in known:
             raise ConfigError(f"environment: {name} sets no option{nearest(name, known, 'unset it')}")

@@ -13,6 +13,7 @@ from affine import Affine
 
 from geoembed.chips import folder as chip_folder
 from geoembed.ground import grid
+from geoembed.outputs.records import Record
 
 CHANNELS = {
     "s2": tuple(f"{season}_{colour}" for season in ("djf", "jja") for colour in ("red", "green", "blue")),
@@ -68,7 +69,7 @@ def make_chips(
         "modalities": {name: {"channels": list(bands), "unit": UNITS[name]} for name, bands in channels.items()},
         "grids": [lattice.to_json()],
         "size": size,
-        "made_from": {"seed": seed, "n": n},
+        "made_from": Record("chip", {"n": n}, {"seed": seed}).to_json(),
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / chip_folder.DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")

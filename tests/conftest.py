@@ -85,3 +85,20 @@ def write_area(tmp_path: Path) -> WriteArea:
 def square(x: float, y: float, side: float) -> Any:
     """A square by its lower left corner."""
     return shapely.box(x, y, x + side, y + side)
+
+
+def edit_raster(path: Path, change: Callable[[Any], Any]) -> None:
+    """Change the pixels (C, H, W) of a raster in place."""
+    with rasterio.open(path, "r+") as file:
+        pixels = file.read()
+        file.write(np.asarray(change(pixels)).astype(pixels.dtype))
+
+
+@pytest.fixture
+def run() -> Callable[..., Any]:
+    """Run geoembed in this process, as on the command line."""
+    from typer.testing import CliRunner
+
+    from geoembed.cli import app
+
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])

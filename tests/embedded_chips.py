@@ -16,7 +16,6 @@ from geoembed.chips.folder import ChipSet
 from geoembed.learning import checkpoint
 from geoembed.learning.checkpoint import Described
 from geoembed.learning.presets import PRESETS
-from geoembed.progress import finish
 from geoembed.steps import embed
 
 
@@ -43,7 +42,7 @@ def make_embedded(folder: Path, n: int = 120, size: int = 8) -> ChipSet:
     chip_folder.write_index(folder / "chips" / chip_folder.INDEX, index)
     chipset = chip_folder.read(folder / "chips")
     write_model(folder / "model", chipset)
-    finish(embed.embed(folder / "chips", folder / "model", folder / "e.h5", device="cpu"))
+    embed.embed(folder / "chips", model=folder / "model", output=folder / "e.h5", device="cpu")
     rng = np.random.default_rng(0)
     for name, shown in (("upper", kind >= 2), ("odd", kind % 2 == 1)):
         label = (shown ^ (rng.random(n) < 1 / 6)).astype(int)

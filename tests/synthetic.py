@@ -13,6 +13,7 @@ from affine import Affine
 from geoembed.fits import embeddings
 from geoembed.ground import grid
 from geoembed.outputs import atomic
+from geoembed.outputs.records import Record
 
 LATTICE = grid.utm(32, south=False, size=32, resolution=10.0)
 
@@ -36,7 +37,7 @@ def chip_folder(
         "modalities": {"s2": {"channels": ["jja_red"], "unit": "reflectance"}},
         "grids": [one.to_json() for one in grids],
         "size": grids[0].size,
-        "made_from": {"test": 1},
+        "made_from": Record("chip", {}, {}).to_json(),
     }
     atomic.write_json(folder / "chips.json", description)
     return folder
@@ -76,7 +77,7 @@ def embeddings_file(
     split = np.random.default_rng(seed + 1000).choice(["train", "validation", "test"], n, p=[0.6, 0.2, 0.2])
     modalities = tuple(name for name in vectors if name != "fused")
     present = np.stack([~np.isnan(vectors[name][:, 0]) for name in modalities], axis=1)
-    block = embeddings.Block(present, vectors)
+    block = embeddings.Chunk(present, vectors)
     attributes = {"model_sha256": "ab" * 32, "space": "last layer", "model_config": {}, "channels": {}}
     embeddings.write(
         path, chip_ids, aoi, split, grids=(LATTICE,), modalities=modalities, blocks=[block], attributes=attributes

@@ -37,7 +37,7 @@ OWNERS = {
     "exactextract": "labels.zonal",
     "matplotlib": "report.charts",
     "typer": "cli",
-    "rich": "cli",
+    "rich": "progress",
 }
 """The one module, or folder, that knows a file format or a display."""
 

@@ -1,8 +1,7 @@
-"""Cutting: cells in blocks, read and warped at once, sliced into chip files, and the journal of what is done."""
+"""Cutting: cells in blocks, read and warped at once, and sliced into chip files."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,14 +19,13 @@ from geoembed.imagery import sources, storage, warp
 from geoembed.imagery.index import RasterIndex
 from geoembed.imagery.modalities import Modality
 from geoembed.imagery.storage import Storage
-from geoembed.outputs import record
+from geoembed.outputs import digests
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
-JOURNAL = ".journal.jsonl"
 BLOCK_HEIGHT, BLOCK_WIDTH = 512, 2048
 """Pixels that are read and warped at once, at least one chip: large enough that a source tile is decoded about once,
 small enough that memory stays at some 100 MB per thread whatever the area."""
@@ -55,7 +53,7 @@ class Layer:
             repr((raster.channels, raster.bands, raster.encodings, raster.resampling))
             for raster in self.catalogue.rasters
         )
-        return {"channels": self.channels, "read_as": record.digest(list(used))}
+        return {"channels": self.channels, "read_as": digests.of_value(list(used))}
 
 
 @dataclass(frozen=True)
@@ -165,27 +163,14 @@ def _place(block: Block) -> tuple[warp.Place, list[int], list[int]]:
     return warp.Place(lattice.crs, transform, max(tops) + size, max(lefts) + size), tops, lefts
 
 
-def read_journal(output: Path) -> dict[str, Found]:
-    """Return what was found for each cell that an earlier run finished; a last line half written does not count."""
-    path = output / JOURNAL
-    done: dict[str, Found] = {}
-    if not path.exists():
-        return done
+def finished(lines: Sequence[Mapping[str, Any]]) -> dict[str, Found]:
+    """Return what each cell has, from the lines of a journal: what `Cutter` found for each block."""
     seen: dict[tuple[str, ...], tuple[str, ...]] = {}  # one copy of each list of channels, as chips are many
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            try:
-                block = json.loads(line)
-            except ValueError:
-                continue
-            for chip_id, found in block.items():
-                done[chip_id] = {
-                    name: (fraction, seen.setdefault(tuple(channels), tuple(channels)))
-                    for name, (fraction, channels) in found.items()
-                }
-    return done
-
-
-def journal_line(found: Mapping[str, Found]) -> str:
-    """Return a finished block's line of the journal."""
-    return json.dumps(found, separators=(",", ":")) + "\n"
+    return {
+        chip_id: {
+            name: (fraction, seen.setdefault(tuple(channels), tuple(channels)))
+            for name, (fraction, channels) in found.items()
+        }
+        for line in lines
+        for chip_id, found in line.items()
+    }

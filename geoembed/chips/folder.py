@@ -13,7 +13,8 @@ import numpy as np
 
 from geoembed.errors import ChipError
 from geoembed.ground import grid
-from geoembed.outputs import atomic, record
+from geoembed.outputs import atomic, digests
+from geoembed.outputs.records import Record
 
 if TYPE_CHECKING:
     import geopandas
@@ -94,6 +95,11 @@ def read(folder: Path) -> ChipSet:
         index = geopandas.read_file(index_path, layer=LAYER)
     except (OSError, ValueError, pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
         raise ChipError(f"{folder}: index or description cannot be read ({error}); make the chips again") from None
+    record = Record.from_json(description.get("made_from"))
+    if record is None:
+        raise ChipError(
+            f"{description_path}: made by another version of geoembed; move the folder away and make the chips again"
+        )
     modalities = description["modalities"]
     wanted = {"chip_id", "aoi", "split", *modalities}
     if not wanted <= set(index.columns):
@@ -106,7 +112,7 @@ def read(folder: Path) -> ChipSet:
         units={name: value["unit"] for name, value in modalities.items()},
         grids=tuple(grid.Grid(**value) for value in description["grids"]),
         size=int(description["size"]),
-        digest=record.digest([description["made_from"], record.of_table(index)]),
+        digest=digests.of_value([record.digest, digests.of_table(index)]),
     )
 
 

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from geoembed.cli import command, streams
-from geoembed.cli.options import Output, Overwrite, Seed, Workers
-from geoembed.progress import Steps
+from geoembed.cli.app import command
+from geoembed.cli.options import Output, Overwrite, Seed, Update, Workers
 
 Aoi = Annotated[
     list[Path],
@@ -45,25 +44,12 @@ def chip(
     min_valid: MinValid = 0.5,
     seed: Seed = 0,
     workers: Workers = 2,
+    update: Update = False,
     overwrite: Overwrite = False,
-    config: Path | None = None,
-) -> Steps:
-    """Cut aligned chips from the imagery named in geoembed.toml or with --source.
+) -> None:
+    """Cut aligned chips from imagery, over areas of interest.
+
+    Imagery is named in geoembed.toml or with --source.
 
     Example: geoembed chip --aoi aoi.gpkg --source s2=scenes/*.tif
     """
-    from geoembed.imagery import modalities
-    from geoembed.steps.chip import cut
-
-    return cut(
-        streams.all_paths(aoi),
-        modalities.read(config, modalities.located(source)),
-        output,
-        size=size,
-        resolution=resolution,
-        align=align,
-        min_valid=min_valid,
-        seed=seed,
-        workers=workers,
-        overwrite=overwrite,
-    )

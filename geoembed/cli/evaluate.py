@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from geoembed.cli import command, options, streams
-from geoembed.cli.options import Device, DeviceOption, Embeddings, Model, Output, Overwrite, Seed, Target, names
+from geoembed.cli import options
+from geoembed.cli.app import command
+from geoembed.cli.options import Device, Embeddings, Model, Output, Overwrite, Seed, Target, Update
 from geoembed.fits.classifiers import TABLE
-from geoembed.progress import Steps
 
 Labels = Annotated[
     list[Path], typer.Option("--labels", metavar="FILE", help="Labels of one task: any vector file. Repeatable.")
@@ -28,7 +28,10 @@ Against = Annotated[
     typer.Option("--against", metavar="FILE", help="Embeddings of the same chips to compare with. Repeatable."),
 ]
 Number = Annotated[
-    int, typer.Option("--n", metavar="NUMBER", min=2, help="Labels at which all but the learning curves is asked.")
+    int,
+    typer.Option(
+        "--n", metavar="NUMBER", min=2, help="Number of labels for every question except the learning curves."
+    ),
 ]
 Sizes = Annotated[
     str | None,
@@ -69,32 +72,13 @@ def evaluate(
     features: Features = None,
     target: Target = None,
     seed: Seed = 0,
-    device: DeviceOption = Device.auto,
+    device: Device = "auto",
     dry_run: DryRun = False,
     output: Output = Path("report"),
+    update: Update = False,
     overwrite: Overwrite = False,
-) -> Steps:
-    """Measure how many labels are enough, compared with what, and whether to believe it; write a report.
+) -> None:
+    """Measure how many labels are enough, and write a report.
 
     Example: geoembed evaluate --chips chips --labels labels/water.gpkg --labels labels/cropland.gpkg
     """
-    from geoembed.steps.evaluate import evaluate
-
-    return evaluate(
-        streams.one_path(embeddings),
-        streams.all_paths(labels),
-        output,
-        against=tuple(against),
-        chips=chips,
-        model=model,
-        device=device.value,
-        n=n,
-        sizes=names(sizes),
-        repeats=repeats,
-        classifiers=names(classifiers) or (),
-        features=names(features),
-        target=target,
-        seed=seed,
-        dry_run=dry_run,
-        overwrite=overwrite,
-    )

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from geoembed.cli import command, streams
-from geoembed.cli.options import Overwrite
-from geoembed.progress import Steps
+from geoembed.cli.app import command
+from geoembed.cli.options import Overwrite, Update, place
 
 Rasters = Annotated[
     list[Path], typer.Argument(metavar="RASTER...", help="Rasters, one mosaic; - reads paths from stdin.")
@@ -43,6 +42,7 @@ LabelOutput = Annotated[
 
 @command
 def label(
+    context: typer.Context,
     rasters: Rasters,
     chips: ChipsOption = Path("chips"),
     classes: Classes = [],  # noqa: B006 (typer copies it)
@@ -50,25 +50,12 @@ def label(
     above: Above = None,
     name: Name = None,
     output: LabelOutput = None,
+    update: Update = False,
     overwrite: Overwrite = False,
-    context: typer.Context | None = None,
-) -> Steps:
-    """Label chips from a class raster (--class) or a continuous one (--above).
+) -> None:
+    """Label chips from a class raster (--class) or a continuous one.
 
     Example: geoembed label landcover.tif --class water=80 --class vegetation=10,20,30
     """
-    from geoembed.steps.label import label
-
-    assert context is not None
-    if not classes and getattr(context.get_parameter_source("threshold"), "name", "") == "COMMANDLINE":
+    if not classes and place(context, "threshold") == "COMMANDLINE":
         raise typer.BadParameter("--threshold is for --class; continuous rasters take --above")
-    return label(
-        streams.all_paths(rasters),
-        output,
-        chips=streams.one_path(chips),
-        classes=tuple(classes),
-        threshold=threshold,
-        above=above,
-        name=name,
-        overwrite=overwrite,
-    )

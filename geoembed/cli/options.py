@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from geoembed.fits.classifiers import TABLE
-
-
-class Device(StrEnum):
-    """Where a model runs."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
 
 
 def classifier_names(incomplete: str) -> list[str]:
@@ -34,14 +25,18 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object in place of the path.")]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="Where to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what geoembed made there before.")]
+Update = Annotated[
+    bool, typer.Option("--update", help="Make again what geoembed made there from older versions of the same inputs.")
+]
 Seed = Annotated[int, typer.Option("--seed", metavar="NUMBER", min=0, help="Seed of everything random.")]
 Workers = Annotated[int, typer.Option("--workers", metavar="NUMBER", min=1, help="Threads that read and write chips.")]
 Chips = Annotated[Path, typer.Argument(metavar="CHIPS", help="Chip folder, or - to read its path from stdin.")]
 Embeddings = Annotated[
     Path, typer.Argument(metavar="EMBEDDINGS", help="Embeddings file, or - to read its path from stdin.")
 ]
-DeviceOption = Annotated[
-    Device, typer.Option("--device", help="Where the model runs; auto takes a GPU if there is one.")
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    typer.Option("--device", help="Where the model runs; auto takes a GPU if there is one."),
 ]
 Model = Annotated[Path, typer.Option("--model", metavar="FOLDER", help="Model folder.")]
 BatchSize = Annotated[
@@ -57,14 +52,16 @@ Target = Annotated[
 ]
 
 
-def names(text: str | None) -> tuple[str, ...] | None:
-    """Return the words of a list such as "s1,coh", or None where nothing was said."""
-    return None if text is None else tuple(word for word in text.replace(",", " ").split() if word)
+PLACES = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP", "DEFAULT")
+"""Where an option may come from, the strongest first; DEFAULT_MAP is the settings file."""
 
 
-def stronger(context: typer.Context | None, **values: float) -> tuple[float | None, ...]:
-    """Of options that exclude each other, keep those from the strongest place: command line, environment or file."""
-    assert context is not None
-    order = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP")
-    places = {name: order.index(getattr(context.get_parameter_source(name), "name", order[-1])) for name in values}
-    return tuple(value if places[name] == min(places.values()) else None for name, value in values.items())
+def place(context: typer.Context, name: str) -> str:
+    """Return where an option came from."""
+    return getattr(context.get_parameter_source(name), "name", PLACES[-1])
+
+
+def stronger(context: typer.Context, *names: str) -> dict[str, None]:
+    """Of options that exclude each other, return those to drop: all that come from a weaker place than another."""
+    strength = {name: PLACES.index(place(context, name)) for name in names}
+    return {name: None for name in names if strength[name] > min(strength.values())}

@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from geoembed.cli import command, streams
+from geoembed.cli.app import command
 from geoembed.cli.options import (
     BatchSize,
     Chips,
     Device,
-    DeviceOption,
     Modalities,
     Output,
     Overwrite,
     Seed,
+    Update,
     Workers,
-    names,
     stronger,
 )
-from geoembed.progress import Steps
 
-
-class Preset(StrEnum):
-    """Sizes of model."""
-
-    tiny = "tiny"
-    small = "small"
-    base = "base"
-
-
-PresetOption = Annotated[Preset, typer.Option("--preset", help="Size of the model, and defaults of its training.")]
+Preset = Annotated[
+    Literal["tiny", "small", "base"], typer.Option("--preset", help="Size of the model, and defaults of its training.")
+]
 Epochs = Annotated[
     float | None,
     typer.Option("--epochs", metavar="NUMBER", help="How often each chip is seen [default: the preset's]."),
@@ -67,9 +57,10 @@ Transductive = Annotated[
 
 @command
 def pretrain(
+    context: typer.Context,
     chips: Chips = Path("chips"),
     output: Output = Path("model"),
-    preset: PresetOption = Preset.tiny,
+    preset: Preset = "tiny",
     modalities: Modalities = None,
     epochs: Epochs = None,
     minutes: Minutes = None,
@@ -79,33 +70,15 @@ def pretrain(
     drop_channels: DropChannels = None,
     transductive: Transductive = False,
     seed: Seed = 0,
-    device: DeviceOption = Device.auto,
+    device: Device = "auto",
     workers: Workers = 2,
+    update: Update = False,
     overwrite: Overwrite = False,
-    context: typer.Context | None = None,
-) -> Steps:
-    """Pretrain one encoder per modality on chips, without labels. Killed and run again, it goes on.
+) -> dict[str, None]:
+    """Pretrain one encoder per modality on chips, without labels.
+
+    Killed and run again, it goes on.
 
     Example: geoembed pretrain --preset small --minutes 60
     """
-    from geoembed.steps.pretrain import pretrain
-
-    if epochs is not None and minutes is not None:
-        epochs, minutes = stronger(context, epochs=epochs, minutes=minutes)
-    return pretrain(
-        streams.one_path(chips),
-        output,
-        preset=preset.value,
-        modalities=names(modalities),
-        epochs=epochs,
-        minutes=minutes,
-        batch_size=batch_size,
-        lr=lr,
-        keep_tokens=keep_tokens,
-        drop_channels=drop_channels,
-        transductive=transductive,
-        seed=seed,
-        device=device.value,
-        workers=workers,
-        overwrite=overwrite,
-    )
+    return stronger(context, "epochs", "minutes") if epochs is not None and minutes is not None else {}

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import sys
-import time
 import warnings
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from geoembed import progress
 from geoembed.errors import ConfigError
-from geoembed.progress import Outcome, Progress, Steps
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from geoembed.progress import Result, Verb
 
 STDIN = Path("-")
-PLAIN_EVERY = 15.0
-"""Seconds between lines of progress where standard error is no terminal."""
 
 
 def all_paths(paths: list[Path]) -> tuple[Path, ...]:
@@ -46,59 +43,24 @@ def one_path(path: Path) -> Path:
     return paths[0]
 
 
-def watch(steps: Steps, quiet: bool) -> Outcome:
-    """Run a step, showing how far it is on standard error."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    console = _console()
-    columns = (
-        BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"), TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
-    )  # fmt: skip
-    shown = not quiet and console.is_terminal
-    with Bar(*columns, console=console, disable=not shown, transient=True) as bar:
-        task = bar.add_task("", total=None, unit="", speed="", note="")
-        began, first, said, counted = time.monotonic(), 0.0, time.monotonic(), ("", 0.0)
-        for progress in (iterate := _Returning(steps)):
-            if (progress.unit, progress.total) != counted:  # another count begins
-                began, first = time.monotonic(), progress.done
-                counted = (progress.unit, progress.total)
-            speed = _speed(progress, first, time.monotonic() - began)
-            bar.update(
-                task, completed=progress.done, total=progress.total, unit=progress.unit, speed=speed, note=progress.note
-            )
-            if not (shown or quiet) and time.monotonic() - said > PLAIN_EVERY:
-                said = time.monotonic()
-                console.print(f"{progress.done:g}/{progress.total:g} {progress.unit} {speed} {progress.note}".rstrip())
-    if iterate.outcome.table and not quiet:
-        typer.echo(iterate.outcome.table, err=True)
-    return iterate.outcome
+def run(step: Verb[..., Any], options: dict[str, Any], *, quiet: bool) -> Result[Any]:
+    """Run a step with options by name, `-` among inputs replaced by standard input, showing how far it is."""
+    for name, value in options.items():
+        if name not in ("output", "config"):
+            if value == STDIN:
+                options[name] = one_path(value)
+            elif isinstance(value, list) and STDIN in value:
+                options[name] = all_paths(value)
+    result = progress.run(step.steps(**_accepted(step, options)), shown=not quiet)
+    if result.table and not quiet:
+        typer.echo(result.table, err=True)
+    return result
 
 
-class _Returning:
-    """Iterates over a step and keeps what it returns."""
-
-    def __init__(self, steps: Steps) -> None:
-        self._steps = steps
-        self.outcome = Outcome(())
-
-    def __iter__(self) -> Steps:
-        self.outcome = yield from self._steps
-        return self.outcome
-
-
-def _speed(progress: Progress, first: float, seconds: float) -> str:
-    done = progress.done - first
-    return f"{done / seconds:.3g} {progress.unit}/s" if done > 0 and seconds > 0.5 else ""
-
-
-@cache
-def _console() -> Console:
-    """Return the one way to standard error, on which a progress bar makes room for messages."""
-    from rich.console import Console
-
-    return Console(stderr=True, soft_wrap=True)
+def _accepted(step: Verb[..., Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options without the settings file where the step reads none."""
+    reads_config = "config" in inspect.signature(step).parameters
+    return {name: value for name, value in options.items() if name != "config" or reads_config}
 
 
 class Lines(logging.Handler):
@@ -107,12 +69,12 @@ class Lines(logging.Handler):
     def emit(self, entry: logging.LogRecord) -> None:
         """Write one line; what is worse than information begins with its level."""
         level = "" if entry.levelno <= logging.INFO else f"{entry.levelname.lower()}: "
-        _console().print(f"{level}{entry.getMessage()}", markup=False, highlight=False)
+        progress.stderr().print(f"{level}{entry.getMessage()}", markup=False, highlight=False)
 
 
 def listen(quiet: bool, verbose: bool) -> None:
     """Say what the library says: warnings only when `quiet`, everything when `verbose`."""
-    _console.cache_clear()
+    progress.stderr.cache_clear()
     logger = logging.getLogger("geoembed")
     logger.handlers = [Lines()]
     logger.propagate = False
@@ -121,26 +83,15 @@ def listen(quiet: bool, verbose: bool) -> None:
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")
 
 
-def tell(outcome: Outcome, as_json: bool) -> None:
+def tell(result: Result[Any], as_json: bool) -> None:
     """Print what was written: paths, one per line, or one JSON object."""
     if not as_json:
-        for path in outcome.paths:
+        for path in result.paths:
             typer.echo(path)
         return
-    paths = [str(path) for path in outcome.paths]
+    paths = [str(path) for path in result.paths]
     where: dict[str, object] = {"path": paths[0] if paths else None}  # a dry run writes nothing
     if len(paths) > 1:
-        where = {"path": str(outcome.paths[0].parent), "paths": paths}
-    counts = {name: None if value != value else value for name, value in outcome.counts.items()}
+        where = {"path": str(result.paths[0].parent), "paths": paths}
+    counts = {name: None if value != value else value for name, value in result.counts.items()}
     typer.echo(json.dumps({**where, "counts": counts}, allow_nan=False))
-
-
-def globs(texts: list[str]) -> dict[str, tuple[str, ...]] | None:
-    """Return the globs per modality of options such as s2=jja_*,son_*; None where nothing was said."""
-    found: dict[str, tuple[str, ...]] = {}
-    for text in texts:
-        name, equals, patterns = text.partition("=")
-        if not (name and equals and patterns):
-            raise ConfigError(f"--channels {text}: say which modality it is, such as s2={text}")
-        found[name] = (*found.get(name, ()), *(one for one in patterns.replace(",", " ").split()))
-    return found or None

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +15,12 @@ from geoembed import __version__
 from geoembed.errors import EmbeddingsError
 from geoembed.ground import grid
 from geoembed.outputs import atomic
+from geoembed.outputs.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
+    import xarray
     from numpy.typing import NDArray
 
     from geoembed.chips.folder import ChipSet
@@ -28,7 +30,7 @@ _DATASETS = ("chip_id", "lonlat", "bounds", "aoi", "split", "present", "broken",
 
 
 @dataclass(frozen=True)
-class Block:
+class Chunk:
     """Embeddings of some consecutive chips.
 
     present: (n, M) bool, which modalities each chip has.
@@ -97,10 +99,14 @@ class Embeddings:
             values: NDArray[np.float32] = file[f"embeddings/{name}"].astype(np.float32)[picked]
         return values
 
-    def block(self, rows: slice) -> Block:
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Read all vectors: per modality and for 'fused' (N, D) float32, NaN rows where absent."""
+        return {name: self.vectors(name) for name in self.names}
+
+    def block(self, rows: slice) -> Chunk:
         """Read some consecutive rows whole."""
         inside = (self.broken[:, 0] >= rows.start) & (self.broken[:, 0] < rows.stop)
-        return Block(
+        return Chunk(
             self.present[rows].copy(), {name: self.vectors(name, rows) for name in self.names}, self.broken[inside]
         )
 
@@ -136,6 +142,38 @@ def read(path: Path) -> Embeddings:
     )
 
 
+def open_embeddings(path: str | Path = "embeddings.h5") -> xarray.Dataset:
+    """Return an embeddings file as an xarray Dataset in memory: a variable per modality and `fused`, (chip, dimension).
+
+    Coordinates along `chip` are chip_id, lon, lat (degrees east and north), aoi and split; `present` is (chip,
+    modality). Vectors of another width than `fused` have a dimension of their own, such as `s1_dimension`. Raises
+    EmbeddingsError where the file cannot be read or xarray is not installed.
+    """
+    try:
+        import xarray
+    except ImportError:
+        raise EmbeddingsError(f"{path}: to open it as a Dataset, install xarray (pip install xarray)") from None
+    found = read(Path(path))
+    arrays = found.arrays()
+    along = {
+        name: "dimension" if values.shape[1] == arrays[FUSED].shape[1] else f"{name}_dimension"
+        for name, values in arrays.items()
+    }
+    lon, lat = found.lonlat.T
+    rows = {"chip_id": found.chip_id, "lon": lon, "lat": lat, "aoi": found.aoi, "split": found.split}
+    return xarray.Dataset(
+        {name: (("chip", along[name]), values) for name, values in arrays.items()}
+        | {"present": (("chip", "modality"), found.present)},
+        coords={name: ("chip", values) for name, values in rows.items()} | {"modality": list(found.modalities)},
+        attrs={name: str(value) for name, value in found.attributes.items()},
+    )
+
+
+def record_of(path: Path) -> Record | None:
+    """Return the record of what an embeddings file was made from; None where the file has none."""
+    return Record.from_json(read(path).attributes.get("made_from"))
+
+
 def write(
     path: Path,
     chip_ids: NDArray[Any],
@@ -144,7 +182,7 @@ def write(
     *,
     grids: tuple[grid.Grid, ...],
     modalities: tuple[str, ...],
-    blocks: Iterable[Block],
+    blocks: Iterable[Chunk],
     attributes: Mapping[str, Any],
     dtype: str = "float32",
 ) -> str:
@@ -176,7 +214,7 @@ def write_of(
     chipset: ChipSet,
     *,
     modalities: tuple[str, ...],
-    blocks: Iterable[Block],
+    blocks: Iterable[Chunk],
     attributes: Mapping[str, Any],
     dtype: str = "float32",
 ) -> str:
@@ -187,7 +225,7 @@ def write_of(
     )
 
 
-def _write_blocks(file: Any, blocks: Iterable[Block], n: int, modalities: tuple[str, ...], dtype: str) -> bytes:
+def _write_blocks(file: Any, blocks: Iterable[Chunk], n: int, modalities: tuple[str, ...], dtype: str) -> bytes:
     """Write presence and vectors block by block; return their SHA-256, which does not depend on the blocks' sizes."""
     present = file.create_dataset("present", (n, len(modalities)), dtype=bool)
     seen = {name: hashlib.sha256() for name in (*modalities, FUSED, "present")}

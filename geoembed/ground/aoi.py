@@ -86,7 +86,7 @@ def read(paths: tuple[Path, ...]) -> tuple[tuple[Area, ...], list[tuple[str, str
 
     Raises AoiError where a file has no polygons or no CRS, an area is called all, or two in different CRS share a name.
     """
-    from geoembed.outputs import record
+    from geoembed.outputs import digests
 
     if not paths:
         raise AoiError("no area of interest; name a vector file with --aoi")
@@ -94,7 +94,7 @@ def read(paths: tuple[Path, ...]) -> tuple[tuple[Area, ...], list[tuple[str, str
     made_from = []
     for path in paths:
         table = load(path)
-        made_from.append((path.name, record.of_table(table)))
+        made_from.append((path.name, digests.of_table(table)))
         for area in areas(path, table):
             if area.name == ALL:
                 raise AoiError(f"{path}: an area cannot be called {ALL!r}, which stands for all areas; rename it")

@@ -105,9 +105,9 @@ def aligned(crs: str, dx: float, dy: float, x: float, y: float, size: int) -> Gr
 
     Its name is a hash of CRS, pixel size and anchor, and the cell's size in pixels.
     """
-    from geoembed.outputs.record import digest
+    from geoembed.outputs import digests
 
-    return Grid(f"{digest([crs, dx, dy, x, y])[:8]}-{size}", crs, x, y, dx, dy, size, northward=False)
+    return Grid(f"{digests.of_value([crs, dx, dy, x, y])[:8]}-{size}", crs, x, y, dx, dy, size, northward=False)
 
 
 def parse(chip_id: str) -> tuple[str, int, int]:

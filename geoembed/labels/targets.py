@@ -11,6 +11,7 @@ import numpy as np
 from geoembed.errors import LabelError
 from geoembed.ground import crs as crs_
 from geoembed.ground import grid, outlines
+from geoembed.outputs import digests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,11 +127,7 @@ def _is_numeric(path: Path, column: str, dtype: str, values: Any, target: str | 
 
 def digest(labels: Labels) -> str:
     """Return the SHA-256, in hexadecimal, of a label file's rows, geometries, CRS and target."""
-    from geoembed.outputs import record
-
-    if hasattr(labels.table, "crs"):
-        return record.digest([labels.column, record.of_table(labels.table)])
-    return record.digest([labels.column, labels.table.to_csv(index=False)])
+    return digests.of_value([labels.column, digests.of_table(labels.table)])
 
 
 def join(labels: Labels, chip_ids: NDArray[Any], grids: Sequence[Grid]) -> Targets:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Any, Literal
 
-from geoembed.errors import ConfigError
+from pydantic import BaseModel, Field, ValidationError
+
+from geoembed.errors import ConfigError, of_validation
 from geoembed.learning.model import ModelConfig
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A size of encoder, and what its training is by default."""
+    """A size of encoder, and what its training is by default.
+
+    width, depth, heads: of every encoder.
+    epochs, batch_size, lr, keep_tokens: as in `Options`.
+    """
 
     width: int
     depth: int
@@ -38,60 +44,40 @@ PRESETS = {
 }
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a training goes; part of what a model was made from. Either `epochs` or `minutes` is None."""
+class Options(BaseModel, frozen=True, extra="forbid"):
+    """How a training goes; part of what a model was made from.
 
-    preset: str
-    epochs: float | None
-    minutes: float | None
-    batch_size: int
-    lr: float
-    keep_tokens: float
-    drop_channels: float | None
-    transductive: bool
-    seed: int
+    preset: the size of the model; what is not given is the preset's.
+    epochs: how often each chip is seen; None where `minutes` is given.
+    minutes: how long to train; None where `epochs` is given.
+    batch_size: chips in a step; a contrastive loss needs two.
+    lr: highest learning rate of AdamW.
+    keep_tokens: share of a chip's patches that a view keeps.
+    drop_channels: share of views that go without some seasons and channels; None: half of those of several seasons.
+    transductive: whether it learns from the chips of all splits.
+    seed: of everything random.
+    """
 
+    preset: Literal["tiny", "small", "base"]
+    epochs: float | None = Field(None, gt=0, allow_inf_nan=False)
+    minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
+    batch_size: int = Field(ge=2)
+    lr: float = Field(gt=0, allow_inf_nan=False)
+    keep_tokens: float = Field(gt=0, le=1)
+    drop_channels: float | None = Field(None, ge=0, le=1)
+    transductive: bool = False
+    seed: int = Field(0, ge=0)
 
-def resolve(
-    preset: str,
-    *,
-    epochs: float | None,
-    minutes: float | None,
-    batch_size: int | None,
-    lr: float | None,
-    keep_tokens: float | None,
-    drop_channels: float | None,
-    transductive: bool,
-    seed: int,
-) -> Options:
-    """Fill in the preset's defaults for what is None; raises ConfigError for what makes no sense."""
-    if preset not in PRESETS:
-        raise ConfigError(f"preset {preset!r} is not {', '.join(PRESETS)}")
-    if epochs is not None and minutes is not None:
-        raise ConfigError("epochs and minutes exclude each other; give one")
-    default = PRESETS[preset]
-    options = Options(
-        preset=preset,
-        epochs=(default.epochs if epochs is None else epochs) if minutes is None else None,
-        minutes=minutes,
-        batch_size=default.batch_size if batch_size is None else batch_size,
-        lr=default.lr if lr is None else lr,
-        keep_tokens=default.keep_tokens if keep_tokens is None else keep_tokens,
-        drop_channels=drop_channels,
-        transductive=transductive,
-        seed=seed,
-    )
-    for name in ("epochs", "minutes", "lr"):
-        value = getattr(options, name)
-        if value is not None and not (value > 0 and math.isfinite(value)):
-            raise ConfigError(f"{name} {value} is not a number above 0")
-    if options.batch_size < 2:
-        raise ConfigError(f"batch_size {options.batch_size} is below 2; a contrastive loss needs two chips")
-    if not 0 < options.keep_tokens <= 1:
-        raise ConfigError(f"keep_tokens {options.keep_tokens} is not above 0 and at most 1")
-    if drop_channels is not None and not 0 <= drop_channels <= 1:
-        raise ConfigError(f"drop_channels {drop_channels} is not from 0 to 1")
-    if seed < 0:
-        raise ConfigError(f"seed {seed} is below 0")
-    return options
+    @classmethod
+    def of(cls, preset: str, **given: Any) -> Options:
+        """Return the options given, and the preset's for those that are None; raises ConfigError where one is wrong."""
+        if given.get("epochs") is not None and given.get("minutes") is not None:
+            raise ConfigError("epochs and minutes exclude each other; give one")
+        defaults = vars(PRESETS[preset]) if preset in PRESETS else {}
+        filled = {name: defaults.get(name) if value is None else value for name, value in given.items()}
+        if given.get("minutes") is not None:
+            filled["epochs"] = None
+        try:
+            return cls(preset=preset, **filled)  # type: ignore[arg-type]  # told apart by the next line
+        except ValidationError as error:
+            raise ConfigError(of_validation(error)) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ def replacing(path: Path) -> Iterator[Path]:
     A process killed in between leaves `path` as it was; `sweep` removes what it left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{_PART}{os.getpid()}-{path.name}")
+    part = path.with_name(f"{_PART}{secrets.token_hex(4)}-{path.name}")
     try:
         yield part
         part.replace(path)
@@ -44,19 +45,11 @@ def touch(*paths: Path) -> None:
         os.utime(path)
 
 
-def sweep(folder: Path, *, deep: bool = False) -> None:
-    """Remove what killed processes left half written in a folder (and below); those of live processes stay."""
-    for part in folder.rglob(f"{_PART}*") if deep else folder.glob(f"{_PART}*"):
-        pid = part.name.removeprefix(_PART).split("-")[0]
-        if not (pid.isdigit() and _alive(int(pid))):
-            part.unlink(missing_ok=True)
+def sweep(folder: Path, name: str = "*", *, deep: bool = False) -> None:
+    """Remove what killed processes left half written of files of that name in a folder (`deep`: and below it).
 
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    The caller holds the lock of what it sweeps (`locks.hold`), so that no live process is writing there.
+    """
+    pattern = f"{_PART}{'[0-9a-f]' * 8}-{name}"
+    for part in folder.rglob(pattern) if deep else folder.glob(pattern):
+        part.unlink(missing_ok=True)

@@ -1,11 +1,12 @@
-"""GeoPackages of one layer that carry what they were made from."""
+"""GeoPackages of one layer that carry the record of what they were made from."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from geoembed.outputs import atomic
+from geoembed.outputs.records import Record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,27 +16,31 @@ if TYPE_CHECKING:
 _RECORD = "geoembed"
 
 
-def write(path: Path, layer: str, table: geopandas.GeoDataFrame, made_from: dict[str, Any]) -> None:
-    """Write a GeoPackage whole, with what it was made from (JSON-ready) in the layer's metadata."""
+def write(path: Path, layer: str, table: geopandas.GeoDataFrame, record: Record) -> None:
+    """Write a GeoPackage whole, with its record in the layer's metadata."""
     import pyogrio
 
     multi = bool((table.geometry.geom_type == "MultiPolygon").any())
-    metadata = {_RECORD: json.dumps(made_from)}
+    metadata = {_RECORD: json.dumps(record.to_json())}
     with atomic.replacing(path) as part:
         pyogrio.write_dataframe(
             table, part, layer=layer, driver="GPKG", promote_to_multi=multi, layer_metadata=metadata
         )
 
 
-def made_from(path: Path, layer: str) -> dict[str, Any] | None:
-    """Return what a GeoPackage that `write` wrote was made from; None where it is something else."""
+def renew(path: Path, layer: str, record: Record) -> None:
+    """Give a GeoPackage that `write` wrote another record; its rows stay."""
+    import pyogrio
+
+    write(path, layer, pyogrio.read_dataframe(path, layer=layer), record)
+
+
+def record_of(path: Path, layer: str) -> Record | None:
+    """Return the record of a GeoPackage that `write` wrote; None where it is missing or something else."""
     import pyogrio
 
     try:
         metadata = pyogrio.read_info(path, layer=layer).get("layer_metadata") or {}
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError):
+        return Record.from_json(json.loads(metadata.get(_RECORD, "null")))
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError):
         return None
-    if _RECORD not in metadata:
-        return None
-    found: dict[str, Any] = json.loads(metadata[_RECORD])
-    return found

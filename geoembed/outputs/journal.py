@@ -2,70 +2,39 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from geoembed.errors import StaleError
-from geoembed.outputs import record
+from geoembed.outputs.records import Record
 
 if TYPE_CHECKING:
     from pathlib import Path
-
 
 _BEGINS = b'{"step":'
 """How every journal begins, a half written one as well."""
 
 
 class Journal:
-    """Lines of JSON, of which the first tells what they were made from. One process at a time writes to it."""
+    """Lines of JSON, of which the first is the record of what they were made from.
 
-    def __init__(self, path: Path, made_from: dict[str, Any], *, overwrite: bool = False) -> None:
-        """Take up a journal, or begin one.
+    The caller holds the lock of the output (`locks.hold`). lines: the pieces that an earlier run of the same record
+    finished; a line half written does not count.
+    """
 
-        `lines` are those that an earlier run from the same finished, a killed one that overwrote among them; one half
-        written does not count. Raises StaleError where they were made from something else, unless those may be
-        overwritten, where another process is at work, or where the file is none of ours.
-        """
+    def __init__(self, path: Path, record: Record) -> None:
+        """Take up the journal of this record, or begin one; a journal of another record gives way."""
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as refused:
-            self._file = refused.enter_context(path.open("a+b"))
-            self._lock()
-            head, self.lines = self._read()
-            if head is not None and not overwrite:
-                record.require_same(path.parent, head, made_from)
-            if head is None or json.loads(json.dumps(made_from)) != head:
-                self._file.truncate(0)
-                self.lines = []
-                self.write(made_from)
-            else:
-                self._file.write(b"\n")  # ends a line that was half written
-            self._holds_work = bool(self.lines)
-            refused.pop_all()
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StaleError(
-                f"{self.path.parent}: another run writes there; wait for it, or choose another -o"
-            ) from None
-
-    def _read(self) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-        """Return what was made from what, and the finished lines; nothing where the file is new."""
-        self._file.seek(0)
-        found: list[dict[str, Any]] = []
-        for line in self._file.read().split(b"\n"):
-            try:
-                found += [json.loads(line)] if line.strip() else []
-            except ValueError:
-                if not found and not line.startswith(_BEGINS):
-                    raise StaleError(f"{self.path}: was not made by geoembed; move it away") from None
-        if found and not (isinstance(found[0], dict) and "step" in found[0]):
-            raise StaleError(f"{self.path}: was not made by geoembed; move it away")
-        return (found[0], found[1:]) if found else (None, [])
+        found, self.lines = _read(path)
+        self._file = path.open("ab")
+        if found is None or found.digest != record.digest:
+            self._file.truncate(0)
+            self.lines = []
+            self.write(record.to_json())
+        else:
+            self._file.write(b"\n")  # ends a line that was half written
+        self._holds_work = bool(self.lines)
 
     def write(self, line: dict[str, Any]) -> None:
         """Add a finished piece of work."""
@@ -76,11 +45,38 @@ class Journal:
     def close(self) -> None:
         """Close the file, which stays for a run that goes on; one that holds no work goes."""
         if not self._file.closed:
+            self._file.close()
             if not self._holds_work:
                 self.path.unlink(missing_ok=True)
-            self._file.close()
 
     def remove(self) -> None:
         """Delete it, as all work is done."""
-        self.path.unlink(missing_ok=True)
         self._file.close()
+        self.path.unlink(missing_ok=True)
+
+
+def record_of(path: Path) -> Record | None:
+    """Return the record of a journal, None where there is none; raises StaleError for a file that is no journal."""
+    return _read(path)[0]
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    """Return the finished pieces of a journal, none where there is no journal."""
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[Record | None, list[dict[str, Any]]]:
+    """Return the record and the finished lines; nothing where the file is missing, empty or ends in its first line."""
+    if not path.exists():
+        return None, []
+    lines: list[Any] = []
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            lines += [json.loads(line)] if line.strip() else []
+        except ValueError:
+            if not lines and not line.startswith(_BEGINS):
+                raise StaleError(f"{path}: was not made by geoembed; move it away") from None
+    record = Record.from_json(lines[0]) if lines else None
+    if lines and record is None:
+        raise StaleError(f"{path}: was not made by geoembed; move it away")
+    return record, lines[1:]

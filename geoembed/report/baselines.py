@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -20,10 +19,11 @@ from geoembed.chips import batches
 from geoembed.chips.batches import Batch, Reader, Statistics
 from geoembed.errors import ChipError, ConfigError, EmbeddingsError, StaleError
 from geoembed.fits import embeddings, features
-from geoembed.fits.embeddings import FUSED, Block
+from geoembed.fits.embeddings import FUSED, Chunk
 from geoembed.learning import checkpoint
 from geoembed.learning.model import SPACE, Model, autocast, centre, encode
-from geoembed.outputs import atomic, record
+from geoembed.outputs import atomic, digests
+from geoembed.outputs.records import Record
 from geoembed.progress import Progress
 
 if TYPE_CHECKING:
@@ -74,18 +74,13 @@ def make(
     else:
         described = trained.described if trained else checkpoint.read_config(model_folder)
         known, statistics = described.model.channels, described.statistics
-        digest = trained.digest if trained else record.digest(asdict(statistics))
+        digest = trained.digest if trained else digests.of_value(asdict(statistics))
     used = _used(chipset, known)
     reader = Reader(chipset, {name: known[name] for name in used}, only=used, memory=0)
-    made_from = {
-        "kind": kind,
-        "chips": chipset.digest,
-        "channels": used,
-        "model": digest,
-        "seed": seed if kind == "mosaiks" else None,
-        "geoembed_version": __version__,
-    }
-    if _holds(output, made_from, reader):
+    inputs = {"chips": chipset.digest, "model": digest, "geoembed_version": __version__}
+    options = {"kind": kind, "channels": used, "seed": seed if kind == "mosaiks" else None}
+    record = Record("evaluate, baseline", inputs, options)
+    if _holds(output, record, reader):
         atomic.touch(output)
         return
     describe: Callable[[Batch], Rows] = _summarise
@@ -97,7 +92,7 @@ def make(
         describe = partial(_respond, drawn)
     rows, broken = yield from _read(reader, statistics, describe, workers)
     blocks = _blocks(rows, broken) if trained else _blocks_beside(rows, broken, reader.rows_of("train"))
-    _write(output, reader, blocks, _NAMES.get(kind) or str(digest), made_from)
+    _write(output, reader, blocks, _NAMES.get(kind) or str(digest), record)
 
 
 def _raw(channels: dict[str, tuple[str, ...]]) -> Statistics:
@@ -125,7 +120,7 @@ def _used(chipset: ChipSet, known: dict[str, tuple[str, ...]]) -> dict[str, tupl
     return used
 
 
-def _holds(output: Path, made_from: dict[str, Any], reader: Reader) -> bool:
+def _holds(output: Path, record: Record, reader: Reader) -> bool:
     """Tell whether an output was made from the same, and none of the files that were broken then can be read now.
 
     Raises StaleError where it is none of ours.
@@ -134,16 +129,16 @@ def _holds(output: Path, made_from: dict[str, Any], reader: Reader) -> bool:
         return False
     try:
         found = embeddings.read(output)
-        ours = found.attributes["made_from"]["kind"] in KINDS
-    except (EmbeddingsError, KeyError, TypeError):
-        ours = False
-    if not ours:
+        made_from = Record.from_json(found.attributes.get("made_from"))
+    except EmbeddingsError:
+        made_from = None
+    if made_from is None or made_from.step != record.step:
         raise StaleError(f"{output}: exists and was not made by geoembed evaluate; move it away")
-    same = found.attributes.get("made_from") == json.loads(json.dumps(made_from))
+    same = made_from.digest == record.digest
     return same and all(reader.pixels(row, found.modalities[m]) is None for row, m in found.broken.tolist())
 
 
-def _write(output: Path, reader: Reader, blocks: Iterator[Block], model_sha256: str, made_from: dict[str, Any]) -> None:
+def _write(output: Path, reader: Reader, blocks: Iterator[Chunk], model_sha256: str, record: Record) -> None:
     embeddings.write_of(
         output,
         reader.chipset,
@@ -152,9 +147,9 @@ def _write(output: Path, reader: Reader, blocks: Iterator[Block], model_sha256: 
         attributes={
             "model_sha256": model_sha256,
             "model_config": {},
-            "channels": made_from["channels"],
-            "space": _SPACES[made_from["kind"]],
-            "made_from": made_from,
+            "channels": record.options["channels"],
+            "space": _SPACES[record.options["kind"]],
+            "made_from": record.to_json(),
         },
     )
 
@@ -178,16 +173,16 @@ def _read(
     return rows, np.array(broken, np.int64).reshape(-1, 2)
 
 
-def _blocks(rows: Rows, broken: NDArray[np.int64]) -> Iterator[Block]:
+def _blocks(rows: Rows, broken: NDArray[np.int64]) -> Iterator[Chunk]:
     """Yield blocks of an embeddings file."""
     names = [name for name in rows if name != FUSED]
     for some in embeddings.slices(len(rows[names[0]]), features.ROWS):
         present = np.stack([~np.isnan(rows[name][some]).all(1) for name in names], 1)
         inside = (broken[:, 0] >= some.start) & (broken[:, 0] < some.stop)
-        yield Block(present, {name: values[some] for name, values in rows.items()}, broken[inside])
+        yield Chunk(present, {name: values[some] for name, values in rows.items()}, broken[inside])
 
 
-def _blocks_beside(rows: Rows, broken: NDArray[np.int64], train: NDArray[np.int64]) -> Iterator[Block]:
+def _blocks_beside(rows: Rows, broken: NDArray[np.int64], train: NDArray[np.int64]) -> Iterator[Chunk]:
     """Yield blocks whose vectors are standardised by train chips and side by side in 'fused'.
 
     A channel that a chip lacks has the train chips' mean, and in 'fused' so has an absent modality.
@@ -199,7 +194,7 @@ def _blocks_beside(rows: Rows, broken: NDArray[np.int64], train: NDArray[np.int6
         fused[~block.present.any(1)] = np.nan
         for m, values in enumerate(scaled.values()):
             values[~block.present[:, m]] = np.nan
-        yield Block(block.present, scaled | {FUSED: fused}, block.broken)
+        yield Chunk(block.present, scaled | {FUSED: fused}, block.broken)
 
 
 def _summarise(batch: Batch) -> Rows:

@@ -15,6 +15,7 @@ from geoembed.errors import ChipError, EmbeddingsError, ModelError
 from geoembed.fits.curves import NOTHING
 from geoembed.fits.experiments import Tested
 from geoembed.learning import checkpoint
+from geoembed.outputs.records import Record
 from geoembed.report import pictures, removal, space
 
 if TYPE_CHECKING:
@@ -143,8 +144,10 @@ def read(chips: Path, model: Path, found: Embeddings, device: torch.device) -> O
     """
     import pandas as pd
 
-    lacking = [name for name in ("model_sha256", "channels", "made_from") if name not in found.attributes]
-    if lacking:
+    made_from = Record.from_json(found.attributes.get("made_from"))
+    lacking = [name for name in ("model_sha256", "channels") if name not in found.attributes]
+    lacking += [] if made_from else ["made_from"]
+    if made_from is None or lacking:
         raise EmbeddingsError(f"{found.path}: lacks the attributes {', '.join(lacking)}; embed again, or drop --chips")
     trained = checkpoint.read(model, device=device)
     if trained.digest != found.attributes["model_sha256"]:
@@ -156,7 +159,7 @@ def read(chips: Path, model: Path, found: Embeddings, device: torch.device) -> O
         raise ChipError(f"{chips}: lacks {lost}; name the folder that was embedded with --chips")
     channels = {name: tuple(names) for name, names in found.attributes["channels"].items()}
     gone = [name for name, names in channels.items() if not set(names) <= set(chipset.channels.get(name, ()))]
-    if gone or found.attributes["made_from"].get("chips") != chipset.digest:
+    if gone or made_from.inputs.get("chips") != chipset.digest:
         told = f"lacks channels of {', '.join(gone)}" if gone else "are other chips, or were dealt out anew"
         raise ChipError(f"{chips}: {told} than when {found.path} was made; name the same with --chips, or embed again")
     return Origin(replace(chipset, channels=channels), model, trained, channels, rows.astype(np.int64))

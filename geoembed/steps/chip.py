@@ -8,89 +8,124 @@ import zlib
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geoembed import __version__
+from geoembed import __version__, settings
 from geoembed.chips import cells, cutting, splits
 from geoembed.chips import folder as chip_folder
 from geoembed.chips.cells import Taken
 from geoembed.chips.cutting import Found, Layer
 from geoembed.errors import ChipError, ConfigError
-from geoembed.ground import aoi, grid
+from geoembed.ground import aoi as areas_of_interest
+from geoembed.ground import grid
 from geoembed.ground.grid import Grid
+from geoembed.imagery import modalities
 from geoembed.imagery.modalities import Modality
 from geoembed.imagery.rasters import Raster
-from geoembed.outputs import atomic, record, styles
-from geoembed.progress import Outcome, Progress, Steps
+from geoembed.outputs import atomic, digests, journal, locks, records, styles
+from geoembed.outputs.journal import Journal
+from geoembed.outputs.records import Record
+from geoembed.progress import Progress, Result, Steps, verb
+from geoembed.settings import PathLike, Paths
+
+if TYPE_CHECKING:
+    import geopandas
 
 log = logging.getLogger(__name__)
 
+JOURNAL = ".journal.jsonl"
 OUTLINES = 10_000
 """Outlines of cells held at a time while their rasters are looked up."""
 
 
-def cut(
-    areas: tuple[Path, ...],
-    modalities: tuple[Modality, ...],
-    output: Path,
+@verb
+def chip(
+    aoi: Paths,
     *,
+    source: Mapping[str, Paths] | Sequence[str | Modality] = (),
+    output: PathLike = "chips",
     size: int = 448,
     resolution: float | None = None,
     align: str | None = None,
     min_valid: float = 0.5,
     seed: int = 0,
     workers: int = 2,
+    update: bool = False,
     overwrite: bool = False,
-) -> Steps:
-    """Cut the chips of some areas into a folder; finished ones that match are kept.
+    config: PathLike | None = None,
+    progress: bool = False,
+) -> Steps[geopandas.GeoDataFrame]:
+    """Cut the chips of some areas into a folder, and return its index; finished ones that match are kept.
 
-    size: pixels along a chip's side. resolution: metres per pixel (10 where neither it nor `align` is given).
+    aoi: vector files of polygons.
+    source: where imagery lies, by modality (or such as `s2=PATH`), in place of what `config` says; or modalities.
+    config: the settings file whose [modalities] tables say what imagery there is; geoembed.toml where it exists.
+    size: pixels along a chip's side.
+    resolution: metres per pixel; 10 where neither it nor `align` is given.
     align: the modality whose pixel lattice the grid is anchored on, in place of the fixed UTM grid.
     min_valid: the share of valid pixels below which a modality is absent from a chip.
 
     Raises AoiError, ImageryError, ConfigError, ChipError (nothing to cut) and StaleError.
     """
+    folder = Path(output)
     if size < 1 or (resolution is not None and not 0.0 < resolution < float("inf")):
         raise ConfigError(f"--size {size} --resolution {resolution}: both must be above 0")
-    found_areas, areas_record = aoi.read(areas)
-    layers = tuple(cutting.layer(modality) for modality in modalities)
-    taken, beyond = _cells(found_areas, layers, output, size, resolution, align)
-    if beyond:
-        log.warning("%d cells beyond 80 degrees south or 84 north are left out: UTM ends there", beyond)
-    if not taken:
-        names = ", ".join(map(str, areas))
-        raise ChipError(f"{names}: holds the centre of no cell with imagery; use a smaller --size or a larger area")
-    made_from = {
-        "areas": areas_record,
-        "sources": {layer.modality.name: _sources(layer, taken) for layer in layers},
-        "modalities": {layer.modality.name: layer.settings() for layer in layers},
-        "size": size,
-        "resolution": resolution,
-        "align": align,
-        "min_valid": min_valid,
-        "seed": seed,
-    }
-    grids = [one.to_json() for one in dict.fromkeys(one.grid for one in taken)]
-    description = {
-        "geoembed_version": __version__,
-        "size": size,
-        "grids": grids,
-        "modalities": {layer.modality.name: {"channels": [], "unit": layer.modality.unit} for layer in layers},
-        "made_from": made_from,
-    }
-    _prepare(output, description, overwrite)
-    found, cut_now = yield from _cut_all(output, layers, taken, min_valid, workers)
-    return _finish(output, description, layers, taken, found, cut_now, beyond)
+    areas, areas_digests = areas_of_interest.read(settings.paths(aoi))
+    layers = tuple(cutting.layer(modality) for modality in _modalities(source, settings.file(config)))
+    with locks.hold(folder, folder=True):
+        found = _description(folder)
+        taken, beyond = _cells(areas, layers, found, size, resolution, align)
+        if beyond:
+            log.warning("%d cells beyond 80 degrees south or 84 north are left out: UTM ends there", beyond)
+        if not taken:
+            names = ", ".join(map(str, settings.paths(aoi)))
+            raise ChipError(f"{names}: holds the centre of no cell with imagery; use a smaller --size or a larger area")
+        files = digests.Files(found["made_from"].stamps if found else {})
+        record = Record(
+            "chip",
+            inputs={
+                "areas": [digest for _, digest in areas_digests],
+                "sources": {layer.modality.name: _sources(layer, taken, files) for layer in layers},
+            },
+            options={
+                "aoi": [name for name, _ in areas_digests],
+                "modalities": {layer.modality.name: layer.settings() for layer in layers},
+                "size": size,
+                "resolution": resolution,
+                "align": align,
+                "min_valid": min_valid,
+                "seed": seed,
+            },
+            stamps=files.stamps,
+        )
+        _make_room(folder, found, record, update=update, overwrite=overwrite)
+        description = _describe(folder, record, layers, taken)
+        with closing(Journal(folder / JOURNAL, record)) as done:
+            has, cut_now = yield from _cut_all(folder, layers, taken, min_valid, workers, done)
+        return _finish(folder, description, layers, taken, has, cut_now, beyond)
+
+
+def _modalities(source: Mapping[str, Paths] | Sequence[str | Modality], config: Path | None) -> tuple[Modality, ...]:
+    """Return the modalities that have imagery."""
+    if isinstance(source, Mapping):
+        located = {name: tuple(map(str, settings.paths(paths))) for name, paths in source.items()}
+        return modalities.read(config, located)
+    ready = tuple(item for item in source if isinstance(item, Modality))
+    if ready:
+        return ready
+    return modalities.read(config, modalities.located([item for item in source if isinstance(item, str)]))
 
 
 def _cells(
-    areas: Sequence[aoi.Area],
+    areas: Sequence[areas_of_interest.Area],
     layers: Sequence[Layer],
-    output: Path,
+    found: Mapping[str, Any] | None,
     size: int,
     resolution: float | None,
     align: str | None,
@@ -103,86 +138,107 @@ def _cells(
     if align not in rasters:
         raise ConfigError(f"--align {align}: has no imagery here; choose one of {', '.join(rasters)}")
     # The grids of an earlier run stay, so that chip ids do when imagery is added.
-    path = output / chip_folder.DESCRIPTION
-    recorded = [Grid(**value) for value in _description(path)["grids"]] if path.exists() else []
-    return cells.aligned(areas, rasters[align], size, recorded), 0
+    return cells.aligned(areas, rasters[align], size, found["grids"] if found else []), 0
 
 
-def _sources(layer: Layer, taken: Sequence[Taken]) -> list[dict[str, Any]]:
-    """Return the records of a modality's files that lie near the cells, in order of precedence."""
+def _sources(layer: Layer, taken: Sequence[Taken], files: digests.Files) -> list[list[str]]:
+    """Return names and digests of a modality's files that lie near the cells, in order of precedence."""
     used: set[Raster] = set()
     for one in taken:
         ids = np.array(one.chip_ids)
         for start in range(0, len(ids), OUTLINES):
             used.update(layer.catalogue.near(grid.footprints([one.grid], ids[start : start + OUTLINES])[0]))
-    return [record.of_file(raster.path) for raster in layer.catalogue.rasters if raster in used]
+    return files.digests([raster.path for raster in layer.catalogue.rasters if raster in used])
 
 
-def _description(path: Path) -> dict[str, Any]:
+def _description(folder: Path) -> dict[str, Any] | None:
+    """Return the chips.json of an earlier run, with its record and grids; None where there is none."""
+    path = folder / chip_folder.DESCRIPTION
+    if not path.exists():
+        return None
     try:
         description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        description["grids"], description["made_from"]
-    except (ValueError, KeyError):
-        raise ChipError(f"{path}: cannot be read; delete it to begin anew") from None
+        description["grids"] = [Grid(**value) for value in description["grids"]]
+        description["made_from"] = Record.from_json(description["made_from"])
+    except (ValueError, KeyError, TypeError):
+        description = {"made_from": None}
+    if description["made_from"] is None:
+        raise ChipError(f"{path}: cannot be read, or is of another version of geoembed; move the folder away")
     return description
 
 
-def _prepare(output: Path, description: dict[str, Any], overwrite: bool) -> None:
-    """Make the folder ready: new, or of the same inputs; otherwise raise, or delete what geoembed made there."""
-    path = output / chip_folder.DESCRIPTION
-    if path.exists() and overwrite:
-        _delete(output)
-    elif path.exists():
-        record.require_same(output, _description(path)["made_from"], description["made_from"])
-    elif output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ChipError(f"{output}: exists and was not made by geoembed chip; choose another -o")
-    output.mkdir(parents=True, exist_ok=True)
-    atomic.sweep(output, deep=not (output / chip_folder.INDEX).exists())
-    if not path.exists():
+def _make_room(folder: Path, found: Mapping[str, Any] | None, record: Record, *, update: bool, overwrite: bool) -> None:
+    """Leave a folder that is new, or holds chips of the same record; delete what geoembed made there where it may."""
+    records.settle(
+        folder,
+        record,
+        found["made_from"] if found else None,
+        finished=(folder / chip_folder.INDEX).exists(),
+        remove=partial(_delete, folder),
+        update=update,
+        overwrite=overwrite,
+    )
+    atomic.sweep(folder, chip_folder.DESCRIPTION)
+    if found is None and any(path.name != locks.NAME for path in folder.iterdir()):
+        raise ChipError(f"{folder}: exists and was not made by geoembed chip; choose another -o")
+    atomic.sweep(folder, deep=not (folder / chip_folder.INDEX).exists())
+
+
+def _describe(folder: Path, record: Record, layers: Sequence[Layer], taken: Sequence[Taken]) -> dict[str, Any]:
+    """Write what the chips are made from before the first is cut, or new stamps of the same files."""
+    path = folder / chip_folder.DESCRIPTION
+    described: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    description = {
+        "geoembed_version": __version__,
+        "size": record.options["size"],
+        "grids": [lattice.to_json() for lattice in dict.fromkeys(one.grid for one in taken)],
+        "modalities": {layer.modality.name: {"channels": [], "unit": layer.modality.unit} for layer in layers},
+        **described,
+        "made_from": record.to_json(),
+    }
+    if description != described:
         atomic.write_json(path, description)
+    return description
 
 
-def _delete(output: Path) -> None:
+def _delete(folder: Path) -> None:
     """Delete the index, the chips that the journal names, and the description; other files stay."""
-    (output / chip_folder.INDEX).unlink(missing_ok=True)
+    index = folder / chip_folder.INDEX
+    index.unlink(missing_ok=True)
     folders: set[Path] = set()
-    for chip_id, found in cutting.read_journal(output).items():
+    for chip_id, found in cutting.finished(journal.lines_of(folder / JOURNAL)).items():
         for modality in found:
-            path = chip_folder.path_of(output, chip_id, modality)
+            path = chip_folder.path_of(folder, chip_id, modality)
             path.unlink(missing_ok=True)
             folders.update(path.parents[:3])
-    for folder in sorted(folders, key=lambda one: -len(one.parts)):
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-    index = output / chip_folder.INDEX
-    for path in (index, styles.beside(index), output / cutting.JOURNAL, output / chip_folder.DESCRIPTION):
+    for emptied in sorted(folders, key=lambda path: -len(path.parts)):
+        if emptied.is_dir() and not any(emptied.iterdir()):
+            emptied.rmdir()
+    for path in (styles.beside(index), folder / JOURNAL, folder / chip_folder.DESCRIPTION):
         path.unlink(missing_ok=True)
 
 
 def _cut_all(
-    output: Path, layers: Sequence[Layer], taken: Sequence[Taken], min_valid: float, workers: int
+    folder: Path, layers: Sequence[Layer], taken: Sequence[Taken], min_valid: float, workers: int, done: Journal
 ) -> Generator[Progress, None, tuple[dict[str, Found], int]]:
     """Cut what is not there yet, in a pool of threads; return what each cell has, and how many cells were cut now."""
-    done = cutting.read_journal(output)
     kept = {
         chip_id: found
-        for chip_id, found in done.items()
-        if all(chip_folder.path_of(output, chip_id, modality).exists() for modality in found)
+        for chip_id, found in cutting.finished(done.lines).items()
+        if all(chip_folder.path_of(folder, chip_id, modality).exists() for modality in found)
     }
     blocks = iter([block for one in taken for block in cutting.blocks(one, kept)])
     total, cut_now = sum(len(one.rows) for one in taken), 0
     yield Progress(len(kept), total, "chips")
-    cutter = cutting.Cutter(output, layers, min_valid)
+    cutter = cutting.Cutter(folder, layers, min_valid)
     waiting: deque[Future[dict[str, Found]]] = deque()
-    with (output / cutting.JOURNAL).open("a", encoding="utf-8") as journal, ThreadPoolExecutor(workers) as pool:
-        journal.write("\n" if done else "")  # ends a line that a killed run left half written
+    with ThreadPoolExecutor(workers) as pool:
         try:
             waiting.extend(pool.submit(cutter, block) for block in islice(blocks, 2 * workers))
             while waiting:
                 found = waiting.popleft().result()
                 waiting.extend(pool.submit(cutter, block) for block in islice(blocks, 1))
-                journal.write(cutting.journal_line(found))
-                journal.flush()
+                done.write(found)
                 kept.update(found)
                 cut_now += len(found)
                 yield Progress(len(kept), total, "chips")
@@ -200,7 +256,7 @@ def _finish(
     found: Mapping[str, Found],
     cut_now: int,
     beyond: int,
-) -> Outcome:
+) -> Result[geopandas.GeoDataFrame]:
     """Write the index last, or renew its time stamp where nothing changed, and count."""
     total = sum(len(one.rows) for one in taken)
     left_out = total - sum(bool(found[chip_id]) for one in taken for chip_id in one.chip_ids)
@@ -210,7 +266,7 @@ def _finish(
     for name in [name for name, has in channels.items() if not has]:
         log.warning("%s: no chip has enough valid pixels of this modality; it is left out", name)
         del channels[name]
-    index, apart = _index(taken, found, list(channels), description["made_from"]["seed"])
+    index, apart = _index(taken, found, list(channels), description["made_from"]["options"]["seed"])
     path = output / chip_folder.INDEX
     if cut_now or not path.exists():
         path.unlink(missing_ok=True)
@@ -233,7 +289,8 @@ def _finish(
         "left_out_beyond_utm": beyond,
         "neighbours_in_other_split": round(apart, 4),
     }
-    return Outcome((output,), counts | {name: int(index[name].notna().sum()) for name in channels})
+    counts |= {name: int(index[name].notna().sum()) for name in channels}
+    return Result((output,), counts, read=lambda: chip_folder.read(output).index)
 
 
 def _channels(layer: Layer, found: Mapping[str, Found]) -> list[str]:

@@ -6,13 +6,15 @@ import csv
 import json
 import logging
 import math
+from contextlib import closing
 from dataclasses import astuple, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geoembed import __version__
+from geoembed import __version__, settings
 from geoembed.errors import ProbeError
 from geoembed.fits import calibration, curves, forecast, metrics, sweep
 from geoembed.fits import classifiers as models
@@ -22,24 +24,27 @@ from geoembed.fits.curves import NOTHING, OURS, Fit
 from geoembed.fits.experiments import Tested
 from geoembed.fits.sweep import Sweep
 from geoembed.labels import targets as label_file
-from geoembed.outputs import atomic, folders, record
+from geoembed.outputs import atomic, locks, records
+from geoembed.outputs import journal as journals
 from geoembed.outputs.journal import Journal
-from geoembed.progress import Outcome, Progress
+from geoembed.outputs.records import Record, Standing
+from geoembed.progress import Progress, Result, Steps, verb
 from geoembed.report import page, protocol, space
 from geoembed.report.findings import Facts, Findings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
+    import pandas as pd
     from numpy.typing import NDArray
 
     from geoembed.fits.calibration import Trust
     from geoembed.fits.embeddings import Embeddings
     from geoembed.fits.experiments import Experiment
     from geoembed.labels.targets import Labels
-    from geoembed.progress import Steps
     from geoembed.report.origin import Origin
     from geoembed.report.protocol import Layout, Source
+    from geoembed.settings import PathLike, Paths, Words
 
 log = logging.getLogger(__name__)
 
@@ -66,25 +71,28 @@ class _Plan:
     empty: dict[str, int]
 
 
+@verb
 def evaluate(
-    embeddings: Path,
-    labels: tuple[Path, ...],
-    output: Path = Path("report"),
+    embeddings: PathLike = "embeddings.h5",
     *,
-    against: tuple[Path, ...] = (),
-    chips: Path | None = None,
-    model: Path = Path("model"),
-    device: str = "auto",
+    labels: Paths,
+    chips: PathLike | None = None,
+    model: PathLike = "model",
+    against: Paths = (),
     n: int = 200,
-    sizes: tuple[str, ...] | None = None,
+    sizes: Words | None = None,
     repeats: int = 5,
-    classifiers: tuple[str, ...] = ("logistic",),
-    features: tuple[str, ...] | None = None,
+    classifiers: Words = "logistic",
+    features: Words | None = None,
     target: str | None = None,
     seed: int = 0,
+    device: str = "auto",
     dry_run: bool = False,
+    output: PathLike = "report",
+    update: bool = False,
     overwrite: bool = False,
-) -> Steps:
+    progress: bool = False,
+) -> Steps[pd.DataFrame]:
     """Measure embeddings as a sceptic would: every task x area x features x classifier x size x draw, on test chips.
 
     Draws learning curves for `sizes` (numbers, and `all`; draws are nested), and at `n` labels and at all of them asks
@@ -95,38 +103,49 @@ def evaluate(
 
     Writes results.csv (a row per fit and metric), summary.json and page.html to a folder, and the baselines that it
     made. `dry_run` only tells how many fits there are and about how long they take. A run that was killed goes on where
-    it was. Raises ProbeError, LabelError, EmbeddingsError, ModelError, ChipError and StaleError.
+    it was. Its result are the rows of results.csv. Raises ProbeError, LabelError, EmbeddingsError, ModelError,
+    ChipError and StaleError.
     """
-    folders.require_folder(output)
-    found = embeddings_file.read(embeddings)
-    names = features_of.require(found, features)
-    kinds = models.require(classifiers)
-    numbers, full = _sizes(SIZES if sizes is None else sizes)
+    folder = Path(output)
+    locks.require_folder(folder)
+    found = embeddings_file.read(Path(embeddings))
+    names = features_of.require(found, settings.words(features))
+    kinds = models.require(settings.words(classifiers) or ())
+    asked = settings.words(sizes)
+    numbers, full = _sizes(SIZES if asked is None else asked)
     if repeats < 1:
         raise ProbeError(f"--repeats {repeats}: draw at least once")
     if n < 2:
         raise ProbeError(f"--n {n}: learn from two labels at least")
-    read = [label_file.read(path, target) for path in labels]
+    read = [label_file.read(path, target) for path in settings.paths(labels)]
     _require_names(read)
-    origin = _origin(chips, model, found, device)
-    others = {name: embeddings_file.read(path) for name, path in _names_of(against, origin).items()}
-    made_from = {
-        "step": "evaluate",
-        "embeddings": found.digest,
-        "against": {name: other.digest for name, other in others.items()},
-        "chips": origin.chipset.digest if origin else None,
-        "labels": {one.name: label_file.digest(one) for one in read},
-        "n": n,
-        "sizes": [*numbers, *(["all"] if full else [])],
-        "repeats": repeats,
-        "classifiers": list(kinds),
-        "features": list(names),
-        "seed": seed,
-        "geoembed_version": __version__,
-    }
-    if not dry_run and _is_kept(output, made_from, overwrite=overwrite):
-        kept = json.loads((output / SUMMARY).read_text(encoding="utf-8"))
-        return Outcome((output / REPORT,), kept["counts"], kept["table"])
+    origin = _origin(None if chips is None else Path(chips), Path(model), found, device)
+    others = {name: embeddings_file.read(path) for name, path in _names_of(settings.paths(against), origin).items()}
+    record = Record(
+        "evaluate",
+        inputs={
+            "embeddings": found.digest,
+            "against": {name: other.digest for name, other in others.items()},
+            "chips": origin.chipset.digest if origin else None,
+            "labels": {one.name: label_file.digest(one) for one in read},
+            "geoembed_version": __version__,
+        },
+        options={
+            "against": list(others),
+            "labels": [one.path.name for one in read],
+            "with_chips": origin is not None,
+            "n": n,
+            "sizes": [*numbers, *(["all"] if full else [])],
+            "repeats": repeats,
+            "classifiers": list(kinds),
+            "features": list(names),
+            "seed": seed,
+        },
+    )
+    rows = partial(_read_rows, folder / RESULTS)
+    if not dry_run and _is_kept(folder, record, update=update, overwrite=overwrite):
+        kept = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        return Result((folder / REPORT,), kept["counts"], kept["table"], rows)
     tasks = tuple(label_file.join(one, found.chip_id, found.grids) for one in read)
     laid = protocol.layout(found, tasks, numbers, full=full, n=n, repeats=repeats, seed=seed)
     sources = [protocol.source(OURS, found, found.chip_id, names)]
@@ -134,9 +153,9 @@ def evaluate(
     cautions = _cautions(laid, sources, kinds)
     if dry_run:
         return _forecast(laid, sources, origin, kinds)
-    journal = Journal(output / JOURNAL, made_from, overwrite=overwrite)
-    try:
-        sources += yield from _baselines(origin, output / BASELINES, found.chip_id, names, device, seed)
+    with locks.hold(folder, folder=True), closing(Journal(folder / JOURNAL, record)) as journal:
+        atomic.sweep(folder, deep=True)
+        sources += yield from _baselines(origin, folder / BASELINES, found.chip_id, names, device, seed)
         plans = list(_plans(laid, sources, names))
         counts = _count(plans, sources, names)
         counts["fits"] = sum(sweep.fits(plan.places, kinds) for plan in plans)
@@ -153,11 +172,15 @@ def evaluate(
         fits = _in_order(fits, laid, names, kinds)
         findings = yield from _findings(laid, found, origin, deep, kinds, fits, counts)
         findings = replace(findings, notes=tuple(notes), cautions=tuple(cautions))
-        outcome = _write(output, findings, laid, fits, made_from)
+        result = _write(folder, findings, laid, fits, record)
         journal.remove()
-    finally:
-        journal.close()
-    return outcome
+    return replace(result, read=rows)
+
+
+def _read_rows(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.read_csv(path)
 
 
 def _sizes(asked: Sequence[str]) -> tuple[list[int], bool]:
@@ -205,20 +228,21 @@ def _origin(chips: Path | None, model: Path, found: Embeddings, device: str) -> 
     return origin.read(chips, model, found, choose_device(device))
 
 
-def _is_kept(output: Path, made_from: dict[str, Any], *, overwrite: bool) -> bool:
+def _is_kept(folder: Path, record: Record, *, update: bool, overwrite: bool) -> bool:
     """Tell whether a folder holds what is wanted, and renew its time stamps; raise where it must not be replaced."""
-    paths = [output / name for name in (SUMMARY, RESULTS, REPORT)]
+    paths = [folder / name for name in (SUMMARY, RESULTS, REPORT)]
+    found = records.read_json(paths[0])
     if not paths[0].exists():
-        folders.require_free(output, (RESULTS, REPORT))
-        return False
-    try:
-        found = json.loads(paths[0].read_text(encoding="utf-8"))["made_from"]
-    except (ValueError, KeyError, TypeError):
-        raise ProbeError(f"{paths[0]}: exists and was not made by geoembed evaluate; choose another -o") from None
-    if overwrite:
-        return False
-    record.require_same(output / REPORT, found, made_from)
-    if not all(path.exists() for path in paths):
+        records.require_free(folder, (RESULTS, REPORT))
+    elif found is None or found.step != "evaluate":
+        raise ProbeError(f"{paths[0]}: exists and was not made by geoembed evaluate; choose another -o")
+    finished = all(path.exists() for path in paths)
+    remove = partial((folder / JOURNAL).unlink, missing_ok=True)
+    found = found or journals.record_of(folder / JOURNAL)
+    standing = records.settle(
+        folder / REPORT, record, found, finished=finished, remove=remove, update=update, overwrite=overwrite
+    )
+    if standing is not Standing.KEPT:
         return False
     atomic.touch(*paths)
     return True
@@ -443,7 +467,7 @@ def _facts(laid: Layout, found: Embeddings, counts: dict[str, int]) -> Facts:
     )
 
 
-def _forecast(laid: Layout, sources: Sequence[Source], origin: Origin | None, kinds: Sequence[str]) -> Outcome:
+def _forecast(laid: Layout, sources: Sequence[Source], origin: Origin | None, kinds: Sequence[str]) -> Result[Any]:
     """Tell how many fits there are and about how long they take; write nothing."""
     ours = sources[0]
     plans = list(_plans(laid, sources, ours.names))
@@ -465,7 +489,7 @@ def _forecast(laid: Layout, sources: Sequence[Source], origin: Origin | None, ki
     told = f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} seconds"
     beside = "" if origin is None else ", besides reading all chips three times and embedding test chips again"
     table = f"{number:,} fits, about {told} on this machine{beside}; nothing was written"
-    return Outcome((), {"fits": number, "seconds": round(seconds, 3)}, table)
+    return Result((), {"fits": number, "seconds": round(seconds, 3)}, table)
 
 
 def _told(counts: dict[str, int]) -> str:
@@ -510,14 +534,14 @@ def _cautions(laid: Layout, sources: Sequence[Source], kinds: Sequence[str]) -> 
     return told
 
 
-def _write(output: Path, findings: Findings, laid: Layout, fits: Sequence[Fit], made_from: dict[str, Any]) -> Outcome:
+def _write(output: Path, findings: Findings, laid: Layout, fits: Sequence[Fit], record: Record) -> Result[Any]:
     """Write the three files: the summary first, as it says whose they are, and the report, that all are there, last."""
     (output / REPORT).unlink(missing_ok=True)
     shown = [one for one in findings.curves if one.metric in metrics.HEADLINES and one.aoi == laid.everywhere]
-    deep = _deep(made_from["features"])
+    deep = _deep(record.options["features"])
     table = curves.table([one for one in shown if one.source == OURS or one.features == deep])
     summary = {
-        "made_from": made_from,
+        "made_from": record.to_json(),
         "geoembed_version": __version__,
         "answer": page.answer(findings.curves),
         "interval": "95 % t-interval of the mean over draws of labels: the uncertainty of which labels are drawn",
@@ -540,7 +564,7 @@ def _write(output: Path, findings: Findings, laid: Layout, fits: Sequence[Fit], 
                 rows.writerow((*head, metric, "" if math.isnan(value) else f"{value:.6f}", *tail))
     atomic.write_text(output / REPORT, page.html(findings))
     counts: dict[str, int | float] = dict(findings.facts.counts)
-    return Outcome((output / REPORT,), counts, table)
+    return Result((output / REPORT,), counts, table)
 
 
 def _in_order(fits: Sequence[Fit], laid: Layout, names: Sequence[str], kinds: Sequence[str]) -> list[Fit]:

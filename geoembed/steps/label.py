@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from geoembed import settings
 from geoembed.chips.folder import read as read_chips
 from geoembed.errors import LabelError
 from geoembed.imagery import lattices
 from geoembed.labels import legend, targets, zonal
-from geoembed.outputs import geopackage, record, styles
-from geoembed.outputs.atomic import touch
-from geoembed.progress import Outcome
+from geoembed.outputs import atomic, digests, geopackage, locks, records, styles
+from geoembed.outputs.records import Record, Standing
+from geoembed.progress import Result, verb
 
 if TYPE_CHECKING:
     import geopandas
@@ -25,16 +29,25 @@ if TYPE_CHECKING:
     from geoembed.imagery.lattices import Raster
     from geoembed.labels.zonal import Shares
     from geoembed.progress import Steps
+    from geoembed.settings import PathLike, Paths
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """One label file to make: its name, and the raster values of its class; no values for a continuous raster."""
+    """One label file to make.
+
+    name: of the file.
+    values: the raster values of its class; none for a continuous raster.
+    threshold: the share of a chip from which its label is 1.
+    above: the mean value of a continuous raster above which a chip's label is 1; None for no label.
+    """
 
     name: str
-    values: tuple[int, ...]
+    values: tuple[int, ...] = ()
+    threshold: float = 0.5
+    above: float | None = None
 
 
 def parse(text: str) -> Wanted:
@@ -61,51 +74,82 @@ def _stem(told: str, name: str) -> str:
     return "_".join(name.split())
 
 
+@verb
 def label(
-    rasters: tuple[Path, ...],
-    output: Path | None = None,
+    rasters: Paths,
     *,
-    chips: Path = Path("chips"),
-    classes: tuple[str, ...] = (),
+    chips: PathLike = "chips",
+    classes: str | Sequence[str] = (),
     threshold: float = 0.5,
     above: float | None = None,
     name: str | None = None,
+    output: PathLike | None = None,
+    update: bool = False,
     overwrite: bool = False,
-) -> Steps:
-    """Label chips from rasters, over valid pixels only, exact at cell borders.
+    progress: bool = False,
+) -> Steps[geopandas.GeoDataFrame]:
+    """Label chips from rasters, over valid pixels only, exact at cell borders; return the labels.
 
     With `classes` each chip gets, per class, `fraction` of its valid area and `label` 1 where the fraction reaches
     `threshold`; else the mean `value`, and with `above` also `label` 1 where the value is higher. `valid` is the share
     of the chip with valid pixels; a chip without any gets no row. Several rasters are a mosaic (see `zonal`), the
-    first in name order counting where they overlap. `output` is a file, and a folder for several classes.
+    first in name order counting where they overlap. `output` is a file, and a folder for several classes. The result's
+    rows are those of all label files, whose names stand in the column `labels`.
 
     Raises LabelError, ChipError and StaleError.
     """
-    wanted = _wanted(classes, rasters, name, threshold, above)
-    paths = _places(output, wanted)
-    headers = [lattices.describe(path) for path in sorted(set(rasters))]
-    _require_meaning(headers, classes)
-    chip_set = read_chips(chips)
-    records = [_record(headers, chip_set, one, threshold, above) for one in wanted]
-    due = [i for i, path in enumerate(paths) if not _is_kept(path, records[i], overwrite=overwrite)]
+    asked = (classes,) if isinstance(classes, str) else tuple(classes)
+    wanted = _wanted(asked, settings.paths(rasters), name, threshold, above)
+    paths = _places(None if output is None else Path(output), wanted)
+    headers = [lattices.describe(path) for path in sorted(set(settings.paths(rasters)))]
+    _require_meaning(headers, bool(asked))
+    chip_set = read_chips(Path(chips))
+    with ExitStack() as held:
+        for path in paths:
+            held.enter_context(locks.hold(path, folder=False))
+        return (yield from _label(wanted, paths, headers, chip_set, update, overwrite))
+
+
+def _label(
+    wanted: list[Wanted],
+    paths: list[Path],
+    headers: list[Raster],
+    chip_set: ChipSet,
+    update: bool,
+    overwrite: bool,
+) -> Steps[geopandas.GeoDataFrame]:
+    """Write the label files that are not kept."""
+    known: dict[str, str] = {}
+    for path in paths:
+        known |= found.stamps if (found := _found(path)) else {}
+    made_from = [_record(headers, chip_set, target, known) for target in wanted]
+    due = [i for i, path in enumerate(paths) if not _is_kept(path, made_from[i], update=update, overwrite=overwrite)]
     counts: dict[str, int | float] = {"files_kept": len(paths) - len(due), "files_written": len(due)}
     if due:
-        asked = [wanted[i].values for i in due] if classes else None
+        asked = [wanted[i].values for i in due] if wanted[0].values else None
         chip_ids = chip_set.index["chip_id"].to_numpy()
-        found = yield from zonal.shares(headers, chip_set.grids, chip_ids, asked)
-        _require_found(headers, found, [wanted[i] for i in due], chips)
+        shares = yield from zonal.shares(headers, chip_set.grids, chip_ids, asked)
+        _require_found(headers, shares, [wanted[i] for i in due], chip_set.folder)
         for k, i in enumerate(due):
-            table = _table(chip_set, found, k, threshold if classes else None, above)
+            table = _table(chip_set, shares, k, wanted[i])
             paths[i].unlink(missing_ok=True)
             styles.write(paths[i], _style(table, wanted[i].name))
-            geopackage.write(paths[i], targets.LAYER, table, records[i])
+            geopackage.write(paths[i], targets.LAYER, table, made_from[i])
             log.info("%s: %s", paths[i], _summary(table, len(chip_ids)))
         counts |= {"chips_labelled": len(table), "chips_without_valid_pixels": len(chip_ids) - len(table)}
         if len(table) < len(chip_ids):
             log.warning("%s of %s chips have no valid pixel and no label", len(chip_ids) - len(table), len(chip_ids))
-    for path in paths:
-        touch(path)
-    return Outcome(tuple(paths), counts)
+    atomic.touch(*paths)
+    return Result(tuple(paths), counts, read=partial(_read_all, paths))
+
+
+def _read_all(paths: list[Path]) -> geopandas.GeoDataFrame:
+    """Return the rows of some label files, whose stems stand in the column `labels`."""
+    import pandas as pd
+    import pyogrio
+
+    tables = [pyogrio.read_dataframe(path, layer=targets.LAYER).assign(labels=path.stem) for path in paths]
+    return pd.concat(tables, ignore_index=True)
 
 
 def _wanted(
@@ -120,15 +164,15 @@ def _wanted(
     if classes and above is not None:
         raise LabelError("--above is for continuous rasters and --class for classes; drop one of them")
     if not classes:
-        return [Wanted(name or min(rasters).stem, ())]
-    wanted = [parse(text) for text in classes]
-    names = [one.name for one in wanted]
-    twice = next((one for one in names if names.count(one) > 1), None)
+        return [Wanted(name or min(rasters).stem, above=above)]
+    wanted = [replace(parse(text), threshold=threshold) for text in classes]
+    names = [target.name for target in wanted]
+    twice = next((given for given in names if names.count(given) > 1), None)
     if twice:
         raise LabelError(f"--class {twice}: given twice; give each class another name")
     if name and len(wanted) > 1:
         raise LabelError("--name is for one class; name several as in --class water=80 --class crops=40")
-    return [Wanted(name, wanted[0].values)] if name else wanted
+    return [replace(wanted[0], name=name)] if name else wanted
 
 
 def _places(output: Path | None, wanted: list[Wanted]) -> list[Path]:
@@ -142,7 +186,7 @@ def _places(output: Path | None, wanted: list[Wanted]) -> list[Path]:
     return [(output or Path("labels")) / f"{one.name}.gpkg" for one in wanted]
 
 
-def _require_meaning(rasters: list[Raster], classes: tuple[str, ...]) -> None:
+def _require_meaning(rasters: list[Raster], classes: bool) -> None:
     for raster in rasters:
         if raster.categorical and not classes:
             raise LabelError(
@@ -153,29 +197,38 @@ def _require_meaning(rasters: list[Raster], classes: tuple[str, ...]) -> None:
             log.warning("%s: has %d bands; the first is used", raster.path, raster.bands)
 
 
-def _record(
-    rasters: list[Raster], chip_set: ChipSet, wanted: Wanted, threshold: float, above: float | None
-) -> dict[str, Any]:
-    chosen = {"threshold": threshold, "values": sorted(wanted.values)} if wanted.values else {"above": above}
-    return {
-        "step": "label",
-        "rasters": [record.of_file(raster.path) for raster in rasters],
-        "chips": chip_set.digest,
-        **chosen,
-    }
+def _record(rasters: list[Raster], chip_set: ChipSet, wanted: Wanted, known: dict[str, str]) -> Record:
+    files = digests.Files(known)
+    named = files.digests(raster.path for raster in rasters)
+    of_class = {"threshold": wanted.threshold, "values": sorted(wanted.values)}
+    chosen = of_class if wanted.values else {"above": wanted.above}
+    return Record(
+        "label",
+        inputs={"rasters": [digest for _, digest in named], "chips": chip_set.digest},
+        options={"rasters": [name for name, _ in named], **chosen},
+        stamps=files.stamps,
+    )
 
 
-def _is_kept(path: Path, wanted: dict[str, Any], *, overwrite: bool) -> bool:
-    """Tell whether a label file is there and holds what is wanted; raise where it must not be replaced."""
-    if not path.exists():
-        return False
-    found = geopackage.made_from(path, targets.LAYER)
-    if found is None or found.get("step") != "label":
+def _found(path: Path) -> Record | None:
+    """Return the record of a label file; raises LabelError where the file was not made by geoembed label."""
+    found = geopackage.record_of(path, targets.LAYER)
+    if path.exists() and (found is None or found.step != "label"):
         raise LabelError(f"{path}: exists and was not made by geoembed label; choose another -o")
-    if overwrite:
+    return found
+
+
+def _is_kept(path: Path, record: Record, *, update: bool, overwrite: bool) -> bool:
+    """Tell whether a label file is there and holds what is wanted; raise where it must not be replaced."""
+    found = _found(path)
+    atomic.sweep(path.parent, path.name)
+    finished = styles.beside(path).exists()
+    standing = records.settle(path, record, found, finished=finished, update=update, overwrite=overwrite)
+    if standing is not Standing.KEPT:
         return False
-    record.require_same(path, found, wanted)
-    return styles.beside(path).exists()
+    if found and found.stamps != record.stamps:
+        geopackage.renew(path, targets.LAYER, record)
+    return True
 
 
 def _require_found(rasters: list[Raster], found: Shares, wanted: list[Wanted], chips: Path) -> None:
@@ -196,22 +249,20 @@ def _require_found(rasters: list[Raster], found: Shares, wanted: list[Wanted], c
             log.warning("%s: no chip has a pixel of class %s; those there are: %s", one.name, values, named)
 
 
-def _table(
-    chip_set: ChipSet, found: Shares, k: int, threshold: float | None, above: float | None
-) -> geopandas.GeoDataFrame:
-    """Return the rows of one label file: chips with valid pixels only."""
+def _table(chip_set: ChipSet, found: Shares, k: int, wanted: Wanted) -> geopandas.GeoDataFrame:
+    """Return the rows of label file k: chips with valid pixels only."""
     rows = np.flatnonzero(found.valid > 0)
     mean = found.sums[rows, k] / found.valid[rows]
     table = chip_set.index[["chip_id", "geometry"]].iloc[rows].reset_index(drop=True)
-    if threshold is not None:
+    if wanted.values:
         # Sums of exact shares carry rounding errors; a chip that is half water is not to miss 0.5 by 1e-16.
         fraction = np.clip(np.round(mean, 9), 0.0, 1.0)
-        table.insert(1, "label", (fraction >= threshold).astype(np.int32))
+        table.insert(1, "label", (fraction >= wanted.threshold).astype(np.int32))
         table.insert(2, "fraction", fraction)
     else:
         table.insert(1, "value", mean)
-        if above is not None:
-            table.insert(1, "label", (mean > above).astype(np.int32))
+        if wanted.above is not None:
+            table.insert(1, "label", (mean > wanted.above).astype(np.int32))
     table.insert(len(table.columns) - 1, "valid", np.clip(np.round(found.valid[rows], 9), 0.0, 1.0))
     return table
 

@@ -8,14 +8,17 @@ import logging
 import math
 import time
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 - the name that torch users know
 
+from geoembed import settings
 from geoembed.chips import batches
 from geoembed.chips import folder as chip_folder
 from geoembed.chips.batches import Reader, Statistics
@@ -23,18 +26,20 @@ from geoembed.errors import ChipError, ModelError
 from geoembed.learning import checkpoint, loss, training, views
 from geoembed.learning.checkpoint import Described
 from geoembed.learning.model import FUSED, Model, autocast, centre, choose_device, contrasted, fuse
-from geoembed.learning.presets import PRESETS, Options, resolve
-from geoembed.outputs import atomic, folders, record
-from geoembed.progress import Outcome, Progress, Steps
+from geoembed.learning.presets import PRESETS, Options
+from geoembed.outputs import atomic, locks, records
+from geoembed.outputs.records import Record, Standing
+from geoembed.progress import Progress, Result, Steps, verb
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
-    from pathlib import Path
 
+    import pandas as pd
     from numpy.typing import NDArray
     from torch import Tensor
 
     from geoembed.chips.batches import Batch
+    from geoembed.settings import PathLike, Words
 
 T = TypeVar("T")
 
@@ -128,11 +133,13 @@ class Session:
         return self.run.seconds / (60 * (self.options.minutes or 1.0))
 
 
+@verb
 def pretrain(
-    chips_folder: Path,
-    output: Path,
+    chips: PathLike = "chips",
     *,
+    output: PathLike = "model",
     preset: str = "tiny",
+    modalities: Words | None = None,
     epochs: float | None = None,
     minutes: float | None = None,
     batch_size: int | None = None,
@@ -143,71 +150,77 @@ def pretrain(
     seed: int = 0,
     device: str = "auto",
     workers: int = 2,
-    modalities: tuple[str, ...] | None = None,
+    update: bool = False,
     overwrite: bool = False,
-) -> Steps:
-    """Pretrain on the chips of a folder, of its train split unless `transductive`, and write a model folder.
+    progress: bool = False,
+) -> Steps[pd.DataFrame]:
+    """Pretrain on the chips of a folder, write a model folder, and return the rows of its training.csv.
 
-    `epochs` or `minutes` say how long, `lr` is the highest learning rate of AdamW, `keep_tokens` the share (0-1) of
-    a chip's patches that a view keeps; what is None comes from the preset. `drop_channels` is the share (0-1) of views
-    that go without some seasons and channels: None means half of those of several seasons. `transductive` learns from
-    the chips of all splits, for maps of these very chips. An unfinished training of the same chips and options is
-    continued.
+    It learns from the chips of the train split, with `transductive` from all, for maps of these very chips. The other
+    options of the training are told at `presets.Options`. An unfinished training of the same chips and options goes on.
 
     Raises ConfigError for options, ChipError for chips that cannot be trained on, StaleError where `output` holds
     another model, and ModelError when the loss is not finite.
     """
-    started = time.monotonic()
-    target = choose_device(device)
-    options = resolve(
-        preset,
-        epochs=epochs,
-        minutes=minutes,
-        batch_size=batch_size,
-        lr=lr,
-        keep_tokens=keep_tokens,
-        drop_channels=drop_channels,
-        transductive=transductive,
-        seed=seed,
-    )
-    folders.require_folder(output)
-    chipset = chip_folder.read(chips_folder)
-    channels = batches.choose(chipset.channels, modalities)
+    started, target, folder = time.monotonic(), choose_device(device), Path(output)
+    options = Options.of(
+        preset, epochs=epochs, minutes=minutes, batch_size=batch_size, lr=lr, keep_tokens=keep_tokens,
+        drop_channels=drop_channels, transductive=transductive, seed=seed,
+    )  # fmt: skip
+    chipset = chip_folder.read(Path(chips))
+    channels = batches.choose(chipset.channels, settings.words(modalities))
     reader = Reader(chipset, channels)
-    train = _train_rows(reader, transductive=transductive)
-    made_from = {"chips": chipset.digest, "modalities": list(channels), **asdict(options)}
-    if _settle(output, made_from, overwrite):
-        return Outcome((output,), {"kept": 1})
-    if (output / checkpoint.CONFIG).exists():
-        described = checkpoint.read_config(output)
-    else:
-        described = yield from _describe(reader, train, options, made_from, workers)
-        checkpoint.write_config(output, described)
-    if described.model.channels != channels:
-        reader = Reader(chipset, described.model.channels)
-        train = _train_rows(reader, transductive=transductive)
-    model = checkpoint.build(described.model, seed).to(target)
+    train = _train_rows(reader, options)
+    record = Record("pretrain", {"chips": chipset.digest}, {"modalities": list(channels), **options.model_dump()})
+    result = Result((folder,), {"kept": 1}, read=partial(_read_log, folder))
+    with locks.hold(folder, folder=True):
+        if _is_kept(folder, record, update=update, overwrite=overwrite):
+            return result
+        described = checkpoint.read_config(folder) if (folder / checkpoint.CONFIG).exists() else None
+        if described is None:
+            described = yield from _describe(reader, train, options, record, workers)
+            checkpoint.write_config(folder, described)
+        if described.model.channels != channels:
+            reader = Reader(chipset, described.model.channels)
+            train = _train_rows(reader, options)
+        session = _begin(folder, described, options, reader, train, target)
+        yield from _train(session, started - session.run.seconds, workers)
+        return replace(result, counts=_finish(session))
+
+
+def _begin(
+    folder: Path, described: Described, options: Options, reader: Reader, train: NDArray[np.int64], target: torch.device
+) -> Session:
+    """Make the model and the optimiser, as the last state left them where there is one."""
+    model = checkpoint.build(described.model, options.seed).to(target)
     optimiser = training.optimiser(model, options.lr)
-    run = _resume(output, model, optimiser)
-    validation = _validation_rows(reader, seed)
-    session = Session(output, described, options, reader, train, validation, model, optimiser, run)
-    yield from _train(session, started - run.seconds, workers)
-    drawn = np.sort(np.random.default_rng(seed).permutation(train)[:CENTRED_CHIPS])
-    centre(model, _batches(session, drawn))
-    checkpoint.write_weights(output, model, described)
-    (output / checkpoint.STATE).unlink(missing_ok=True)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    counts: dict[str, int | float] = {
-        "chips": len(train),
-        "steps": run.step,
-        "parameters": parameters,
-        "broken": len(reader.broken),
+    run = _resume(folder, model, optimiser)
+    validation = _validation_rows(reader, options.seed)
+    return Session(folder, described, options, reader, train, validation, model, optimiser, run)
+
+
+def _finish(session: Session) -> dict[str, int | float]:
+    """Measure the embeddings' centre, write the weights, and count."""
+    drawn = np.sort(np.random.default_rng(session.options.seed).permutation(session.train)[:CENTRED_CHIPS])
+    centre(session.model, _batches(session, drawn))
+    checkpoint.write_weights(session.output, session.model, session.described)
+    (session.output / checkpoint.STATE).unlink(missing_ok=True)
+    return {
+        "chips": len(session.train),
+        "steps": session.run.step,
+        "parameters": sum(parameter.numel() for parameter in session.model.parameters()),
+        "broken": len(session.reader.broken),
     }
-    return Outcome((output,), counts)
 
 
-def _train_rows(reader: Reader, *, transductive: bool) -> NDArray[np.int64]:
-    rows = np.flatnonzero(reader.present.any(1)) if transductive else reader.rows_of("train")
+def _read_log(folder: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.read_csv(folder / checkpoint.LOG)
+
+
+def _train_rows(reader: Reader, options: Options) -> NDArray[np.int64]:
+    rows = np.flatnonzero(reader.present.any(1)) if options.transductive else reader.rows_of("train")
     if len(rows) < 2 or reader.present[rows].sum(0).max() < 2:
         names = ", ".join(reader.channels)
         raise ChipError(
@@ -224,28 +237,36 @@ def _validation_rows(reader: Reader, seed: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(seed).permutation(rows)[:VALIDATED_CHIPS])
 
 
-def _settle(output: Path, made_from: Mapping[str, Any], overwrite: bool) -> bool:
-    """Return whether a finished model may be kept; make room where it is not."""
-    if not (output / checkpoint.CONFIG).exists():
-        folders.require_free(output, (checkpoint.WEIGHTS, checkpoint.LOG, checkpoint.STATE))
+def _is_kept(folder: Path, record: Record, *, update: bool, overwrite: bool) -> bool:
+    """Tell whether a finished model stays; make room where it does not."""
+    path = folder / checkpoint.CONFIG
+    found = records.read_json(path)
+    if not path.exists():
+        records.require_free(folder, (checkpoint.WEIGHTS, checkpoint.LOG, checkpoint.STATE))
+    elif found is None and overwrite and checkpoint.is_ours(folder):  # of an older version
+        checkpoint.remove(folder)
+    elif not overwrite or found is None:
+        checkpoint.read_config(folder)
+    atomic.sweep(folder)
+    standing = records.settle(
+        folder,
+        record,
+        found,
+        finished=(folder / checkpoint.WEIGHTS).exists(),
+        remove=partial(checkpoint.remove, folder),
+        update=update,
+        overwrite=overwrite,
+    )
+    if standing is not Standing.KEPT:
         return False
-    if overwrite and checkpoint.is_ours(output):
-        atomic.sweep(output)
-        checkpoint.remove(output)
-        return False
-    found = checkpoint.read_config(output)
-    atomic.sweep(output)
-    record.require_same(output, found.made_from, made_from)
-    if not (output / checkpoint.WEIGHTS).exists():
-        return False
-    (output / checkpoint.STATE).unlink(missing_ok=True)
-    atomic.touch(output / checkpoint.CONFIG, output / checkpoint.LOG, output / checkpoint.WEIGHTS)
-    log.info("%s: kept, as chips and options are the same", output)
+    (folder / checkpoint.STATE).unlink(missing_ok=True)
+    atomic.touch(path, folder / checkpoint.LOG, folder / checkpoint.WEIGHTS)
+    log.info("%s: kept, as chips and options are the same", folder)
     return True
 
 
 def _describe(
-    reader: Reader, train: NDArray[np.int64], options: Options, made_from: dict[str, Any], workers: int
+    reader: Reader, train: NDArray[np.int64], options: Options, record: Record, workers: int
 ) -> Generator[Progress, None, Described]:
     """Measure the bands and say what the model will be; channels that no train chip shows are left out, aloud."""
     drawn = np.sort(np.random.default_rng(options.seed).permutation(train)[:MEASURED_CHIPS])
@@ -267,7 +288,7 @@ def _describe(
     if not channels:
         raise ChipError(f"{reader.chipset.folder}: the chips to learn from hold no valid pixel; make them again")
     config = PRESETS[options.preset].config(channels, reader.chipset.size)
-    return Described(config, kept, asdict(options), made_from)
+    return Described(config, kept, options.model_dump(), record.to_json())
 
 
 def _pick(values: Mapping[str, tuple[T, ...]], shown: Mapping[str, list[int]]) -> dict[str, tuple[T, ...]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,71 +18,113 @@ from geoembed.fits import features as features_of
 from geoembed.fits.classifiers import saved
 from geoembed.ground import grid
 from geoembed.labels import targets as label_file
-from geoembed.outputs import atomic, folders, geopackage, record, styles
-from geoembed.progress import Outcome, Progress
+from geoembed.outputs import atomic, digests, geopackage, locks, records, styles
+from geoembed.outputs.records import Record, Standing
+from geoembed.progress import Progress, Result, Steps, verb
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     import geopandas
     from numpy.typing import NDArray
 
     from geoembed.fits.classifiers.protocol import Fitted
     from geoembed.fits.embeddings import Embeddings
-    from geoembed.labels.targets import Targets
-    from geoembed.progress import Steps
+    from geoembed.labels.targets import Labels, Targets
+    from geoembed.settings import PathLike
 
 log = logging.getLogger(__name__)
 
 PREDICTIONS, METRICS, FITTED, LAYER = "predictions.gpkg", "metrics.json", "probe.skops", "predictions"
+DRAWS = ("random", "stratified")
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a probe predicts: its name, the target column, and the classes (none for numbers)."""
+    """What a probe predicts.
+
+    name: what the task is called.
+    column: the target column of its labels.
+    classes: in order; none for numbers.
+    """
 
     name: str
     column: str
     classes: tuple[Any, ...]
 
 
+@verb
 def probe(
-    embeddings: Path,
-    labels: Path,
-    output: Path | None = None,
+    embeddings: PathLike = "embeddings.h5",
     *,
+    labels: PathLike | None = None,
     n: int | None = None,
     draw: str = "random",
     classifier: str = "logistic",
     features: str = "fused",
     target: str | None = None,
+    apply: PathLike | None = None,
     seed: int = 0,
+    output: PathLike | None = None,
+    update: bool = False,
     overwrite: bool = False,
-) -> Steps:
-    """Fit a classifier on `n` labels drawn from the train split, score it on the test split, and map every chip.
+    progress: bool = False,
+) -> Steps[geopandas.GeoDataFrame]:
+    """Fit a classifier on few labels and map every chip with it, or map with a probe fitted before; return the map.
 
-    Writes predictions.gpkg, metrics.json, the fitted probe and a style to a folder, by default probe/<labels name>.
-    `draw` is random or stratified; without `n` all labels are used. Raises ProbeError, LabelError, EmbeddingsError
-    and StaleError.
+    With `labels` it is fitted on `n` of them drawn from the train split (random or stratified; all where `n` is None),
+    scored on the test split, and written to a folder, by default probe/<labels name>, with metrics.json and a style.
+    With `apply`, a fitted probe's file or folder, nothing is fitted, and the folder is probe/<task>-<embeddings name>.
+
+    Raises ProbeError, LabelError, EmbeddingsError and StaleError.
     """
-    folders.require_folder(output or Path("probe"))
+    folder = None if output is None else Path(output)
+    locks.require_folder(folder or Path("probe"))
+    if (labels is None) == (apply is None):
+        raise ProbeError("give either --labels to fit a probe or --apply to use one")
+    if labels is None:
+        assert apply is not None
+        return (yield from _apply(Path(embeddings), Path(apply), folder, update, overwrite))
+    options = {"n": n, "draw": draw, "classifier": classifier, "features": features, "seed": seed}
+    return (yield from _fit(Path(embeddings), Path(labels), target, folder, options, update, overwrite))
+
+
+def _fit(
+    embeddings: Path,
+    labels: Path,
+    target: str | None,
+    output: Path | None,
+    options: dict[str, Any],
+    update: bool,
+    overwrite: bool,
+) -> Steps[geopandas.GeoDataFrame]:
+    """Fit, score and map, unless that is kept."""
     found, read = embeddings_file.read(embeddings), label_file.read(labels, target)
-    features_of.require(found, (features,))
-    classifiers.require((classifier,))
-    if draw not in ("random", "stratified"):
-        raise ProbeError(f"--draw {draw}: unknown; there are random and stratified")
+    features_of.require(found, (options["features"],))
+    classifiers.require((options["classifier"],))
+    if options["draw"] not in DRAWS:
+        raise ProbeError(f"--draw {options['draw']}: unknown; there are {' and '.join(DRAWS)}")
     output = output or Path("probe") / read.name.replace(":", "-")
-    made_from = {
-        "step": "probe",
-        "embeddings": found.digest,
-        "labels": label_file.digest(read),
-        "n": n,
-        "draw": draw,
-        "classifier": classifier,
-        "features": features,
-        "seed": seed,
-    }
-    if _is_kept(output, made_from, (METRICS, FITTED), overwrite=overwrite):
-        report = json.loads((output / METRICS).read_text(encoding="utf-8"))
-        return Outcome((output / PREDICTIONS,), report["counts"], _table(report))
+    record = Record(
+        "probe",
+        inputs={"embeddings": found.digest, "labels": label_file.digest(read)},
+        options={"labels": labels.name, **options},
+    )
+    map_file = partial(_read_map, output / PREDICTIONS)
+    with locks.hold(output, folder=True):
+        if _is_kept(output, record, (METRICS, FITTED), update=update, overwrite=overwrite):
+            report = json.loads((output / METRICS).read_text(encoding="utf-8"))
+            return Result((output / PREDICTIONS,), report["counts"], _table(report), map_file)
+        report = yield from _fit_anew(output, found, read, record)
+        return Result((output / PREDICTIONS,), report["counts"], _table(report), map_file)
+
+
+def _fit_anew(
+    output: Path, found: Embeddings, read: Labels, record: Record
+) -> Generator[Progress, None, dict[str, Any]]:
+    """Fit, score, map and write all files; return what metrics.json says."""
+    options = record.options
+    features, classifier = options["features"], options["classifier"]
     yield Progress(0, 3, "steps", "reading")
     targets = label_file.join(read, found.chip_id, found.grids)
     X = features_of.read(found, features)
@@ -90,11 +132,11 @@ def probe(
     scaling = features_of.scaling(X, np.flatnonzero(usable & (found.split == "train")))
     Z = features_of.scaled(X, scaling)
     yield Progress(1, 3, "steps", "fitting")
-    rows = _draw(found, targets, usable, n, draw, seed, labels)
+    rows = _draw(found, targets, usable, options["n"], options["draw"], options["seed"], read.path)
     learner = classifiers.named(classifier, len(targets.classes))
     if learner.name != classifier:
-        log.warning("%s: column %s holds numbers, so %s means %s", labels, targets.column, classifier, learner.name)
-    fitted = learner.fit(Z[rows], targets.values[rows], len(targets.classes), seed)
+        log.warning("%s: column %s holds numbers, so %s means %s", read.path, targets.column, classifier, learner.name)
+    fitted = learner.fit(Z[rows], targets.values[rows], len(targets.classes), options["seed"])
     predicted = fitted.predict(Z)
     yield Progress(2, 3, "steps", "mapping")
     counts: dict[str, int | float] = {
@@ -103,7 +145,8 @@ def probe(
         "chips": len(found),
         f"chips_without_{features}": int(np.count_nonzero(~usable)),
     }
-    report = _report(found, targets, fitted, predicted, usable, rows, made_from | {"counts": counts})
+    head = {**options, "counts": counts, "made_from": record.to_json()}
+    report = _report(found, targets, fitted, predicted, usable, rows, head)
     task = Task(targets.name, targets.column, targets.classes)
     described = _described(found, task, features)
     arrays = {"mean": scaling.mean, "deviation": scaling.deviation}
@@ -112,49 +155,55 @@ def probe(
     saved.write(output / FITTED, fitted, described, arrays)
     table = _map(found, task, fitted, predicted, usable)
     _add_labels(table, targets, rows)
-    _write_map(output, table, task, made_from)
+    _write_map(output, table, task, record)
     _warn_missing(features, counts[f"chips_without_{features}"])
-    return Outcome((output / PREDICTIONS,), counts, _table(report))
+    return report
 
 
-def apply(embeddings: Path, fitted: Path, output: Path | None = None, *, overwrite: bool = False) -> Steps:
-    """Map every chip of an embeddings file with a probe fitted before, given as its file or its folder.
+def _apply(
+    embeddings: Path, fitted: Path, output: Path | None, update: bool, overwrite: bool
+) -> Steps[geopandas.GeoDataFrame]:
+    """Map every chip of an embeddings file with a probe fitted before, unless that is kept.
 
-    Writes predictions.gpkg and its style to a folder, by default probe/<task>-<embeddings name>. Raises ProbeError
-    when the probe was fitted on embeddings of another model or space.
+    Raises ProbeError when the probe was fitted on embeddings of another model or space.
     """
-    folders.require_folder(output or Path("probe"))
     path = fitted / FITTED if fitted.is_dir() else fitted
     found = embeddings_file.read(embeddings)
     model, described, arrays = saved.read(path)
     task = Task(described["task"], described["column"], tuple(described["classes"]))
-    features_of.require(found, (described["features"],))
-    fits = _described(found, task, described["features"])
-    other = [key for key in fits if fits[key] != described.get(key)]
-    if other:
+    features = described["features"]
+    features_of.require(found, (features,))
+    fits = _described(found, task, features)
+    differing = [key for key in fits if fits[key] != described.get(key)]
+    if differing:
         raise ProbeError(
-            f"{path}: fitted on embeddings of another kind than {embeddings} ({', '.join(other)} differ);"
+            f"{path}: fitted on embeddings of another kind than {embeddings} ({', '.join(differing)} differ);"
             " embed with the same model, or fit a probe on these"
         )
     output = output or Path("probe") / f"{task.name.replace(':', '-')}-{embeddings.stem}"
-    made_from = {
-        "step": "probe --apply",
-        "embeddings": found.digest,
-        "probe": hashlib.sha256(path.read_bytes()).hexdigest(),
-    }
-    if _is_kept(output, made_from, (), overwrite=overwrite):
-        return Outcome((output / PREDICTIONS,), {"chips": len(found)})
-    yield Progress(0, 1, "steps", "mapping")
-    X = features_of.read(found, described["features"])
-    usable = features_of.usable(found, described["features"])
-    predicted = model.predict(features_of.scaled(X, features_of.Scaling(arrays["mean"], arrays["deviation"])))
-    table = _map(found, task, model, predicted, usable)
-    (output / PREDICTIONS).unlink(missing_ok=True)
-    _write_map(output, table, task, made_from)
-    missing = int(np.count_nonzero(~usable))
-    _warn_missing(described["features"], missing)
-    counts: dict[str, int | float] = {"chips": len(found), f"chips_without_{described['features']}": missing}
-    return Outcome((output / PREDICTIONS,), counts)
+    record = Record("probe --apply", {"embeddings": found.digest, "probe": digests.of_bytes(path)}, {})
+    map_file = partial(_read_map, output / PREDICTIONS)
+    with locks.hold(output, folder=True):
+        if _is_kept(output, record, (), update=update, overwrite=overwrite):
+            return Result((output / PREDICTIONS,), {"chips": len(found)}, read=map_file)
+        yield Progress(0, 1, "steps", "mapping")
+        X = features_of.read(found, features)
+        usable = features_of.usable(found, features)
+        scaling = features_of.Scaling(arrays["mean"], arrays["deviation"])
+        predicted = model.predict(features_of.scaled(X, scaling))
+        table = _map(found, task, model, predicted, usable)
+        (output / PREDICTIONS).unlink(missing_ok=True)
+        _write_map(output, table, task, record)
+        missing = int(np.count_nonzero(~usable))
+        _warn_missing(features, missing)
+        counts: dict[str, int | float] = {"chips": len(found), f"chips_without_{features}": missing}
+        return Result((output / PREDICTIONS,), counts, read=map_file)
+
+
+def _read_map(path: Path) -> geopandas.GeoDataFrame:
+    import pyogrio
+
+    return pyogrio.read_dataframe(path, layer=LAYER)
 
 
 def _described(found: Embeddings, task: Task, features_name: str) -> dict[str, Any]:
@@ -170,31 +219,26 @@ def _described(found: Embeddings, task: Task, features_name: str) -> dict[str, A
     }
 
 
-def _is_kept(output: Path, made_from: dict[str, Any], others: tuple[str, ...], *, overwrite: bool) -> bool:
-    """Tell whether a folder holds what is wanted, and renew its time stamps; raise where it must not be replaced."""
+def _is_kept(output: Path, record: Record, beside: tuple[str, ...], *, update: bool, overwrite: bool) -> bool:
+    """Tell whether a folder holds what is wanted, and renew its time stamps; raise where it must not be replaced.
+
+    beside: the files that lie there besides the map and its style; metrics.json is written first of all.
+    """
     path = output / PREDICTIONS
-    found = geopackage.made_from(path, LAYER) if path.exists() else None
-    theirs = [] if found else [PREDICTIONS]
-    if METRICS in others and not _is_report(output / METRICS):
-        theirs.append(METRICS)
-        theirs += [] if found else [FITTED, styles.beside(path).name]
-    folders.require_free(output, theirs)
-    if found is None or overwrite:
-        return False
-    record.require_same(path, found, made_from)
-    names = (*others, styles.beside(path).name, PREDICTIONS)
-    if not all((output / name).exists() for name in names):
+    mapped, scored = geopackage.record_of(path, LAYER), records.read_json(output / METRICS)
+    strangers = [] if mapped else [PREDICTIONS]
+    if METRICS in beside and not scored:
+        strangers += [METRICS] if mapped else [METRICS, FITTED, styles.beside(path).name]
+    records.require_free(output, strangers)
+    atomic.sweep(output)
+    names = (*beside, styles.beside(path).name, PREDICTIONS)
+    finished = all((output / name).exists() for name in names)
+    found = mapped or (scored if METRICS in beside else None)
+    standing = records.settle(path, record, found, finished=finished, update=update, overwrite=overwrite)
+    if standing is not Standing.KEPT:
         return False
     atomic.touch(*(output / name for name in names))
     return True
-
-
-def _is_report(path: Path) -> bool:
-    """Tell whether a file is the metrics.json of a probe, which is written before its other files."""
-    try:
-        return bool(json.loads(path.read_text(encoding="utf-8"))["step"] == "probe")
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def _draw(
@@ -317,7 +361,7 @@ def _add_labels(table: geopandas.GeoDataFrame, targets: Targets, rows: NDArray[n
     table.insert(4, "drawn", drawn)
 
 
-def _write_map(output: Path, table: geopandas.GeoDataFrame, task: Task, made_from: dict[str, Any]) -> None:
+def _write_map(output: Path, table: geopandas.GeoDataFrame, task: Task, record: Record) -> None:
     """Write the style, then the map: its presence means that the folder is complete."""
     path = output / PREDICTIONS
     if not task.classes:
@@ -331,7 +375,7 @@ def _write_map(output: Path, table: geopandas.GeoDataFrame, task: Task, made_fro
             "prediction", [styles.Category(one, one, colour) for one, colour in zip(written, colours, strict=True)]
         )
     styles.write(path, style)
-    geopackage.write(path, LAYER, table, made_from)
+    geopackage.write(path, LAYER, table, record)
 
 
 def _warn_missing(name: str, missing: float) -> None:

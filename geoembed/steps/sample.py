@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +13,22 @@ import numpy as np
 
 from geoembed import __version__
 from geoembed.errors import GeoembedError, StaleError
-from geoembed.outputs import atomic, record
-from geoembed.progress import Outcome, Progress
+from geoembed.ground import aoi
+from geoembed.outputs import atomic, locks, records
+from geoembed.outputs.records import Record, Standing
+from geoembed.progress import Progress, Result, verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import geopandas
     from affine import Affine
     from numpy.typing import NDArray
     from rasterio.io import DatasetWriter
 
     from geoembed.earth.places import Place
     from geoembed.progress import Steps
+    from geoembed.settings import PathLike
 
 log = logging.getLogger(__name__)
 
@@ -49,25 +54,50 @@ class Site:
         return Affine(pixel, 0, self.left, 0, -pixel, self.top)
 
 
-def simulate(folder: Path, *, seed: int = 0, overwrite: bool = False) -> Steps:
-    """Write the simulated Earth into `folder`, the same bytes for the same seed.
+@verb
+def sample(
+    directory: PathLike = "sample",
+    *,
+    seed: int = 0,
+    update: bool = False,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Steps[geopandas.GeoDataFrame]:
+    """Write a small simulated Earth into `directory`, the same bytes for the same seed; its result is the areas.
 
-    What is there from the same seed is kept and what is missing is made; rasters keep their time stamps, by which
-    chips know them. Raises StaleError where another seed's Earth lies, and GeoembedError where other people's files
-    are in the way; `overwrite` deletes only files that this step made.
+    What is there from the same seed is kept and what is missing is made; rasters keep their time stamps. Raises
+    StaleError where another seed's Earth lies, and GeoembedError where other people's files are in the way; `update`
+    makes an Earth of an older geoembed again, `overwrite` one of another seed.
     """
+    folder = Path(directory)
+    if folder.exists() and not folder.is_dir():
+        raise GeoembedError(f"{folder}: is a file; name a folder for the simulated Earth")
+    with locks.hold(folder, folder=True):
+        return (yield from _simulate(folder, seed, update, overwrite))
+
+
+def _simulate(folder: Path, seed: int, update: bool, overwrite: bool) -> Steps[geopandas.GeoDataFrame]:
     from geoembed.earth.places import PLACES
 
-    made_from = {"seed": seed, "geoembed_version": __version__}
-    mine = [*(f"{kind}/{place.name}.tif" for place in PLACES for kind in ("s2", "s1", "coh")), "landcover.tif"]
+    rasters = [*(f"{kind}/{place.name}.tif" for place in PLACES for kind in ("s2", "s1", "coh")), "landcover.tif"]
     texts = {"geoembed.toml": SETTINGS, "Makefile": MAKEFILE, "README.txt": README}
-    files = [*mine, "aoi.gpkg", *texts]
-    _clear_the_way(folder, files, made_from, overwrite)
+    files = [*rasters, "aoi.gpkg", *texts]
+    record = Record("sample", {"geoembed_version": __version__}, {"seed": seed})
+    found = _found(folder)
+    standing = records.settle(
+        folder, record, found, finished=True, remove=partial(_remove, folder), update=update, overwrite=overwrite
+    )
     missing = [name for name in files if not (folder / name).exists()]
-    atomic.write_json(folder / RECORD, made_from | {"files": files})
+    if standing is Standing.ABSENT and len(missing) < len(files):
+        there = next(name for name in files if name not in missing)
+        raise GeoembedError(
+            f"{folder / there}: is in the way and not of geoembed's making; choose an empty folder or move it away"
+        )
+    atomic.sweep(folder, deep=True)
+    atomic.write_json(folder / RECORD, {"made_from": record.to_json(), "files": files})
     total = len(PLACES)
     yield Progress(0, total, "areas")
-    if any(name in mine for name in missing):
+    if any(name in rasters for name in missing):
         for done, name in enumerate(_write_imagery(folder, seed, missing), 1):
             yield Progress(done, total, "areas", name)
     if "aoi.gpkg" in missing:
@@ -78,33 +108,25 @@ def simulate(folder: Path, *, seed: int = 0, overwrite: bool = False) -> Steps:
     atomic.touch(folder / RECORD)
     yield Progress(total, total, "areas")
     log.info("%s: simulated Earth, seed %d, %d areas; try `make -C %s`", folder, seed, total, folder)
-    return Outcome((folder,), {"areas": total, "written": len(missing), "kept": len(files) - len(missing)})
+    counts: dict[str, int | float] = {"areas": total, "written": len(missing), "kept": len(files) - len(missing)}
+    return Result((folder,), counts, read=partial(aoi.load, folder / "aoi.gpkg"))
 
 
-def _clear_the_way(folder: Path, files: list[str], made_from: dict[str, Any], overwrite: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise GeoembedError(f"{folder}: is a file; name a folder for the simulated Earth")
+def _found(folder: Path) -> Record | None:
     path = folder / RECORD
-    if path.exists():
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            old = [name for name in found.pop("files") if isinstance(name, str)]
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise StaleError(f"{path}: is not readable as JSON ({error}); move the folder away") from error
-        if overwrite:
-            for name in old:
-                if not Path(name).is_absolute() and ".." not in Path(name).parts:
-                    (folder / name).unlink(missing_ok=True)
-            path.unlink()
-        else:
-            record.require_same(folder, found, made_from)
-            files = []
-    in_the_way = [name for name in files if (folder / name).exists()]
-    if in_the_way:
-        raise GeoembedError(
-            f"{folder / in_the_way[0]}: is in the way and not of geoembed's making; "
-            "choose an empty folder or move it away"
-        )
+    found = records.read_json(path)
+    if found is None and path.exists():
+        raise StaleError(f"{path}: is not readable as the record of a simulated Earth; move the folder away")
+    return found
+
+
+def _remove(folder: Path) -> None:
+    """Delete the files that the record names, wherever in the folder they lie, and the record."""
+    path = folder / RECORD
+    for name in json.loads(path.read_text(encoding="utf-8")).get("files", []):
+        if isinstance(name, str) and not Path(name).is_absolute() and ".." not in Path(name).parts:
+            (folder / name).unlink(missing_ok=True)
+    path.unlink()
 
 
 def sites() -> list[Site]:
@@ -284,7 +306,8 @@ nodata = 0
 MAKEFILE = """\
 # Everything that geoembed does, step by step: `make` in this folder, `make -j1 -n` to see the commands.
 # The areas, the imagery and the land cover are SIMULATED; scores say nothing about the real Earth.
-# Targets are the files that the steps write last, so a step that is done is not done again.
+# Targets are the files that the steps write last, so a step that is done is not done again. What was made from older
+# versions of its inputs is made again (--update); what was made with other options needs --overwrite by hand.
 
 GEOEMBED ?= geoembed
 PRETRAIN ?= --preset tiny --minutes 2
@@ -300,27 +323,27 @@ LABELS := $(TASKS:%=labels/%.gpkg)
 all: probe/water/predictions.gpkg report/report.html
 
 chips/index.gpkg: aoi.gpkg geoembed.toml $(wildcard s2/*.tif s1/*.tif coh/*.tif)
-\t$(GEOEMBED) chip --aoi aoi.gpkg
+\t$(GEOEMBED) chip --update --aoi aoi.gpkg
 
 # One command writes all four label files. Make knows it by the first and only renews the others, or mends them.
 labels/water.gpkg: chips/index.gpkg landcover.tif
-\t$(GEOEMBED) label landcover.tif $(foreach task,$(TASKS),--class $(task)=$(CLASSES_$(task)))
+\t$(GEOEMBED) label --update landcover.tif $(foreach task,$(TASKS),--class $(task)=$(CLASSES_$(task)))
 
 labels/vegetation.gpkg labels/built.gpkg labels/cropland.gpkg: labels/water.gpkg
-\t@test -f $@ || $(GEOEMBED) label landcover.tif --class $(@F:.gpkg=)=$(CLASSES_$(@F:.gpkg=))
+\t@test -f $@ || $(GEOEMBED) label --update landcover.tif --class $(@F:.gpkg=)=$(CLASSES_$(@F:.gpkg=))
 \t@touch $@
 
 model/weights.safetensors: chips/index.gpkg
-\t$(GEOEMBED) pretrain chips $(PRETRAIN)
+\t$(GEOEMBED) pretrain --update chips $(PRETRAIN)
 
 embeddings.h5: chips/index.gpkg model/weights.safetensors
-\t$(GEOEMBED) embed chips
+\t$(GEOEMBED) embed --update chips
 
 probe/water/predictions.gpkg: embeddings.h5 labels/water.gpkg
-\t$(GEOEMBED) probe embeddings.h5 --labels labels/water.gpkg --n $(N)
+\t$(GEOEMBED) probe --update embeddings.h5 --labels labels/water.gpkg --n $(N)
 
 report/report.html: embeddings.h5 $(LABELS)
-\t$(GEOEMBED) evaluate embeddings.h5 --chips chips $(LABELS:%=--labels %)
+\t$(GEOEMBED) evaluate --update embeddings.h5 --chips chips $(LABELS:%=--labels %)
 
 clean:
 \trm -rf chips labels model embeddings.h5 probe report

@@ -28,7 +28,6 @@ from rasterio.windows import from_bounds
 
 from geoembed.chips import folder as chip_folder
 from geoembed.imagery import modalities
-from geoembed.progress import finish
 from geoembed.steps import chip
 
 ROUNDS = 3
@@ -93,7 +92,7 @@ def compare(folder: Path, size: int, side: int, crs: str) -> None:
     s2 = replace(modalities.BUILT_IN[0], sources=(modalities.Source((str(source),)),))
 
     def ours() -> None:
-        finish(chip.cut((folder / "aoi.gpkg",), (s2,), folder / "chips", size=size, workers=2))
+        chip.chip((folder / "aoi.gpkg",), source=(s2,), output=folder / "chips", size=size, workers=2)
 
     ours()
     index = chip_folder.read(folder / "chips")

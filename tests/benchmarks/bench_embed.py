@@ -18,7 +18,6 @@ from geoembed.chips import batches
 from geoembed.chips import folder as chip_folder
 from geoembed.learning import checkpoint
 from geoembed.learning.model import encode
-from geoembed.progress import finish
 from geoembed.steps.embed import embed
 from geoembed.steps.pretrain import pretrain
 
@@ -28,7 +27,7 @@ ROUNDS = 3
 def compare(folder: Path, preset: str, size: int, n: int) -> None:
     """Embed n chips of three modalities both ways, in turn."""
     make_chips(folder / "chips", n=n, size=size)
-    finish(pretrain(folder / "chips", folder / "model", preset=preset, epochs=0.01, batch_size=2, device="cpu"))
+    pretrain(folder / "chips", output=folder / "model", preset=preset, epochs=0.01, batch_size=2, device="cpu")
     chipset = chip_folder.read(folder / "chips")
     trained = checkpoint.read(folder / "model", device=torch.device("cpu"))
     known = dict(trained.described.model.channels)
@@ -47,8 +46,12 @@ def compare(folder: Path, preset: str, size: int, n: int) -> None:
                 encode(trained.model, batch.values)
         bare = time.perf_counter() - began
         began = time.perf_counter()
-        finish(
-            embed(folder / "chips", folder / "model", folder / f"e{turn}.h5", batch_size=size_of_batch, device="cpu")
+        embed(
+            folder / "chips",
+            model=folder / "model",
+            output=folder / f"e{turn}.h5",
+            batch_size=size_of_batch,
+            device="cpu",
         )
         whole = time.perf_counter() - began
         shares.append(bare / whole)

@@ -23,7 +23,6 @@ from geoembed.imagery.modalities import BUILT_IN
 from geoembed.learning import checkpoint, training, views
 from geoembed.learning.model import Model
 from geoembed.learning.presets import PRESETS
-from geoembed.progress import finish
 from geoembed.steps.pretrain import pretrain
 
 ROUNDS = 3
@@ -48,7 +47,7 @@ def compare(folder: Path, preset: str, size: int, n: int, batch_size: int, epoch
     keep, shares, rates = PRESETS[preset].keep_tokens, [], []
     for turn in range(ROUNDS):
         model = folder / f"model{turn}"
-        finish(pretrain(folder / "chips", model, preset=preset, epochs=epochs, batch_size=batch_size, device="cpu"))
+        pretrain(folder / "chips", output=model, preset=preset, epochs=epochs, batch_size=batch_size, device="cpu")
         rows = list(csv.DictReader((model / "training.csv").open()))
         first, last = rows[0], rows[-1]
         taken = float(last["seconds"]) - float(first["seconds"])

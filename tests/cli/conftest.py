@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from places import make_place
-from typer.testing import CliRunner, Result
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run() -> Run:
-    """Run geoembed in this process, as on the command line."""
-    from geoembed.cli import app
-
-    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+from typer.testing import CliRunner
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from geoembed.errors import EmbeddingsError
 from geoembed.fits import embeddings
-from geoembed.fits.embeddings import Block
+from geoembed.fits.embeddings import Chunk
 from geoembed.ground import grid
 
 LATTICE = grid.utm(32, south=False, size=32, resolution=10)
@@ -21,7 +21,7 @@ def write(path: Path, *, dtype: str = "float32", block: int = 2, shift: float = 
     present = np.array([[True, True], [True, False], [True, True], [True, True], [False, True]])
     vectors["s1"][1] = vectors["s2"][4] = np.nan
     blocks = (
-        Block(present[rows], {name: values[rows] for name, values in vectors.items()})
+        Chunk(present[rows], {name: values[rows] for name, values in vectors.items()})
         for rows in embeddings.slices(5, block)
     )
     embeddings.write(
@@ -82,7 +82,7 @@ def test_blocks_that_do_not_add_up_leave_no_file(tmp_path: Path) -> None:
             np.array(["train"] * 5),
             grids=(LATTICE,),
             modalities=("s2",),
-            blocks=[Block(np.ones((3, 1), bool), {name: np.zeros((3, 2), np.float32) for name in ("s2", "fused")})],
+            blocks=[Chunk(np.ones((3, 1), bool), {name: np.zeros((3, 2), np.float32) for name in ("s2", "fused")})],
             attributes={},
         )
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -17,19 +16,24 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         part.write_text("half")
         raise RuntimeError
     assert path.read_text() == "new"
-    assert [one.name for one in path.parent.iterdir()] == ["a.txt"]
+    assert [file.name for file in path.parent.iterdir()] == ["a.txt"]
 
 
-def test_sweep_removes_what_dead_processes_left(tmp_path: Path) -> None:
+def test_sweep_removes_what_a_killed_process_left(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
-    dead, deep = tmp_path / ".part-4194999-a.tif", tmp_path / "below" / ".part-4194999-b.tif"
-    live = tmp_path / f".part-{os.getpid()}-c.tif"
-    for path in (dead, deep, live):
+    left, other, deep = (
+        tmp_path / ".part-12ab34cd-a.tif",
+        tmp_path / ".part-12ab34cd-b.tif",
+        tmp_path / "below/.part-00000000-c",
+    )
+    for path in (left, other, deep):
         path.touch()
+    atomic.sweep(tmp_path, "a.tif")
+    assert (left.exists(), other.exists(), deep.exists()) == (False, True, True)
     atomic.sweep(tmp_path)
-    assert (dead.exists(), deep.exists(), live.exists()) == (False, True, True)
+    assert (other.exists(), deep.exists()) == (False, True)
     atomic.sweep(tmp_path, deep=True)
-    assert (deep.exists(), live.exists()) == (False, True)
+    assert not deep.exists()
 
 
 def test_json_is_json(tmp_path: Path) -> None:

@@ -5,13 +5,16 @@ from typing import Any
 import pytest
 
 from geoembed.errors import StaleError
+from geoembed.outputs import journal as journals
 from geoembed.outputs.journal import Journal
+from geoembed.outputs.records import Record
 
-MADE_FROM: dict[str, Any] = {"step": "evaluate", "seed": 0, "sizes": [10, "all"]}
+MADE_FROM = Record("evaluate", {"labels": "ab"}, {"seed": 0, "sizes": [10, "all"]}, {"a": "b"})
+OTHER = Record("evaluate", {"labels": "ab"}, {"seed": 1, "sizes": [10, "all"]})
 
 
-def write(path: Path, *lines: dict[str, Any], **options: Any) -> None:
-    journal = Journal(path, MADE_FROM, **options)
+def write(path: Path, *lines: dict[str, Any]) -> None:
+    journal = Journal(path, MADE_FROM)
     for line in lines:
         journal.write(line)
     journal.close()
@@ -48,9 +51,9 @@ def test_a_line_half_written_does_not_count_and_hides_none_after_it(tmp_path: Pa
 
 def test_a_journal_whose_first_line_is_half_written_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / ".fits.jsonl"
-    path.write_text(json.dumps(MADE_FROM)[:20])
+    path.write_text(json.dumps(MADE_FROM.to_json())[:20])
     write(path, {"key": "a"})
-    assert [json.loads(line) for line in path.read_text().split("\n") if line] == [MADE_FROM, {"key": "a"}]
+    assert [json.loads(line) for line in path.read_text().split("\n") if line] == [MADE_FROM.to_json(), {"key": "a"}]
 
 
 def test_lines_are_there_at_once(tmp_path: Path) -> None:
@@ -61,25 +64,23 @@ def test_lines_are_there_at_once(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_one_made_from_other_inputs_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "report" / ".fits.jsonl"
-    write(path, {"key": "a"})
-    before = path.read_bytes()
-    with pytest.raises(StaleError, match=r"report: made from other.*\(seed was 0, now 1\).*--overwrite"):
-        Journal(path, MADE_FROM | {"seed": 1})
-    assert path.read_bytes() == before
-
-
-def test_overwriting_begins_anew(tmp_path: Path) -> None:
+def test_a_journal_of_another_record_gives_way(tmp_path: Path) -> None:
     path = tmp_path / ".fits.jsonl"
     write(path, {"key": "a"})
-    journal = Journal(path, MADE_FROM | {"seed": 1}, overwrite=True)
+    assert (journals.record_of(path), journals.lines_of(path)) == (MADE_FROM, [{"key": "a"}])
+    journal = Journal(path, OTHER)
     assert journal.lines == []
     journal.write({"key": "b"})
     journal.close()
-    again = Journal(path, MADE_FROM | {"seed": 1})
+    again = Journal(path, OTHER)
     assert again.lines == [{"key": "b"}]
     again.close()
+
+
+def test_one_that_holds_no_work_goes(tmp_path: Path) -> None:
+    Journal(tmp_path / ".fits.jsonl", MADE_FROM).close()
+    assert list(tmp_path.iterdir()) == []
+    assert journals.record_of(tmp_path / ".fits.jsonl") is None
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_mosaiks_is_standardised_by_train_chips(base: tuple[ChipSet, Path], tmp_
     np.testing.assert_allclose(found.vectors("fused"), np.nan_to_num(np.concatenate(beside, 1)), atol=5e-4)
     assert found.vectors("fused").shape == (40, 1024)
     assert found.attributes["model_sha256"] == "random convolutional features"
-    assert found.attributes["made_from"]["seed"] == 0 and "MOSAIKS" in found.attributes["space"]
+    assert found.attributes["made_from"]["options"]["seed"] == 0 and "MOSAIKS" in found.attributes["space"]
 
 
 def test_untrained_is_the_first_weights_about_their_centre(base: tuple[ChipSet, Path], tmp_path: Path) -> None:

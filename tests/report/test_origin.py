@@ -20,7 +20,6 @@ from geoembed.fits.embeddings import Embeddings
 from geoembed.labels.targets import Targets
 from geoembed.learning import loss
 from geoembed.learning.model import contrasted
-from geoembed.progress import finish
 from geoembed.report import origin, removal
 from geoembed.report.origin import Origin
 from geoembed.steps import embed
@@ -47,7 +46,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def reordered(found: Embeddings, path: Path) -> Embeddings:
     """The same embeddings in another order than the chips' index, and not of every chip."""
     rows = np.random.default_rng(0).permutation(len(found))[:70]
-    block = embeddings.Block(found.present[rows], {name: found.vectors(name)[rows] for name in found.names})
+    block = embeddings.Chunk(found.present[rows], {name: found.vectors(name)[rows] for name in found.names})
     embeddings.write(
         path, found.chip_id[rows], found.aoi[rows], found.split[rows], grids=found.grids, modalities=found.modalities,
         blocks=[block], attributes=found.attributes,
@@ -95,7 +94,7 @@ def test_with_nothing_removed_the_vectors_are_those_of_the_file(world: World) ->
 def test_only_channels_that_were_embedded_are_looked_at(world: World) -> None:
     path = world.folder / "few.h5"
     options: dict[str, Any] = {"modalities": ("s2",), "channels": {"s2": ("jja_*",)}, "device": "cpu"}
-    finish(embed.embed(world.folder / "chips", world.folder / "model", path, **options))
+    embed.embed(world.folder / "chips", model=world.folder / "model", output=path, **options)
     found = embeddings.read(path)
     few = origin.read(world.folder / "chips", world.folder / "model", found, CPU)
     assert few.channels == {"s2": ("jja_red", "jja_green", "jja_blue")} == few.chipset.channels

@@ -211,7 +211,7 @@ def test_a_sample_is_seeded_in_order_and_of_its_split(laid: Layout) -> None:
 def shuffled(path: Path, found: Embeddings, kept: np.ndarray[Any, Any]) -> Embeddings:
     """A file with these rows of another, in this order."""
     vectors = {name: found.vectors(name)[kept] for name in found.names}
-    block = embeddings.Block(found.present[kept], vectors)
+    block = embeddings.Chunk(found.present[kept], vectors)
     embeddings.write(
         path, found.chip_id[kept], found.aoi[kept], found.split[kept], grids=(LATTICE,), modalities=found.modalities,
         blocks=[block], attributes=found.attributes,

@@ -17,7 +17,6 @@ from geoembed.learning import checkpoint
 from geoembed.learning.checkpoint import Described, Trained
 from geoembed.learning.model import encode
 from geoembed.learning.presets import PRESETS
-from geoembed.progress import finish
 from geoembed.report import removal
 from geoembed.report.removal import Case, Removed
 from geoembed.steps import embed
@@ -127,7 +126,7 @@ def test_with_everything_it_is_what_embed_writes(base: tuple[Path, ChipSet, Trai
     rows = np.flatnonzero(chipset.index["split"] == "test")
     for options, only in (({}, CHANNELS), ({"channels": {"s2": ("jja_*",)}}, CHANNELS | {"s2": CHANNELS["s2"][3:]})):
         path = tmp_path / f"{len(options)}.h5"
-        finish(embed.embed(folder / "chips", folder / "model", path, device="cpu", batch_size=5, **options))
+        embed.embed(folder / "chips", model=folder / "model", output=path, device="cpu", batch_size=5, **options)
         cases = removal.cases(only, seed=0)
         found = run(Reader(chipset, CHANNELS, only=only), trained, rows, cases)
         np.testing.assert_allclose(found.everything, embeddings.read(path).vectors("fused")[rows], atol=1e-5)

@@ -15,9 +15,8 @@ from synthetic import embeddings_file
 from geoembed.errors import ProbeError
 from geoembed.fits import classifiers, draws, features
 from geoembed.fits.embeddings import Embeddings
-from geoembed.progress import finish
 from geoembed.steps.evaluate import evaluate
-from geoembed.steps.probe import apply, probe
+from geoembed.steps.probe import probe
 
 N, SEED = 100, 4
 
@@ -50,7 +49,7 @@ def fitted(found: Embeddings, water: np.ndarray[Any, Any], seed: int, n: int = N
 def test_probe_and_apply_map_with_it(tmp_path: Path, world: Any) -> None:
     found, water = world
     options = {"n": N, "classifier": NAME, "features": "s2", "seed": SEED}
-    done = finish(probe(tmp_path / "e.h5", tmp_path / "water.csv", tmp_path / "out", **options))
+    done = probe(tmp_path / "e.h5", labels=tmp_path / "water.csv", output=tmp_path / "out", **options)
     model = fitted(found, water, SEED)
     p = model.predict_proba(scaled(found, found.vectors("s2")))[:, 1]
     assert geopandas.read_file(done.paths[0])["probability"].to_numpy(float) == pytest.approx(p, abs=1e-6)
@@ -62,7 +61,7 @@ def test_probe_and_apply_map_with_it(tmp_path: Path, world: Any) -> None:
 
     far = np.random.default_rng(1).normal(size=(200, 6)).astype(np.float32)
     embeddings_file(tmp_path / "far.h5", {"s2": far, "fused": far}, columns=20)
-    mapped = geopandas.read_file(finish(apply(tmp_path / "far.h5", tmp_path / "out", tmp_path / "far")).paths[0])
+    mapped = geopandas.read_file(probe(tmp_path / "far.h5", apply=tmp_path / "out", output=tmp_path / "far").paths[0])
     p = model.predict_proba(scaled(found, far))[:, 1]
     assert mapped["probability"].to_numpy(float) == pytest.approx(p, abs=1e-6)
 
@@ -71,7 +70,9 @@ def test_evaluate_scores_it_and_nothing_else_in_its_name(tmp_path: Path, world: 
     found, water = world
     options: dict[str, Any] = {"sizes": ("20", str(N), "all"), "n": N, "repeats": 2, "features": ("s2",), "seed": SEED}
     kinds = ("logistic", NAME, "forest")
-    finish(evaluate(tmp_path / "e.h5", (tmp_path / "water.csv",), tmp_path / "report", classifiers=kinds, **options))
+    evaluate(
+        tmp_path / "e.h5", labels=(tmp_path / "water.csv",), output=tmp_path / "report", classifiers=kinds, **options
+    )
     table = pd.read_csv(tmp_path / "report/results.csv")
     table = table[table["question"] == "curve"]
     assert table.groupby("classifier").size().to_dict() == dict.fromkeys(kinds, 6 * 5)  # metrics, and fits
@@ -92,8 +93,8 @@ def test_evaluate_scores_it_and_nothing_else_in_its_name(tmp_path: Path, world: 
 
 def test_a_dry_run_tells_how_long_it_takes(tmp_path: Path, world: Any) -> None:
     options: dict[str, Any] = {"sizes": ("20", "all"), "n": 20, "repeats": 2, "features": ("s2",), "dry_run": True}
-    done = finish(
-        evaluate(tmp_path / "e.h5", (tmp_path / "water.csv",), tmp_path / "r", classifiers=(NAME,), **options)
+    done = evaluate(
+        tmp_path / "e.h5", labels=(tmp_path / "water.csv",), output=tmp_path / "r", classifiers=(NAME,), **options
     )
     # three fits of the curve, three of a random split
     assert done.counts["fits"] == 6 and done.counts["seconds"] > 0
@@ -103,26 +104,28 @@ def test_a_dry_run_tells_how_long_it_takes(tmp_path: Path, world: Any) -> None:
 def test_what_it_cannot_learn_is_an_error(tmp_path: Path, world: Any) -> None:
     embeddings, labels = tmp_path / "e.h5", tmp_path / "water.csv"
     with pytest.raises(ProbeError, match="--classifier boosting: learns two classes"):
-        finish(probe(embeddings, labels, tmp_path / "out", classifier=NAME, target="value"))
+        probe(embeddings, labels=labels, output=tmp_path / "out", classifier=NAME, target="value")
     with pytest.raises(ProbeError, match="--classifier boosting: learns two classes"):
-        finish(evaluate(embeddings, (labels,), tmp_path / "report", classifiers=("ridge", NAME), target="value"))
+        evaluate(embeddings, labels=(labels,), output=tmp_path / "report", classifiers=("ridge", NAME), target="value")
 
 
 def test_without_it_every_step_says_that_it_is_unknown(
     tmp_path: Path, world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embeddings, labels = tmp_path / "e.h5", tmp_path / "water.csv"
-    finish(probe(embeddings, labels, tmp_path / "out", n=N, classifier=NAME))
+    probe(embeddings, labels=labels, output=tmp_path / "out", n=N, classifier=NAME)
     monkeypatch.delitem(classifiers.TABLE, NAME)
     monkeypatch.setitem(classifiers.TABLE, "boosted", Boosting)
     unknown = "--classifier boosting: unknown; did you mean boosted"
     with pytest.raises(ProbeError, match=unknown):
-        finish(probe(embeddings, labels, tmp_path / "other", classifier=NAME))
+        probe(embeddings, labels=labels, output=tmp_path / "other", classifier=NAME)
     for dry_run in (False, True):
         with pytest.raises(ProbeError, match=unknown):
-            finish(evaluate(embeddings, (labels,), tmp_path / "report", classifiers=("ridge", NAME), dry_run=dry_run))
+            evaluate(
+                embeddings, labels=(labels,), output=tmp_path / "report", classifiers=("ridge", NAME), dry_run=dry_run
+            )
     with pytest.raises(
         ProbeError, match=r"probe.skops: fitted by an unknown classifier, boosting; did you mean boosted"
     ):
-        finish(apply(embeddings, tmp_path / "out", tmp_path / "mapped"))
+        probe(embeddings, apply=tmp_path / "out", output=tmp_path / "mapped")
     assert not any((tmp_path / name).exists() for name in ("other", "report", "mapped"))

@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import geopandas.testing
 import numpy as np
@@ -17,7 +18,8 @@ from geoembed.chips import cutting
 from geoembed.chips import folder as chip_folder
 from geoembed.errors import ChipError, ConfigError, StaleError
 from geoembed.imagery.modalities import BUILT_IN, Modality, Source
-from geoembed.progress import Outcome, finish
+from geoembed.outputs import journal
+from geoembed.progress import Result
 from geoembed.steps import chip
 
 S2, S1, COH = BUILT_IN
@@ -46,9 +48,9 @@ def area(write_area: WriteArea) -> Path:
     return write_area("aoi.gpkg", square(499_200, 4_997_760, 1920), names=("here",))
 
 
-def cut(area: Path, *modalities: Modality, output: Path | None = None, size: int = 32, **keys: object) -> Outcome:
+def cut(area: Path, *modalities: Modality, output: Path | None = None, size: int = 32, **keys: object) -> Result[Any]:
     output = output or area.parent / "chips"
-    return finish(chip.cut((area,), modalities, output, size=size, **keys))  # type: ignore[arg-type]
+    return chip.chip((area,), source=modalities, output=output, size=size, **keys)  # type: ignore[arg-type]
 
 
 def pixels(folder: Path, chip_id: str, modality: str) -> np.ndarray:
@@ -226,9 +228,7 @@ def test_what_is_missing_is_made(area: Path, scene: Modality, tmp_path: Path) ->
 
 def test_a_killed_run_goes_on(area: Path, scene: Modality, tmp_path: Path) -> None:
     program = (
-        "from pathlib import Path; from geoembed.imagery import modalities; from geoembed.steps import chip;"
-        "found = modalities.read(None, {'s2': ('s2.tif',)});"
-        "steps = chip.cut((Path('aoi.gpkg'),), found, Path('chips'), size=8);"
+        "import geoembed; steps = geoembed.chip.steps('aoi.gpkg', source={'s2': 's2.tif'}, size=8);"
         "[print(step.done, flush=True) for step in steps]"
     )
     process = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
@@ -239,9 +239,9 @@ def test_a_killed_run_goes_on(area: Path, scene: Modality, tmp_path: Path) -> No
     process.wait()
     process.stdout.close()
     folder = tmp_path / "chips"
-    with (folder / cutting.JOURNAL).open("a") as journal:
-        journal.write('{"32N-80-half a li')
-    done = len(cutting.read_journal(folder))
+    with (folder / chip.JOURNAL).open("a") as file:
+        file.write('{"32N-80-half a li')
+    done = len(cutting.finished(journal.lines_of(folder / chip.JOURNAL)))
     assert done > 0
     outcome = cut(area, scene, size=8)
     assert outcome.counts["cells_kept"] == done
@@ -254,13 +254,32 @@ def test_a_killed_run_goes_on(area: Path, scene: Modality, tmp_path: Path) -> No
     )
 
 
-def test_other_inputs_or_options_are_refused(area: Path, scene: Modality, tmp_path: Path) -> None:
+def test_other_options_are_refused(area: Path, scene: Modality, tmp_path: Path) -> None:
     cut(area, scene)
-    with pytest.raises(StaleError, match=r"chips: made from other .*min_valid was 0.5, now 0.9.*--overwrite"):
-        cut(area, scene, min_valid=0.9)
+    for update in (False, True):
+        with pytest.raises(StaleError, match=r"options \(min_valid was 0.5, now 0.9\).*--overwrite"):
+            cut(area, scene, min_valid=0.9, update=update)
+
+
+def test_a_source_is_told_by_content_not_by_time(area: Path, scene: Modality, tmp_path: Path) -> None:
+    cut(area, scene)
+    digest = chip_folder.read(tmp_path / "chips").digest
     os.utime(tmp_path / "s2.tif", (1, 1))
-    with pytest.raises(StaleError, match="sources differs"):
+    outcome = cut(area, scene)
+    assert (outcome.counts["cells_cut"], outcome.counts["cells_kept"]) == (0, 36)
+    assert chip_folder.read(tmp_path / "chips").digest == digest
+    stamps = json.loads((tmp_path / "chips/chips.json").read_text())["made_from"]["stamps"]
+    assert [stamp.split()[-1] for stamp in stamps] == ["1000000000"], "the new stamp is recorded"
+
+
+def test_a_newer_source_is_refused_until_update(area: Path, scene: Modality, tmp_path: Path) -> None:
+    cut(area, scene)
+    with rasterio.open(tmp_path / "s2.tif", "r+") as file:
+        file.write(file.read() // 2)
+    with pytest.raises(StaleError, match=r"other inputs \(sources differs\); pass --update"):
         cut(area, scene)
+    assert cut(area, scene, update=True).counts["cells_cut"] == 36
+    assert cut(area, scene).counts["cells_cut"] == 0
 
 
 def test_overwrite_deletes_only_what_geoembed_made(area: Path, scene: Modality, tmp_path: Path) -> None:
@@ -327,5 +346,5 @@ def test_sizes_make_sense(area: Path, scene: Modality) -> None:
 
 def test_a_resumed_journal_holds_each_list_of_channels_once(area: Path, scene: Modality, tmp_path: Path) -> None:
     cut(area, scene)
-    found = cutting.read_journal(tmp_path / "chips")
+    found = cutting.finished(journal.lines_of(tmp_path / "chips" / chip.JOURNAL))
     assert len({id(has["s2"][1]) for has in found.values()}) == 1

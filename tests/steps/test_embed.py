@@ -19,8 +19,8 @@ from geoembed.chips.folder import ChipSet
 from geoembed.errors import ChipError, ConfigError, GeoembedError, ModelError, StaleError
 from geoembed.fits import embeddings
 from geoembed.learning import checkpoint
-from geoembed.outputs import atomic
-from geoembed.progress import finish
+from geoembed.outputs.journal import Journal
+from geoembed.outputs.records import Record
 from geoembed.steps import embed, pretrain
 
 CPU = {"device": "cpu", "batch_size": 8}
@@ -31,8 +31,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with chips, some without one modality, a model of them, and their embeddings."""
     folder = tmp_path_factory.mktemp("embed")
     make_chips(folder / "chips", n=60, absent=0.2, clouds=0.05)
-    finish(pretrain.pretrain(folder / "chips", folder / "model", epochs=1, batch_size=12, device="cpu"))
-    finish(embed.embed(folder / "chips", folder / "model", folder / "e.h5", **CPU))
+    pretrain.pretrain(folder / "chips", output=folder / "model", epochs=1, batch_size=12, device="cpu")
+    embed.embed(folder / "chips", model=folder / "model", output=folder / "e.h5", **CPU)
     return folder
 
 
@@ -80,7 +80,7 @@ def test_attributes_explain_the_file(base: Path) -> None:
 def test_embeddings_do_not_depend_on_the_batch(base: Path, tmp_path: Path) -> None:
     wanted = vectors(base / "e.h5")
     for size in (1, 60):
-        finish(embed.embed(base / "chips", base / "model", tmp_path / f"{size}.h5", device="cpu", batch_size=size))
+        embed.embed(base / "chips", model=base / "model", output=tmp_path / f"{size}.h5", device="cpu", batch_size=size)
         for name, values in vectors(tmp_path / f"{size}.h5").items():
             np.testing.assert_allclose(values, wanted[name], atol=1e-5)
 
@@ -89,20 +89,20 @@ def test_finished_work_is_kept_and_its_time_renewed(base: Path) -> None:
     path = base / "e.h5"
     before = path.read_bytes()
     os.utime(path, (1, 1))
-    outcome = finish(embed.embed(base / "chips", base / "model", path, **CPU))
+    outcome = embed.embed(base / "chips", model=base / "model", output=path, **CPU)
     assert outcome.counts["embedded"] == 0 and outcome.paths == (path,)
     assert path.read_bytes() == before and path.stat().st_mtime > 1e9
 
 
 def test_modalities_and_channels_restrict_what_is_used(base: Path, tmp_path: Path) -> None:
     wanted = vectors(base / "e.h5")
-    finish(embed.embed(base / "chips", base / "model", tmp_path / "s1.h5", modalities=("s1",), **CPU))
+    embed.embed(base / "chips", model=base / "model", output=tmp_path / "s1.h5", modalities=("s1",), **CPU)
     found = embeddings.read(tmp_path / "s1.h5")
     assert found.names == ("s1", "fused") and not found.present.all()
     np.testing.assert_allclose(found.vectors("s1"), wanted["s1"], atol=1e-5)
     np.testing.assert_array_equal(found.vectors("fused"), found.vectors("s1"))
 
-    finish(embed.embed(base / "chips", base / "model", tmp_path / "jja.h5", channels={"s2": ("jja_*",)}, **CPU))
+    embed.embed(base / "chips", model=base / "model", output=tmp_path / "jja.h5", channels={"s2": ("jja_*",)}, **CPU)
     found = embeddings.read(tmp_path / "jja.h5")
     assert found.attributes["channels"] == {"s2": list(CHANNELS["s2"][3:]), "s1": list(CHANNELS["s1"])}
     here = found.present[:, 0]
@@ -118,7 +118,7 @@ def test_what_is_asked_for_must_be_known(base: Path, tmp_path: Path) -> None:
         ({"batch_size": 0}, "batch_size 0 is below 1"),
     ):
         with pytest.raises(ConfigError, match=told):
-            finish(embed.embed(base / "chips", base / "model", tmp_path / "e.h5", **options))  # type: ignore[arg-type]
+            embed.embed(base / "chips", model=base / "model", output=tmp_path / "e.h5", **options)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -126,7 +126,7 @@ def test_chips_with_more_or_less_than_the_model_knows(
     base: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_chips(tmp_path / "chips", n=6, channels={"s2": ("mam_red", "jja_blue", "djf_red")})
-    outcome = finish(embed.embed(tmp_path / "chips", base / "model", tmp_path / "e.h5", **CPU))
+    outcome = embed.embed(tmp_path / "chips", model=base / "model", output=tmp_path / "e.h5", **CPU)
     assert outcome.counts["unknown_channels"] == 1 and "1 channels of the chips are left out" in caplog.text
     found = embeddings.read(tmp_path / "e.h5")
     assert found.modalities == ("s2",) and found.attributes["channels"] == {"s2": ["djf_red", "jja_blue"]}
@@ -134,14 +134,14 @@ def test_chips_with_more_or_less_than_the_model_knows(
 
     make_chips(tmp_path / "more", n=6, channels={"coh": ("jja_coh12",), "s2": ("jja_red",)})
     with pytest.raises(ModelError, match="does not know the modality coh"):
-        finish(embed.embed(tmp_path / "more", base / "model", tmp_path / "more.h5", **CPU))
-    finish(embed.embed(tmp_path / "more", base / "model", tmp_path / "more.h5", modalities=("s2", "s1"), **CPU))
+        embed.embed(tmp_path / "more", model=base / "model", output=tmp_path / "more.h5", **CPU)
+    embed.embed(tmp_path / "more", model=base / "model", output=tmp_path / "more.h5", modalities=("s2", "s1"), **CPU)
     with pytest.raises(ChipError, match="holds nothing of s1"):
-        finish(embed.embed(tmp_path / "more", base / "model", tmp_path / "none.h5", modalities=("s1",), **CPU))
+        embed.embed(tmp_path / "more", model=base / "model", output=tmp_path / "none.h5", modalities=("s1",), **CPU)
 
 
 def test_half_precision(base: Path, tmp_path: Path) -> None:
-    finish(embed.embed(base / "chips", base / "model", tmp_path / "e.h5", dtype="float16", **CPU))
+    embed.embed(base / "chips", model=base / "model", output=tmp_path / "e.h5", dtype="float16", **CPU)
     with h5py.File(tmp_path / "e.h5") as file:
         assert file["embeddings/s2"].dtype == np.float16
     np.testing.assert_allclose(vectors(tmp_path / "e.h5")["fused"], vectors(base / "e.h5")["fused"], atol=1e-3)
@@ -151,14 +151,14 @@ def test_other_models_and_options_are_refused(base: Path, other_model: Path, tmp
     path = tmp_path / "e.h5"
     shutil.copy(base / "e.h5", path)
     with pytest.raises(StaleError, match="dtype was"):
-        finish(embed.embed(base / "chips", base / "model", path, dtype="float16", **CPU))
-    finish(embed.embed(base / "chips", other_model, path, overwrite=True, **CPU))
+        embed.embed(base / "chips", model=base / "model", output=path, dtype="float16", **CPU)
+    embed.embed(base / "chips", model=other_model, output=path, overwrite=True, **CPU)
     assert np.abs(vectors(path)["s1"] - vectors(base / "e.h5")["s1"])[embeddings.read(path).present[:, 1]].max() > 0.01
     with pytest.raises(StaleError, match="model differs"):
-        finish(embed.embed(base / "chips", base / "model", path, **CPU))
+        embed.embed(base / "chips", model=base / "model", output=path, **CPU)
     path.write_text("theirs")
     with pytest.raises(GeoembedError, match="cannot be read as HDF5"):
-        finish(embed.embed(base / "chips", base / "model", path, overwrite=True, **CPU))
+        embed.embed(base / "chips", model=base / "model", output=path, overwrite=True, **CPU)
     assert path.read_text() == "theirs"
 
 
@@ -166,9 +166,9 @@ CODE = """
 import sys
 from pathlib import Path
 from geoembed.steps import embed
-embed.BLOCK_SECONDS = 0.0
-folder = Path(sys.argv[1])
-for progress in embed.embed(folder / "chips", folder / "model", Path(sys.argv[2]), device="cpu", batch_size=8):
+embed.CHUNK_SECONDS = 0.0
+folder, output = Path(sys.argv[1]), sys.argv[2]
+for progress in embed.embed.steps(folder / "chips", model=folder / "model", output=output, device="cpu", batch_size=8):
     print(progress.done, flush=True)
 """
 
@@ -184,8 +184,8 @@ def test_killed_it_resumes_and_refuses_to_mix(base: Path, other_model: Path, tmp
     process.wait()
     assert not path.exists()
     with pytest.raises(StaleError, match="model differs"):
-        finish(embed.embed(base / "chips", other_model, path, **CPU))
-    outcome = finish(embed.embed(base / "chips", base / "model", path, **CPU))
+        embed.embed(base / "chips", model=other_model, output=path, **CPU)
+    outcome = embed.embed(base / "chips", model=base / "model", output=path, **CPU)
     assert outcome.counts["kept"] >= 24 and outcome.counts["kept"] + outcome.counts["embedded"] == 60
     for name, values in vectors(path).items():
         np.testing.assert_allclose(values, vectors(base / "e.h5")[name], atol=1e-6)
@@ -211,19 +211,20 @@ def test_a_broken_file_stops_nothing_and_is_embedded_once_mended(
     base: Path, tmp_path: Path, broken: tuple[ChipSet, Path, bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     _, file, content = broken
-    output, run = tmp_path / "e.h5", (tmp_path / "chips", base / "model", tmp_path / "e.h5")
+    output = tmp_path / "e.h5"
+    run = {"chips": tmp_path / "chips", "model": base / "model", "output": output, **CPU}
     wanted = vectors(base / "e.h5")
     row = embeddings.read(base / "e.h5").chip_id.tolist().index(file.stem)
     for _ in range(2):
         caplog.clear()
         with caplog.at_level(logging.WARNING), pytest.raises(ChipError, match="complete, but 1 chip files could not"):
-            finish(embed.embed(*run, **CPU))
+            embed.embed(**run)
         assert sum(str(file) in line for line in caplog.messages) == 1
     found = embeddings.read(output)
     assert found.present[row].tolist() == [True, False] and len(found) == 60
     np.testing.assert_array_equal(found.vectors("fused")[row], found.vectors("s2")[row])
     file.write_bytes(content)
-    outcome = finish(embed.embed(*run, **CPU))
+    outcome = embed.embed(**run)
     assert outcome.counts["embedded"] == 1 and outcome.counts["kept"] == 59 and outcome.counts["broken"] == 0
     for name, values in vectors(output).items():
         np.testing.assert_allclose(values, wanted[name], atol=1e-5)
@@ -233,37 +234,45 @@ def test_a_broken_file_stops_nothing_and_is_embedded_once_mended(
 def test_strict_stops_at_once(base: Path, tmp_path: Path, broken: tuple[ChipSet, Path, bytes]) -> None:
     _, file, _ = broken
     with pytest.raises(ChipError, match=file.name):
-        finish(embed.embed(tmp_path / "chips", base / "model", tmp_path / "e.h5", strict=True, **CPU))
+        embed.embed(tmp_path / "chips", model=base / "model", output=tmp_path / "e.h5", strict=True, **CPU)
     assert not (tmp_path / "e.h5").exists()
 
 
 def test_the_model_must_be_finished(base: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no model here"):
-        finish(embed.embed(base / "chips", tmp_path / "model", tmp_path / "e.h5"))
+        embed.embed(base / "chips", model=tmp_path / "model", output=tmp_path / "e.h5")
     shutil.copytree(base / "model", tmp_path / "model")
     (tmp_path / "model/weights.safetensors").unlink()
     with pytest.raises(ModelError, match="training has not finished"):
-        finish(embed.embed(base / "chips", tmp_path / "model", tmp_path / "e.h5"))
+        embed.embed(base / "chips", model=tmp_path / "model", output=tmp_path / "e.h5")
 
 
-def test_a_gap_in_the_blocks_is_embedded_again(base: Path, tmp_path: Path) -> None:
-    work = embed.Work(tmp_path / ".e.h5.blocks")
-    atomic.write_json(work.folder / "record.json", embeddings.read(base / "e.h5").attributes["made_from"])
-    for start, stop in ((8, 16), (16, 60)):
-        work.path_of(start, stop).write_bytes(b"whatever")
-    assert work.done() == 0
-    finish(embed.embed(base / "chips", base / "model", tmp_path / "e.h5", **CPU))
+def begin(base: Path, output: Path, record: Record, *rows: tuple[int, int]) -> embed.Begun:
+    """Leave an unfinished output whose chunks hold nothing that can be read."""
+    begun = embed.Begun(output.with_name(f".{output.name}.blocks"))
+    journal = Journal(begun.journal, record)
+    for start, stop in rows:
+        begun.chunk(start, stop).write_bytes(b"whatever")
+        journal.write({"rows": [start, stop]})
+    journal.close()
+    return begun
+
+
+def test_a_gap_in_the_chunks_is_embedded_again(base: Path, tmp_path: Path) -> None:
+    record = embeddings.record_of(base / "e.h5")
+    assert record is not None
+    begin(base, tmp_path / "e.h5", record, (8, 16), (16, 60))
+    outcome = embed.embed(base / "chips", model=base / "model", output=tmp_path / "e.h5", **CPU)
+    assert outcome.counts["kept"] == 0
     for name, values in vectors(tmp_path / "e.h5").items():
         np.testing.assert_allclose(values, vectors(base / "e.h5")[name], atol=1e-6)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["e.h5"]
 
 
-def test_killed_while_removing_blocks_it_starts_anew(
+def test_killed_while_removing_chunks_it_starts_anew(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = embed.Work(tmp_path / ".e.h5.blocks")
-    atomic.write_json(work.folder / "record.json", {"step": "another"})
-    for start, stop in ((0, 8), (8, 60)):
-        work.path_of(start, stop).write_bytes(b"whatever")
+    begun = begin(base, tmp_path / "e.h5", Record("embed", {"chips": "other"}, {}), (0, 8), (8, 60))
     unlink, gone = Path.unlink, []
 
     def killed(path: Path, **options: bool) -> None:
@@ -274,11 +283,11 @@ def test_killed_while_removing_blocks_it_starts_anew(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Path, "unlink", killed)
-        work.remove()
-    outcome = finish(embed.embed(base / "chips", base / "model", tmp_path / "e.h5", **CPU))
-    assert outcome.counts["embedded"] == 60 and not work.folder.exists()
+        begun.remove()
+    outcome = embed.embed(base / "chips", model=base / "model", output=tmp_path / "e.h5", **CPU)
+    assert outcome.counts["embedded"] == 60 and not begun.folder.exists()
 
 
 def test_no_modality_at_all_is_an_error(base: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--modalities: names none"):
-        finish(embed.embed(base / "chips", base / "model", tmp_path / "e.h5", modalities=(), **CPU))
+        embed.embed(base / "chips", model=base / "model", output=tmp_path / "e.h5", modalities=(), **CPU)

@@ -21,7 +21,7 @@ from synthetic import embeddings_file
 
 from geoembed.errors import ChipError, EmbeddingsError, GeoembedError, ModelError, ProbeError, StaleError
 from geoembed.fits import embeddings, jobs, sweep
-from geoembed.progress import Progress, finish
+from geoembed.progress import Progress
 from geoembed.report import markup, removal
 from geoembed.steps.evaluate import COLUMNS, evaluate
 
@@ -46,7 +46,9 @@ def world(tmp_path: Path) -> embeddings.Embeddings:
 
 def run(folder: Path, *tasks: str, **options: Any) -> Any:
     options = {"sizes": ("10", "50", "100", "all"), "n": 50, "repeats": 3, **options}
-    return finish(evaluate(folder / "e.h5", tuple(folder / f"{t}.csv" for t in tasks), folder / "report", **options))
+    return evaluate(
+        folder / "e.h5", labels=tuple(folder / f"{t}.csv" for t in tasks), output=folder / "report", **options
+    )
 
 
 def rows(folder: Path) -> pd.DataFrame:
@@ -164,7 +166,14 @@ def test_rerun_is_free_and_other_options_are_refused(tmp_path: Path, world: embe
 
 def test_progress_counts_fits(tmp_path: Path, world: embeddings.Embeddings) -> None:
     steps = list(
-        evaluate(tmp_path / "e.h5", (tmp_path / "water.csv",), tmp_path / "r", sizes=("10", "all"), n=10, repeats=2)
+        evaluate.steps(
+            tmp_path / "e.h5",
+            labels=(tmp_path / "water.csv",),
+            output=tmp_path / "r",
+            sizes=("10", "all"),
+            n=10,
+            repeats=2,
+        )
     )
     assert all(isinstance(step, Progress) for step in steps)
     fits = [step for step in steps if step.unit == "fits"]
@@ -220,9 +229,9 @@ def test_killed_while_overwriting_nothing_old_is_kept(
 def test_a_file_is_no_folder(tmp_path: Path, world: embeddings.Embeddings) -> None:
     (tmp_path / "report").write_text("theirs")
     with pytest.raises(StaleError, match="report: is a file"):
-        next(evaluate(tmp_path / "none.h5", (), tmp_path / "report"))
+        next(evaluate.steps(tmp_path / "none.h5", labels=(), output=tmp_path / "report"))
     with pytest.raises(StaleError, match="report: is a file"):
-        next(evaluate(tmp_path / "none.h5", (), tmp_path / "report" / "here"))
+        next(evaluate.steps(tmp_path / "none.h5", labels=(), output=tmp_path / "report" / "here"))
 
 
 CODE = """
@@ -238,7 +247,8 @@ def watched(*given, **more):
     return done
 sweep.Sweep._do = watched
 folder = Path(sys.argv[1])
-list(evaluate.evaluate(folder / "e.h5", (folder / "water.csv",), folder / "r", sizes=("100",), features=("s2",)))
+files = {"labels": folder / "water.csv", "output": folder / "r"}
+evaluate.evaluate(folder / "e.h5", **files, sizes="100", features="s2")
 assert seen and all(threads == 1 for _, threads in seen), seen
 """
 
@@ -330,7 +340,8 @@ import os, signal, sys
 from pathlib import Path
 from geoembed.steps import evaluate
 folder, left = Path(sys.argv[1]), 5
-for step in evaluate.evaluate(folder / "e.h5", (folder / "water.csv",), folder / "report", sizes=("10", "100"), n=50):
+files = {"labels": folder / "water.csv", "output": folder / "report"}
+for step in evaluate.evaluate.steps(folder / "e.h5", **files, sizes=("10", "100"), n=50):
     left -= step.unit == "fits"
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -340,10 +351,12 @@ for step in evaluate.evaluate(folder / "e.h5", (folder / "water.csv",), folder /
 def test_nothing_done_is_lost_to_a_kill(tmp_path: Path, world: embeddings.Embeddings) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     assert killed.returncode == -signal.SIGKILL
-    steps = evaluate(tmp_path / "e.h5", (tmp_path / "water.csv",), tmp_path / "report", sizes=("10", "100"), n=50)
+    steps = evaluate.steps(
+        tmp_path / "e.h5", labels=(tmp_path / "water.csv",), output=tmp_path / "report", sizes=("10", "100"), n=50
+    )
     first = next(step for step in steps if step.unit == "fits")
     assert first.done > 4  # those of the five pieces that were told, and of one more
-    finish(steps)
+    list(steps)
     assert (tmp_path / "report/report.html").exists()
 
 
@@ -365,7 +378,7 @@ def write_other(path: Path, world: embeddings.Embeddings, kept: np.ndarray[Any, 
     rng = np.random.default_rng(5)
     s2 = world.vectors("s2")[kept]
     s2 = s2 + noise * rng.normal(size=s2.shape).astype(np.float32)
-    block = embeddings.Block(world.present[kept][:, 1:], {"s2": s2, "fused": s2})
+    block = embeddings.Chunk(world.present[kept][:, 1:], {"s2": s2, "fused": s2})
     embeddings.write(
         path, world.chip_id[kept], world.aoi[kept], world.split[kept], grids=world.grids, modalities=("s2",),
         blocks=[block], attributes=world.attributes,

@@ -10,7 +10,6 @@ from synthetic import LATTICE, chip_folder, ids, raster
 
 from geoembed.errors import LabelError, StaleError
 from geoembed.ground import grid
-from geoembed.progress import finish
 from geoembed.steps.label import label, parse
 
 # The lower left corner of the cells that `ids` gives: column 1500, row 16000 of 320 m.
@@ -29,7 +28,7 @@ def labelled(path: Path) -> Any:
 def test_fractions_are_those_of_the_pixels(tmp_path: Path, chips: Path) -> None:
     values = np.random.default_rng(0).choice(np.array([10, 40, 80, 0], dtype=np.uint8), (96, 128))
     path = raster(tmp_path / "cover.tif", values, LEFT, BOTTOM + 960, 10.0, nodata=0)
-    done = finish(label((path,), tmp_path / "out", chips=chips, classes=("water=80", "vegetation=10,20,40")))
+    done = label((path,), output=tmp_path / "out", chips=chips, classes=("water=80", "vegetation=10,20,40"))
     assert done.paths == (tmp_path / "out/water.gpkg", tmp_path / "out/vegetation.gpkg")
     water, plants = labelled(done.paths[0]), labelled(done.paths[1])
     for r in range(3):
@@ -49,7 +48,7 @@ def test_a_border_through_pixels_counts_their_parts(tmp_path: Path, chips: Path)
     values = np.zeros((5, 7), dtype=np.uint8)
     values[-1, 0] = values[-2, 0] = 1
     path = raster(tmp_path / "coarse.tif", values, LEFT, BOTTOM + 1000, 200.0)
-    done = finish(label((path,), tmp_path / "a.gpkg", chips=chips, classes=("a=1",)))
+    done = label((path,), output=tmp_path / "a.gpkg", chips=chips, classes=("a=1",))
     fraction = labelled(done.paths[0])["fraction"]
     assert fraction[LATTICE.chip_id(1500, 16000)] == pytest.approx(200 * 320 / 320**2)
     assert fraction[LATTICE.chip_id(1500, 16001)] == pytest.approx(200 * 80 / 320**2)
@@ -64,7 +63,7 @@ def test_geographic_raster_agrees_with_area(tmp_path: Path, chips: Path) -> None
     values = np.ones((800, 800), dtype=np.uint8)
     values[:, 400:] = 2
     path = raster(tmp_path / "degrees.tif", values, west, bounds[:, 3].max() + 0.001, pixel, crs="EPSG:4326")
-    done = finish(label((path,), tmp_path / "a.gpkg", chips=chips, classes=("a=1",)))
+    done = label((path,), output=tmp_path / "a.gpkg", chips=chips, classes=("a=1",))
     found = labelled(done.paths[0])
     import shapely
 
@@ -78,7 +77,7 @@ def test_tiles_are_one_mosaic_and_the_first_by_name_wins(tmp_path: Path, chips: 
     two = np.full((96, 90), 2, dtype=np.uint8)
     a = raster(tmp_path / "a.tif", one, LEFT, BOTTOM + 960, 10.0, nodata=0)
     b = raster(tmp_path / "b.tif", two, LEFT + 380, BOTTOM + 960, 10.0, nodata=0)
-    done = finish(label((b, a), tmp_path / "m.gpkg", chips=chips, classes=("two=2",)))
+    done = label((b, a), output=tmp_path / "m.gpkg", chips=chips, classes=("two=2",))
     found = labelled(done.paths[0])
     row = found.loc[[LATTICE.chip_id(1500 + c, 16001) for c in range(4)]]
     assert row["fraction"].tolist() == pytest.approx([0.0, 10 / 32, 26 / 32, 1.0])
@@ -89,7 +88,7 @@ def test_other_lattices_fill_what_is_left(tmp_path: Path, chips: Path) -> None:
     # 10 m pixels cover half of the first cell, 20 m pixels (on another lattice) all of it.
     fine = raster(tmp_path / "a.tif", np.full((96, 16), 1, dtype=np.uint8), LEFT, BOTTOM + 960, 10.0)
     wide = raster(tmp_path / "b.tif", np.full((60, 90), 2, dtype=np.uint8), LEFT - 7, BOTTOM + 1007, 20.0)
-    done = finish(label((fine, wide), tmp_path / "m.gpkg", chips=chips, classes=("one=1",)))
+    done = label((fine, wide), output=tmp_path / "m.gpkg", chips=chips, classes=("one=1",))
     found = labelled(done.paths[0])
     assert found.loc[LATTICE.chip_id(1500, 16000), "fraction"] == pytest.approx(0.5)
     assert found.loc[LATTICE.chip_id(1501, 16000), "fraction"] == pytest.approx(0.0)
@@ -100,7 +99,7 @@ def test_means_use_scale_and_leave_nan_out(tmp_path: Path, chips: Path) -> None:
     values = np.random.default_rng(1).normal(5, 2, (96, 128)).astype(np.float32)
     values[64:, :32] = np.nan
     path = raster(tmp_path / "height.tif", values, LEFT, BOTTOM + 960, 10.0, scale=(2.0, 1.0))
-    done = finish(label((path,), tmp_path / "o", chips=chips, above=11.0))
+    done = label((path,), output=tmp_path / "o", chips=chips, above=11.0)
     found = labelled(tmp_path / "o/height.gpkg")
     assert done.counts["chips_without_valid_pixels"] == 1
     assert LATTICE.chip_id(1500, 16000) not in found.index
@@ -120,7 +119,7 @@ def test_chips_over_180_degrees(tmp_path: Path) -> None:
     values = np.full((900, 3600), 1, dtype=np.uint8)
     values[:, 1800:] = 2  # east of Greenwich, that is west of the antimeridian
     path = raster(tmp_path / "world.tif", values, -180.0, 0.0, 0.1, crs="EPSG:4326")
-    done = finish(label((path,), tmp_path / "east.gpkg", chips=chips, classes=("east=2",)))
+    done = label((path,), output=tmp_path / "east.gpkg", chips=chips, classes=("east=2",))
     found = labelled(done.paths[0]).loc[chip_ids]
     assert found["valid"].to_numpy() == pytest.approx(1.0, abs=1e-3)
     crossing = (bounds[:, 0] > bounds[:, 2]) & (bounds[:, 2] > -179.95) & (bounds[:, 0] < 179.95)
@@ -142,7 +141,7 @@ def test_a_huge_sparse_raster_is_read_near_chips_only(tmp_path: Path, chips: Pat
     ) as file:  # fmt: skip
         column, row = int((bounds[0, 0] + 180) / pixel), int((90 - bounds[0, 1]) / pixel)
         file.write(np.full((40, 60), 80, dtype=np.uint8), 1, window=Window(column - 10, row - 20, 60, 40))
-    done = finish(label((path,), tmp_path / "w.gpkg", chips=chips, classes=("water",)))
+    done = label((path,), output=tmp_path / "w.gpkg", chips=chips, classes=("water",))
     assert labelled(done.paths[0])["fraction"].tolist() == [1.0] * 12
 
 
@@ -151,7 +150,7 @@ def test_a_chip_larger_than_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("geoembed.imagery.lattices.BLOCK_SIDE", 16)
     values = np.random.default_rng(2).choice(np.array([1, 2], dtype=np.uint8), (96, 128))
     path = raster(tmp_path / "c.tif", values, LEFT, BOTTOM + 960, 10.0, tiled=True, blockxsize=16, blockysize=16)
-    found = labelled(finish(label((path,), tmp_path / "a.gpkg", chips=chips, classes=("a=1",))).paths[0])
+    found = labelled(label((path,), output=tmp_path / "a.gpkg", chips=chips, classes=("a=1",)).paths[0])
     assert found.loc[LATTICE.chip_id(1501, 16001), "fraction"] == pytest.approx((values[32:64, 32:64] == 1).mean())
     assert found["valid"].to_numpy() == pytest.approx(1.0)
 
@@ -159,33 +158,33 @@ def test_a_chip_larger_than_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_rerun_keeps_changes_are_refused_and_overwrite_obeys(tmp_path: Path, chips: Path) -> None:
     path = raster(tmp_path / "c.tif", np.ones((96, 128), dtype=np.uint8), LEFT, BOTTOM + 960, 10.0)
     out = tmp_path / "a.gpkg"
-    finish(label((path,), out, chips=chips, classes=("a=1",)))
+    label((path,), output=out, chips=chips, classes=("a=1",))
     before = out.read_bytes()
-    assert finish(label((path,), out, chips=chips, classes=("a=1",))).counts["files_kept"] == 1
+    assert label((path,), output=out, chips=chips, classes=("a=1",)).counts["files_kept"] == 1
     assert out.read_bytes() == before
     with pytest.raises(StaleError, match=r"threshold was 0\.5, now 0\.9"):
-        finish(label((path,), out, chips=chips, classes=("a=1",), threshold=0.9))
-    finish(label((path,), out, chips=chips, classes=("a=1",), threshold=0.9, overwrite=True))
+        label((path,), output=out, chips=chips, classes=("a=1",), threshold=0.9)
+    label((path,), output=out, chips=chips, classes=("a=1",), threshold=0.9, overwrite=True)
     foreign = tmp_path / "foreign.gpkg"
     geopandas.read_file(out).to_file(foreign, layer="labels", driver="GPKG")
     with pytest.raises(LabelError, match="not made by geoembed"):
-        finish(label((path,), foreign, chips=chips, classes=("a=1",), overwrite=True))
+        label((path,), output=foreign, chips=chips, classes=("a=1",), overwrite=True)
 
 
 def test_what_cannot_be_labelled_says_the_remedy(tmp_path: Path, chips: Path) -> None:
     ones = np.ones((96, 128), dtype=np.uint8)
     colours = raster(tmp_path / "col.tif", ones, LEFT, BOTTOM + 960, 10.0, colours={1: (1, 2, 3, 255)})
     with pytest.raises(LabelError, match="--class"):
-        finish(label((colours,), None, chips=chips))
+        label((colours,), output=None, chips=chips)
     far = raster(tmp_path / "far.tif", ones, LEFT + 1e5, BOTTOM, 10.0)
     with pytest.raises(LabelError, match="no valid pixel lies on a chip"):
-        finish(label((far,), tmp_path / "x.gpkg", chips=chips, classes=("a=1",)))
+        label((far,), output=tmp_path / "x.gpkg", chips=chips, classes=("a=1",))
     assert not (tmp_path / "x.gpkg").exists()
     nowhere = raster(tmp_path / "nocrs.tif", ones, LEFT, BOTTOM, 10.0, crs=None)
     with pytest.raises(LabelError, match="no CRS"):
-        finish(label((nowhere,), None, chips=chips, classes=("a=1",)))
+        label((nowhere,), output=None, chips=chips, classes=("a=1",))
     with pytest.raises(LabelError, match="missing"):
-        finish(label((tmp_path / "none.tif",), None, chips=chips, classes=("a=1",)))
+        label((tmp_path / "none.tif",), output=None, chips=chips, classes=("a=1",))
     for options, words in (
         ({"classes": ("a=1", "a=2")}, "given twice"),
         ({"classes": ("a=1",), "above": 1.0}, "drop one"),
@@ -193,13 +192,13 @@ def test_what_cannot_be_labelled_says_the_remedy(tmp_path: Path, chips: Path) ->
         ({"classes": ("a=1", "b=2")}, "folder"),
     ):
         with pytest.raises(LabelError, match=words):
-            finish(label((colours,), tmp_path / "y.gpkg", chips=chips, **options))
+            label((colours,), output=tmp_path / "y.gpkg", chips=chips, **options)
 
 
 def test_a_class_that_is_nowhere_is_warned_of(tmp_path: Path, chips: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = raster(tmp_path / "c.tif", np.full((96, 128), 40, dtype=np.uint8), LEFT, BOTTOM + 960, 10.0)
     with caplog.at_level(logging.WARNING, "geoembed"):
-        done = finish(label((path,), tmp_path / "w.gpkg", chips=chips, classes=("water=80",)))
+        done = label((path,), output=tmp_path / "w.gpkg", chips=chips, classes=("water=80",))
     assert "no chip has a pixel of class 80; those there are: 40 (cropland)" in caplog.text
     assert labelled(done.paths[0])["label"].tolist() == [0] * 12
 
@@ -220,7 +219,7 @@ def test_classes_as_typed() -> None:
 
 def test_record_survives_a_reader(tmp_path: Path, chips: Path) -> None:
     path = raster(tmp_path / "c.tif", np.ones((96, 128), dtype=np.uint8), LEFT, BOTTOM + 960, 10.0)
-    out = finish(label((path,), tmp_path / "a.gpkg", chips=chips, classes=("a=1",))).paths[0]
+    out = label((path,), output=tmp_path / "a.gpkg", chips=chips, classes=("a=1",)).paths[0]
     assert "rasters" in pyogrio.read_info(out)["layer_metadata"]["geoembed"]
     assert (tmp_path / "a.qml").read_text().startswith("<!DOCTYPE qgis")
 
@@ -230,8 +229,8 @@ def test_a_name_stays_in_its_folder(tmp_path: Path, chips: Path) -> None:
     for name in ("../../x/y", "/x", "..", ".x"):
         for classes in (("a=1",), ()):
             with pytest.raises(LabelError, match="cannot name a file"):
-                finish(label((path,), tmp_path / "out", chips=chips, classes=classes, name=name))
-    done = finish(label((path,), tmp_path / "out", chips=chips, classes=("a=1",), name="my lake"))
+                label((path,), output=tmp_path / "out", chips=chips, classes=classes, name=name)
+    done = label((path,), output=tmp_path / "out", chips=chips, classes=("a=1",), name="my lake")
     assert done.paths == (tmp_path / "out/my_lake.gpkg",)
 
 
@@ -239,8 +238,8 @@ def test_killed_while_overwriting_nothing_old_is_kept(
     tmp_path: Path, chips: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = raster(tmp_path / "cover.tif", np.ones((96, 128), np.uint8), LEFT, BOTTOM + 960, 10.0)
-    finish(label((path,), tmp_path / "a.gpkg", chips=chips, classes=("a=1",)))
+    label((path,), output=tmp_path / "a.gpkg", chips=chips, classes=("a=1",))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("geoembed.outputs.styles.write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        finish(label((path,), tmp_path / "a.gpkg", chips=chips, classes=("a=2",), overwrite=True))
+        label((path,), output=tmp_path / "a.gpkg", chips=chips, classes=("a=2",), overwrite=True)
     assert not (tmp_path / "a.gpkg").exists()

@@ -17,7 +17,6 @@ from safetensors.torch import load_file
 
 from geoembed.errors import ChipError, ConfigError, GeoembedError, ModelError, StaleError
 from geoembed.learning import checkpoint
-from geoembed.progress import Outcome, finish
 from geoembed.steps import pretrain
 from geoembed.steps.pretrain import COLUMNS
 
@@ -35,7 +34,7 @@ def chips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model(chips: Path) -> Path:
     """A model of four epochs that was never killed."""
     output = chips.parent / "model"
-    finish(pretrain.pretrain(chips, output, epochs=4, **SMALL))
+    pretrain.pretrain(chips, output=output, epochs=4, **SMALL)
     return output
 
 
@@ -60,7 +59,7 @@ def test_a_model_folder_holds_what_it_should(chips: Path, model: Path) -> None:
 
 
 def test_progress_counts_epochs(chips: Path, tmp_path: Path) -> None:
-    seen = list(pretrain.pretrain(chips, tmp_path / "model", epochs=1, **SMALL))
+    seen = list(pretrain.pretrain.steps(chips, output=tmp_path / "model", epochs=1, **SMALL))
     assert seen[-1].unit == "epochs" and seen[-1].done == seen[-1].total == 1 and "loss" in seen[-1].note
 
 
@@ -68,30 +67,29 @@ def test_finished_work_is_kept_and_its_time_renewed(chips: Path, model: Path) ->
     weights = model / "weights.safetensors"
     before = weights.read_bytes()
     os.utime(weights, (1, 1))
-    outcome = finish(pretrain.pretrain(chips, model, epochs=4, **SMALL))
-    assert outcome == Outcome((model,), {"kept": 1})
+    outcome = pretrain.pretrain(chips, output=model, epochs=4, **SMALL)
+    assert (outcome.paths, outcome.counts) == ((model,), {"kept": 1})
     assert weights.read_bytes() == before and weights.stat().st_mtime > 1e9
 
 
 def test_other_options_are_refused_and_overwrite_keeps_other_files(chips: Path, tmp_path: Path) -> None:
     output = tmp_path / "model"
-    finish(pretrain.pretrain(chips, output, epochs=1, **SMALL))
+    pretrain.pretrain(chips, output=output, epochs=1, **SMALL)
     (output / "notes.txt").write_text("mine")
-    with pytest.raises(StaleError, match=r"epochs was 1, now 2"):
-        finish(pretrain.pretrain(chips, output, epochs=2, **SMALL))
+    with pytest.raises(StaleError, match=r"epochs was 1.0, now 2.0"):
+        pretrain.pretrain(chips, output=output, epochs=2, **SMALL)
     with pytest.raises(ConfigError):
-        finish(pretrain.pretrain(chips, output, modalities=("s9",), overwrite=True))
+        pretrain.pretrain(chips, output=output, modalities=("s9",), overwrite=True)
     assert (output / "weights.safetensors").exists()
-    finish(pretrain.pretrain(chips, output, epochs=2, overwrite=True, **SMALL))
+    pretrain.pretrain(chips, output=output, epochs=2, overwrite=True, **SMALL)
     assert len(rows(output)) == 2 and (output / "notes.txt").read_text() == "mine"
 
 
 CODE = """
 import sys
-from pathlib import Path
 from geoembed.steps import pretrain
 pretrain.SAVE_SECONDS = 0.0
-for progress in pretrain.pretrain(Path(sys.argv[1]), Path(sys.argv[2]), epochs=4, batch_size=12, device="cpu"):
+for progress in pretrain.pretrain.steps(sys.argv[1], output=sys.argv[2], epochs=4, batch_size=12, device="cpu"):
     print(progress.done, flush=True)
 """
 
@@ -112,7 +110,7 @@ def test_killed_twice_it_ends_with_the_same_weights_and_rows(chips: Path, model:
     state = checkpoint.read_state(output)
     assert state is not None and state[1]["step"] > 3
     before = rows(output)
-    finish(pretrain.pretrain(chips, output, epochs=4, **SMALL))
+    pretrain.pretrain(chips, output=output, epochs=4, **SMALL)
     assert rows(output)[: len(before)] == before
     assert [row["step"] for row in rows(output)] == ["3", "6", "9", "12"]
     untouched, killed = load_file(model / "weights.safetensors"), load_file(output / "weights.safetensors")
@@ -123,7 +121,7 @@ def test_killed_twice_it_ends_with_the_same_weights_and_rows(chips: Path, model:
 
 def test_minutes_count_the_time_before_a_kill(chips: Path, tmp_path: Path) -> None:
     output = tmp_path / "model"
-    training = pretrain.pretrain(chips, output, minutes=0.05, **SMALL)
+    training = pretrain.pretrain.steps(chips, output=output, minutes=0.05, **SMALL)
     for progress in training:
         if progress.unit == "minutes":
             break
@@ -136,14 +134,14 @@ def test_minutes_count_the_time_before_a_kill(chips: Path, tmp_path: Path) -> No
         {"step": 7, "seconds": 2.9, "alarmed": False, "losses": [], "rows": []},
     )
     began = time.monotonic()
-    finish(pretrain.pretrain(chips, output, minutes=0.05, **SMALL))
+    pretrain.pretrain(chips, output=output, minutes=0.05, **SMALL)
     assert time.monotonic() - began < 2.0
     last = rows(output)[-1]
     assert int(last["step"]) >= 7 and 2.9 <= float(last["seconds"]) < 5.0
 
 
 def test_one_modality_alone(chips: Path, tmp_path: Path) -> None:
-    finish(pretrain.pretrain(chips, tmp_path / "model", epochs=1, modalities=("s1",), **SMALL))
+    pretrain.pretrain(chips, output=tmp_path / "model", epochs=1, modalities=("s1",), **SMALL)
     (row,) = rows(tmp_path / "model")
     assert 0 <= float(row["retrieval_at_1"]) <= 1 and float(row["effective_rank_s1"]) > 1
 
@@ -153,7 +151,7 @@ def test_a_channel_that_no_train_chip_shows_is_left_out_aloud(tmp_path: Path, ca
     description = json.loads((tmp_path / "chips/chips.json").read_text())
     description["modalities"]["s2"]["channels"].append("djf_red")
     (tmp_path / "chips/chips.json").write_text(json.dumps(description))
-    finish(pretrain.pretrain(tmp_path / "chips", tmp_path / "model", epochs=1, **SMALL))
+    pretrain.pretrain(tmp_path / "chips", output=tmp_path / "model", epochs=1, **SMALL)
     assert "no chip to learn from has a valid pixel in djf_red" in caplog.text
     config = checkpoint.read_config(tmp_path / "model")
     assert config.model.channels == {"s2": ("jja_red", "jja_green")} and len(config.statistics.mean["s2"]) == 2
@@ -161,7 +159,7 @@ def test_a_channel_that_no_train_chip_shows_is_left_out_aloud(tmp_path: Path, ca
 
 def test_no_validation_chips_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     make_chips(tmp_path / "chips", n=20, splits=("train", "test"))
-    finish(pretrain.pretrain(tmp_path / "chips", tmp_path / "model", epochs=1, batch_size=10, device="cpu"))
+    pretrain.pretrain(tmp_path / "chips", output=tmp_path / "model", epochs=1, batch_size=10, device="cpu")
     assert "no validation chips" in caplog.text
     (row,) = rows(tmp_path / "model")
     assert row["retrieval_at_1"] == row["effective_rank"] == "" and float(row["loss"]) > 0
@@ -172,21 +170,21 @@ def test_collapse_is_said_once(
 ) -> None:
     monkeypatch.setattr(pretrain, "COLLAPSED", 1e9)
     monkeypatch.setattr(pretrain, "ALARM_CHIPS", 2)
-    finish(pretrain.pretrain(chips, tmp_path / "model", epochs=3, **SMALL))
+    pretrain.pretrain(chips, output=tmp_path / "model", epochs=3, **SMALL)
     assert sum("collapse" in line for line in caplog.messages) == 1
 
 
 def test_a_loss_that_is_not_finite_stops(chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrain.training, "batch_loss", lambda *_, **__: torch.tensor(float("nan")))
     with pytest.raises(ModelError, match="the loss is nan at step 0; train again with a lower --lr"):
-        finish(pretrain.pretrain(chips, tmp_path / "model", epochs=1, **SMALL))
+        pretrain.pretrain(chips, output=tmp_path / "model", epochs=1, **SMALL)
 
 
 def test_a_broken_chip_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     chipset = make_chips(tmp_path / "chips", n=20)
     chipset.path_of(chipset.index["chip_id"][0], "s2").write_bytes(b"broken")
     with caplog.at_level(logging.WARNING):
-        outcome = finish(pretrain.pretrain(tmp_path / "chips", tmp_path / "model", epochs=1, **SMALL))
+        outcome = pretrain.pretrain(tmp_path / "chips", output=tmp_path / "model", epochs=1, **SMALL)
     assert outcome.counts["broken"] == 1 and sum("cannot be read" in line for line in caplog.messages) == 1
 
 
@@ -194,20 +192,20 @@ def test_a_broken_chip_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFi
     ("options", "told"),
     [
         ({"epochs": 1.0, "minutes": 1.0}, "epochs and minutes exclude each other"),
-        ({"preset": "huge"}, "preset 'huge' is not tiny, small, base"),
-        ({"batch_size": 1}, "batch_size 1 is below 2"),
-        ({"keep_tokens": 0.0}, "keep_tokens 0.0 is not above 0"),
-        ({"drop_channels": 1.5}, "drop_channels 1.5 is not from 0 to 1"),
-        ({"lr": -1.0}, "lr -1.0 is not a number above 0"),
-        ({"minutes": 0.0}, "minutes 0.0 is not a number above 0"),
+        ({"preset": "huge"}, "preset 'huge': input should be 'tiny', 'small' or 'base'"),
+        ({"batch_size": 1}, "batch_size 1: input should be greater than or equal to 2"),
+        ({"keep_tokens": 0.0}, "keep_tokens 0.0: input should be greater than 0"),
+        ({"drop_channels": 1.5}, "drop_channels 1.5: input should be less than or equal to 1"),
+        ({"lr": -1.0}, "lr -1.0: input should be greater than 0"),
+        ({"minutes": 0.0}, "minutes 0.0: input should be greater than 0"),
         ({"modalities": ("s3",)}, "did you mean s2"),
         ({"modalities": ()}, "--modalities: names none"),
-        ({"seed": -1}, "seed -1 is below 0"),
+        ({"seed": -1}, "seed -1: input should be greater than or equal to 0"),
     ],
 )
 def test_options_that_make_no_sense(chips: Path, tmp_path: Path, options: dict[str, object], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        finish(pretrain.pretrain(chips, tmp_path / "model", **options))  # type: ignore[arg-type]
+        pretrain.pretrain(chips, output=tmp_path / "model", **options)  # type: ignore[arg-type]
     assert not (tmp_path / "model").exists()
 
 
@@ -216,7 +214,7 @@ def test_transductive_learns_from_all_splits(tmp_path: Path) -> None:
     found = {}
     for kind in (False, True):
         model = tmp_path / f"model{kind}"
-        outcome = finish(pretrain.pretrain(tmp_path / "chips", model, epochs=1, transductive=kind, **SMALL))
+        outcome = pretrain.pretrain(tmp_path / "chips", output=model, epochs=1, transductive=kind, **SMALL)
         found[kind] = outcome.counts["chips"], checkpoint.read_config(model)
     assert [found[kind][0] for kind in (False, True)] == [24, 40]
     assert [found[kind][1].training["transductive"] for kind in (False, True)] == [False, True]
@@ -224,28 +222,28 @@ def test_transductive_learns_from_all_splits(tmp_path: Path) -> None:
 
 
 def test_a_model_of_another_version_is_told_and_replaced(chips: Path, tmp_path: Path) -> None:
-    finish(pretrain.pretrain(chips, tmp_path / "model", epochs=1, **SMALL))
+    pretrain.pretrain(chips, output=tmp_path / "model", epochs=1, **SMALL)
     path = tmp_path / "model" / "config.json"
     config = json.loads(path.read_text())
     config["model"]["space"] = 128  # as models before had it
     path.write_text(json.dumps(config))
     with pytest.raises(ModelError, match="made by another version of geoembed; run geoembed pretrain --overwrite"):
-        finish(pretrain.pretrain(chips, tmp_path / "model", epochs=1, **SMALL))
-    finish(pretrain.pretrain(chips, tmp_path / "model", epochs=1, overwrite=True, **SMALL))
+        pretrain.pretrain(chips, output=tmp_path / "model", epochs=1, **SMALL)
+    pretrain.pretrain(chips, output=tmp_path / "model", epochs=1, overwrite=True, **SMALL)
     assert "space" not in json.loads(path.read_text())["model"]
 
 
 def test_too_few_train_chips(tmp_path: Path) -> None:
     make_chips(tmp_path / "chips", n=6, splits=("train", "test", "test", "test", "test", "validation"))
     with pytest.raises(ChipError, match="fewer than two chips to learn from"):
-        finish(pretrain.pretrain(tmp_path / "chips", tmp_path / "model"))
+        pretrain.pretrain(tmp_path / "chips", output=tmp_path / "model")
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "training.csv", "state.safetensors"])
 def test_other_peoples_files_are_not_touched(chips: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"theirs")
     with pytest.raises(GeoembedError, match="not made by geoembed"):
-        finish(pretrain.pretrain(chips, tmp_path, overwrite=True))
+        pretrain.pretrain(chips, output=tmp_path, overwrite=True)
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(name, b"theirs")]
     with pytest.raises(GeoembedError, match="is a file"):
-        finish(pretrain.pretrain(chips, tmp_path / name))
+        pretrain.pretrain(chips, output=tmp_path / name)

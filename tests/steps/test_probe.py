@@ -12,8 +12,7 @@ from synthetic import embeddings_file
 
 from geoembed.errors import ProbeError, StaleError
 from geoembed.fits import embeddings
-from geoembed.progress import finish
-from geoembed.steps.probe import apply, probe
+from geoembed.steps.probe import probe
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def world(tmp_path: Path) -> tuple[embeddings.Embeddings, np.ndarray[Any, Any]]:
 
 
 def run(tmp_path: Path, **options: Any) -> Any:
-    return finish(probe(tmp_path / "e.h5", tmp_path / "water.csv", tmp_path / "out", **options))
+    return probe(tmp_path / "e.h5", labels=tmp_path / "water.csv", output=tmp_path / "out", **options)
 
 
 def test_maps_every_chip_and_scores_the_test_split(tmp_path: Path, world: Any) -> None:
@@ -64,7 +63,7 @@ def test_chips_without_the_modality_get_no_prediction(
     table = geopandas.read_file(done.paths[0])
     assert table["prediction"].isna().tolist() == [i % 10 == 0 for i in range(1200)]
     assert done.counts["chips_without_s1"] == 120 and "120 chips have no s1" in caplog.text
-    done = finish(probe(tmp_path / "e.h5", tmp_path / "water.csv", tmp_path / "c", n=50, features="concat"))
+    done = probe(tmp_path / "e.h5", labels=tmp_path / "water.csv", output=tmp_path / "c", n=50, features="concat")
     assert geopandas.read_file(done.paths[0])["prediction"].notna().all()
 
 
@@ -85,7 +84,7 @@ def test_the_test_split_changes_nothing_in_the_fit(tmp_path: Path, world: Any) -
     for name in vectors:
         vectors[name][found.split == "test"] *= 100
     embeddings_file(tmp_path / "e2.h5", vectors, columns=40, aois=2)
-    other = finish(probe(tmp_path / "e2.h5", tmp_path / "water.csv", tmp_path / "o2", n=100, features="s2"))
+    other = probe(tmp_path / "e2.h5", labels=tmp_path / "water.csv", output=tmp_path / "o2", n=100, features="s2")
     one, two = (geopandas.read_file(path) for path in (tmp_path / "out/predictions.gpkg", other.paths[0]))
     train = one["split"] != "test"
     assert (one["probability"][train] == two["probability"][train]).all()
@@ -105,18 +104,18 @@ def test_rerun_is_free_and_other_options_are_refused(tmp_path: Path, world: Any)
 def test_a_fitted_probe_maps_new_embeddings(tmp_path: Path, world: Any, features: str) -> None:
     found, _ = world
     run(tmp_path, n=100, features=features)
-    done = finish(apply(tmp_path / "e.h5", tmp_path / "out", tmp_path / "again"))
+    done = probe(tmp_path / "e.h5", apply=tmp_path / "out", output=tmp_path / "again")
     one, two = (geopandas.read_file(path) for path in (tmp_path / "out/predictions.gpkg", done.paths[0]))
     assert (one["probability"].round(4) == two["probability"].round(4)).all()
-    finish(apply(tmp_path / "e.h5", tmp_path / "out/probe.skops", tmp_path / "again"))
+    probe(tmp_path / "e.h5", apply=tmp_path / "out/probe.skops", output=tmp_path / "again")
     vectors = {name: found.vectors(name) for name in found.names}
-    block = embeddings.Block(found.present, vectors)
+    block = embeddings.Chunk(found.present, vectors)
     embeddings.write(
         tmp_path / "other.h5", found.chip_id, found.aoi, found.split, grids=found.grids, modalities=found.modalities,
         blocks=[block], attributes={"model_sha256": "cd" * 32, "space": "last layer"},
     )  # fmt: skip
     with pytest.raises(ProbeError, match="model_sha256 differ"):
-        finish(apply(tmp_path / "other.h5", tmp_path / "out", tmp_path / "third"))
+        probe(tmp_path / "other.h5", apply=tmp_path / "out", output=tmp_path / "third")
 
 
 def test_more_classes_and_numbers(tmp_path: Path, world: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -125,12 +124,12 @@ def test_more_classes_and_numbers(tmp_path: Path, world: Any, caplog: pytest.Log
     crop = np.where(s2[:, 1] > 0.5, "rice", np.where(s2[:, 2] > 0, "maize", "other"))
     frame = pd.DataFrame({"chip_id": found.chip_id, "label": crop, "value": s2[:, 3] * 2.0 + 1})
     frame.to_csv(tmp_path / "crop.csv", index=False)
-    done = finish(probe(tmp_path / "e.h5", tmp_path / "crop.csv", tmp_path / "crop", n=300))
+    done = probe(tmp_path / "e.h5", labels=tmp_path / "crop.csv", output=tmp_path / "crop", n=300)
     table = geopandas.read_file(done.paths[0])
     assert (table["prediction"] == crop).mean() > 0.8
     assert (table[["p_maize", "p_other", "p_rice"]].sum(axis=1) - 1).abs().max() < 1e-4
     with caplog.at_level(logging.WARNING, "geoembed"):
-        done = finish(probe(tmp_path / "e.h5", tmp_path / "crop.csv", tmp_path / "value", target="value"))
+        done = probe(tmp_path / "e.h5", labels=tmp_path / "crop.csv", output=tmp_path / "value", target="value")
     assert "logistic means ridge" in caplog.text
     report = json.loads((tmp_path / "value/metrics.json").read_text())
     assert report["test"]["all"]["r2"] > 0.99
@@ -191,4 +190,4 @@ def test_a_file_is_no_folder(tmp_path: Path, world: Any) -> None:
     with pytest.raises(StaleError, match="out: is a file"):
         run(tmp_path, n=50)
     with pytest.raises(StaleError, match="out: is a file"):
-        finish(apply(tmp_path / "e.h5", tmp_path / "none.skops", tmp_path / "out"))
+        probe(tmp_path / "e.h5", apply=tmp_path / "none.skops", output=tmp_path / "out")

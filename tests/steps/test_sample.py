@@ -14,7 +14,6 @@ import pytest
 import rasterio
 
 from geoembed.errors import GeoembedError, StaleError
-from geoembed.progress import finish
 from geoembed.steps import sample
 
 PIXELS = 384
@@ -26,7 +25,7 @@ def earth(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sample") / "earth"
     with pytest.MonkeyPatch.context() as patch:
         _shrink(patch)
-        finish(sample.simulate(folder))
+        sample.sample(folder)
     return folder
 
 
@@ -99,7 +98,7 @@ def test_land_cover_agrees_with_the_landscape(earth: Path) -> None:
 
 def test_same_seed_same_bytes(earth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _shrink(monkeypatch)
-    finish(sample.simulate(tmp_path / "again"))
+    sample.sample(tmp_path / "again")
     assert _bytes(tmp_path / "again") == _bytes(earth)
 
 
@@ -110,13 +109,13 @@ def test_running_again_keeps_and_mends(earth: Path, tmp_path: Path, monkeypatch:
     raster, settings = folder / "s2" / "sim-doab.tif", folder / "geoembed.toml"
     stamp = raster.stat().st_mtime_ns
     settings.write_text("# mine now\n")
-    outcome = finish(sample.simulate(folder))
+    outcome = sample.sample(folder)
     assert outcome.counts["written"] == 0
     assert outcome.paths == (folder,)
     assert raster.stat().st_mtime_ns == stamp  # chips know rasters by it
     assert settings.read_text() == "# mine now\n"
     (folder / "coh" / "sim-wadi.tif").unlink()
-    assert finish(sample.simulate(folder)).counts["written"] == 1
+    assert sample.sample(folder).counts["written"] == 1
     assert (folder / "coh" / "sim-wadi.tif").read_bytes() == (earth / "coh" / "sim-wadi.tif").read_bytes()
 
 
@@ -127,22 +126,22 @@ def test_other_seed_is_refused_until_overwrite(earth: Path, tmp_path: Path, monk
     shutil.copytree(earth, folder)
     (folder / "s2" / "mine.tif").write_text("kept")
     with pytest.raises(StaleError, match="seed was 0, now 7"):
-        finish(sample.simulate(folder, seed=7))
+        sample.sample(folder, seed=7)
     assert (folder / "s2" / "sim-doab.tif").exists()
-    finish(sample.simulate(folder, seed=7, overwrite=True))
+    sample.sample(folder, seed=7, overwrite=True)
     assert not (folder / "s2" / "sim-doab.tif").exists()
     assert (folder / "s2" / "mine.tif").read_text() == "kept"
-    assert json.loads((folder / sample.RECORD).read_text())["seed"] == 7
+    assert json.loads((folder / sample.RECORD).read_text())["made_from"]["options"] == {"seed": 7}
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_other_peoples_files_are_never_touched(tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "Makefile").write_text("all:\n")
     with pytest.raises(GeoembedError, match=r"Makefile: is in the way"):
-        finish(sample.simulate(tmp_path, overwrite=overwrite))
+        sample.sample(tmp_path, overwrite=overwrite)
     assert [path.name for path in tmp_path.iterdir()] == ["Makefile"]
     with pytest.raises(GeoembedError, match="is a file"):
-        finish(sample.simulate(tmp_path / "Makefile", overwrite=overwrite))
+        sample.sample(tmp_path / "Makefile", overwrite=overwrite)
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")

@@ -89,9 +89,8 @@ def _curves(
     of_class = positive.transpose(0, 2, 1).reshape(-1, n)
     slope, offset = np.zeros(B * K, np.float32), np.full(B * K, -np.inf, np.float32)
     labelled = np.flatnonzero(of_class.any(axis=1))
-    curve = linear.Few(predictions[labelled, :, None]).logistic(
-        of_class[labelled], np.full(len(labelled), PLATT_PENALTY)
-    )
+    penalties = np.full(len(labelled), PLATT_PENALTY)
+    curve = linear.Few(predictions[labelled, :, None]).logistic(of_class[labelled], penalties)
     slope[labelled], offset[labelled] = curve.weights[:, 0, 0], curve.bias[:, 0]
     flat = labelled[slope[labelled] < LEAST_SLOPE]
     share, middle = of_class[flat].mean(axis=1), predictions[flat].mean(axis=1)
