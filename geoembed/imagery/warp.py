@@ -79,14 +79,15 @@ def _copied(
     raster: Raster, chosen: list[int], storage: Storage, box: GeoBox, offset: tuple[int, int], readers: Readers
 ) -> NDArray[Any]:
     """Return the raster's own pixels on a box of the same lattice; `offset` is the (row, column) where it begins."""
-    pixels = np.full((len(chosen), box.height, box.width), storage.nodata, dtype=storage.dtype)
     row, column = offset
     top, left = max(0, row), max(0, column)
     bottom, right = min(box.height, row + raster.height), min(box.width, column + raster.width)
-    if top < bottom and left < right:
-        window = Window(top - row, left - column, bottom - top, right - left)
-        pixels[:, top:bottom, left:right] = _packed(raster, chosen, storage, window, readers)
-    return pixels
+    if bottom <= top or right <= left:
+        return np.full((len(chosen), box.height, box.width), storage.nodata, dtype=storage.dtype)
+    window = Window(top - row, left - column, bottom - top, right - left)
+    stored = _packed(raster, chosen, storage, window, readers)
+    beside = ((0, 0), (top, box.height - bottom), (left, box.width - right))
+    return np.pad(stored, beside, constant_values=storage.nodata) if any(map(any, beside)) else stored
 
 
 def _packed(raster: Raster, chosen: list[int], storage: Storage, window: Window, readers: Readers) -> NDArray[Any]:
@@ -99,8 +100,10 @@ def _packed(raster: Raster, chosen: list[int], storage: Storage, window: Window,
         numbers = _with_nan(stored, valid, [*encodings, *targets])
         return storage.pack(_convert(numbers, encodings, targets))
     copied = stored.astype(storage.dtype, copy=False)
-    copied[valid & storage.invalid(copied)] = storage.beside
-    copied[~valid] = storage.nodata
+    if any(encoding.nodata != storage.nodata for encoding in encodings):
+        copied[valid & storage.invalid(copied)] = storage.beside
+    if not valid.all():
+        copied[~valid] = storage.nodata
     return copied
 
 
