@@ -13,6 +13,7 @@ from geoembed.ground import crs as crs_
 from geoembed.ground.lattice import GeoBox
 from geoembed.imagery import addresses
 from geoembed.imagery.modalities import Modality, Source
+from geoembed.outputs import record
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -70,6 +71,17 @@ class Raster(GeoBox):
     def path(self) -> Path:
         """Return the data set's own file, or its address where it lies elsewhere."""
         return Path(self.files[0] if self.files else self.address)
+
+
+def identity(raster: Raster) -> dict[str, Any]:
+    """Return what tells a raster from others, and from itself once it has changed: JSON-ready.
+
+    The record of its own file, with what is read of it (a.nc:height); of a raster that lies elsewhere its address.
+    """
+    if not raster.files:
+        return {"name": raster.address}
+    name = raster.path.name
+    return {**record.of_file(raster.path), "name": raster.address[max(0, raster.address.rfind(name)) :]}
 
 
 def dataset(address: str) -> Any:

@@ -122,7 +122,7 @@ def read(
         raise ImageryError(f"{raster.address}: its pixels cannot be read ({fault}); mend or remove it") from None
     for i, numbers, counts in zip(chosen, stored, valid, strict=True):
         nodata = raster.encodings[i].nodata
-        if nodata is not None and not math.isnan(nodata):
+        if nodata is not None and math.isfinite(nodata):
             counts &= _differ(numbers, nodata)
     if stored.dtype.kind == "f":
         valid &= np.isfinite(stored)
@@ -154,7 +154,7 @@ def _differ(numbers: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
     """
     if numbers.dtype.kind != "f":
         limits = np.iinfo(numbers.dtype)
-        representable = nodata.is_integer() and limits.min <= nodata <= limits.max
+        representable = nodata == int(nodata) and limits.min <= nodata <= limits.max
         return np.asarray(numbers != int(nodata)) if representable else np.ones(numbers.shape, dtype=bool)
     kind = np.finfo(numbers.dtype)
     slack = abs(nodata) * (4.0 * float(kind.eps) if abs(nodata) < float(kind.max) / 2 else 1e-5)

@@ -23,6 +23,7 @@ from geoembed.errors import ChipError, ConfigError
 from geoembed.ground import aoi
 from geoembed.ground.grid import Grid
 from geoembed.imagery.modalities import Modality
+from geoembed.imagery.rasters import identity
 from geoembed.outputs import atomic, record, styles
 from geoembed.progress import Outcome, Progress, Steps
 
@@ -107,7 +108,7 @@ def _cells(
 def _sources(layer: Layer, taken: Sequence[Taken]) -> list[dict[str, Any]]:
     """Return the records of a modality's files that lie near the cells, in order of precedence."""
     used = {raster for one in taken for raster in layer.catalogue.near(one.outlines)}
-    return [record.of_file(raster.path) for raster in layer.catalogue.rasters if raster in used]
+    return [identity(raster) for raster in layer.catalogue.rasters if raster in used]
 
 
 def _description(path: Path) -> dict[str, Any]:

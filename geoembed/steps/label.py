@@ -13,6 +13,7 @@ import numpy as np
 from geoembed.chips.folder import read as read_chips
 from geoembed.errors import LabelError
 from geoembed.imagery import addresses, sources
+from geoembed.imagery.rasters import identity
 from geoembed.labels import legend, targets, zonal
 from geoembed.outputs import geopackage, record, styles
 from geoembed.outputs.atomic import touch
@@ -162,7 +163,7 @@ def _record(
     chosen = {"threshold": threshold, "values": sorted(wanted.values)} if wanted.values else {"above": above}
     return {
         "step": "label",
-        "rasters": [record.of_file(raster.path) for raster in rasters],
+        "rasters": [identity(raster) for raster in rasters],
         "chips": chip_set.digest,
         **chosen,
     }
