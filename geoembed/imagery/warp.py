@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoembed.ground import crs as crs_
-from geoembed.imagery.rasters import Encoding, working_type
 from geoembed.imagery.windows import Readers, Window, needed, read
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from geoembed.ground.lattice import GeoBox
-    from geoembed.imagery.rasters import Raster
+    from geoembed.imagery.rasters import Encoding, Raster
     from geoembed.imagery.storage import Storage
 
 LARGEST_READ = 2**25
@@ -109,7 +108,7 @@ def _packed(raster: Raster, chosen: list[int], storage: Storage, window: Window,
 
 def _with_nan(stored: NDArray[Any], valid: NDArray[np.bool_], encodings: Sequence[Encoding]) -> NDArray[Any]:
     """Return stored numbers as floats that hold those of some encodings exactly, NaN where not valid."""
-    numbers = stored.astype(working_type(tuple(encodings)))
+    numbers = stored.astype(np.result_type(np.float32, *(encoding.dtype for encoding in encodings)))
     numbers[~valid] = np.nan
     return numbers
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from geoembed.chips.folder import read as read_chips
 from geoembed.errors import LabelError
 from geoembed.imagery import addresses, sources
-from geoembed.imagery.rasters import identity
+from geoembed.imagery.rasters import identity, is_categorical
 from geoembed.labels import legend, targets, zonal
 from geoembed.outputs import geopackage, record, styles
 from geoembed.outputs.atomic import touch
@@ -84,9 +84,9 @@ def label(
 
     Raises LabelError, ImageryError (a raster that cannot be used), ChipError and StaleError.
     """
-    wanted = _wanted(classes, rasters, name, threshold, above)
-    paths = _places(output, wanted)
     headers = sources.first_bands(map(str, rasters), scaled=not classes)
+    wanted = _wanted(classes, headers, name, threshold, above)
+    paths = _places(output, wanted)
     _require_meaning(headers, classes)
     chip_set = read_chips(chips)
     records = [_record(headers, chip_set, one, threshold, above) for one in wanted]
@@ -113,7 +113,7 @@ def label(
 
 
 def _wanted(
-    classes: tuple[str, ...], rasters: Sequence[str | Path], name: str | None, threshold: float, above: float | None
+    classes: tuple[str, ...], rasters: Sequence[Raster], name: str | None, threshold: float, above: float | None
 ) -> list[Wanted]:
     """Return the label files to make, and refuse options that do not go together."""
     if not rasters:
@@ -124,7 +124,7 @@ def _wanted(
     if classes and above is not None:
         raise LabelError("--above is for continuous rasters and --class for classes; drop one of them")
     if not classes:
-        return [Wanted(name or addresses.stem(str(min(rasters, key=PurePath))), ())]
+        return [Wanted(name or addresses.stem(rasters[0].address), ())]
     wanted = [parse(text) for text in classes]
     names = [one.name for one in wanted]
     twice = next((one for one in names if names.count(one) > 1), None)
@@ -148,7 +148,7 @@ def _places(output: Path | None, wanted: list[Wanted]) -> list[Path]:
 
 def _require_meaning(rasters: Sequence[Raster], classes: tuple[str, ...]) -> None:
     for raster in rasters:
-        if raster.categorical and not classes:
+        if not classes and is_categorical(raster):
             raise LabelError(
                 f"{raster.address}: its values are classes (it has a colour table or names);"
                 " say which with --class, as in --class water=80"
