@@ -73,6 +73,21 @@ def of(rasters: Sequence[Raster], order: tuple[str, ...]) -> Storage:
     return Storage(dtype, nodata, encodings)
 
 
+def of_values(rasters: Sequence[Raster]) -> Storage:
+    """Return a storage that keeps what the first channel of rasters holds, exactly, beside a number for nodata.
+
+    Values that need scale or offset are floats; other numbers keep their type, integers as a wider one.
+    """
+    encodings = [raster.encodings[0] for raster in rasters]
+    scaled = any(encoding.scale != 1.0 or encoding.offset != 0.0 for encoding in encodings)
+    dtype = np.result_type(*(np.float64 if scaled else encoding.dtype for encoding in encodings))
+    if dtype.kind != "f":
+        dtype = np.dtype(_WIDER.get(dtype.name, "int64"))
+    nodata = np.nan if dtype.kind == "f" else float(np.iinfo(dtype).min)
+    return Storage(dtype.name, nodata, {rasters[0].channels[0]: Encoding(dtype.name, nodata=nodata)})
+
+
+_WIDER = {"int8": "int16", "uint8": "int16", "int16": "int32", "uint16": "int32"}
 _SIGNED = {"uint8": "int16", "uint16": "int32", "uint32": "int64"}
 
 

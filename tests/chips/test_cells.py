@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import shapely
@@ -8,8 +6,8 @@ from conftest import square
 from pyproj import Transformer
 
 from geoembed.chips import cells
-from geoembed.ground import grid
 from geoembed.ground.aoi import Area
+from geoembed.ground.lattice import TOLERANCE
 from geoembed.imagery.rasters import Encoding, Raster
 
 
@@ -18,7 +16,7 @@ def lonlat_area(polygon: object, name: str = "a") -> Area:
 
 
 def centres_of(taken: list[cells.Taken]) -> np.ndarray:
-    return np.concatenate([grid.lonlat(one.grid, one.columns, one.rows) for one in taken])
+    return np.concatenate([one.lonlat() for one in taken])
 
 
 def test_taken_are_exactly_the_cells_whose_centre_lies_inside() -> None:
@@ -38,7 +36,7 @@ def test_an_area_over_two_zones_and_the_equator_takes_each_place_once() -> None:
     taken, _ = cells.fixed([area], 32, 10.0)
     assert {one.grid.name for one in taken} == {"31N-320", "31S-320", "32N-320", "32S-320"}
     for one in taken:
-        centres = grid.lonlat(one.grid, one.columns, one.rows)
+        centres = one.lonlat()
         west = 0.0 if one.grid.name.startswith("31") else 6.0
         assert ((centres[:, 0] >= west) & (centres[:, 0] < west + 6.0)).all()
         assert ((centres[:, 1] < 0.0) if "S" in one.grid.name else (centres[:, 1] >= 0.0)).all()
@@ -89,7 +87,7 @@ def test_a_cell_in_two_areas_belongs_to_the_first() -> None:
 
 def raster(name: str, x: float, y: float, crs: str = "EPSG:32632", side: int = 100) -> Raster:
     encoding = Encoding("int16")
-    return Raster(Path(name), crs, Affine(10.0, 0.0, x, 0.0, -10.0, y), side, side, (1,), ("c",), (encoding,))
+    return Raster(crs, Affine(10.0, 0.0, x, 0.0, -10.0, y), side, side, name, (1,), ("c",), (encoding,))
 
 
 def test_one_grid_per_lattice_anchored_on_its_first_file() -> None:
@@ -115,6 +113,14 @@ def test_a_recorded_grid_stays_when_a_file_comes_before() -> None:
     assert after.grid == before.grid
     assert set(before.chip_ids) <= set(after.chip_ids)
     assert after.columns.min() < 0
+
+
+def test_rasters_within_the_tolerance_share_a_grid() -> None:
+    area = Area("a", square(490_000, 4_990_000, 30_000), "EPSG:32632")
+    for share, grids in ((0.9, 1), (1.1, 2)):
+        shift = 10.0 * TOLERANCE * share
+        rasters = [raster("a.tif", 500_003, 5_000_007), raster("b.tif", 501_003 + shift, 5_000_007 - shift)]
+        assert len(cells.aligned([area], rasters, 16, [])) == grids
 
 
 def test_ground_that_two_lattices_cover_is_in_one_chip() -> None:
