@@ -1,17 +1,15 @@
-"""Scores of single fits brought together: learning curves, contrasts between two ways, and what is enough."""
+"""Scores of single fits brought together: learning curves, and how many labels are enough."""
 
 from __future__ import annotations
 
 import math
-import warnings
-from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 LEVELS = (0.95, 0.99)
 """Shares of the full-label score that count as enough."""
@@ -124,39 +122,6 @@ class Curve:
         return reached
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """One way of doing it beside another, at n labels: the mean scores over draws, and score - reference.
-
-    question: which of the report's questions it answers:
-        compared: score is the embeddings', reference that of `source`, paired by draw;
-        split: score is on a random split, reference on the split by place; independent draws;
-        transfer: score is trained in `aoi` and tested in `tested`, reference trained and tested in `tested`;
-            independent draws. `aoi` is an area, or 'all but <tested>';
-        missing: score is with the inputs that `tested` names removed from the test chips, reference with all; paired.
-    source: whose features; for `compared`, what the embeddings are compared with.
-    whole: it is at all labels that each side has, which need not be as many.
-    """
-
-    question: str
-    source: str
-    task: str
-    aoi: str
-    tested: str
-    features: str
-    classifier: str
-    metric: str
-    score: Point
-    reference: Point
-    difference: Point
-    whole: bool = False
-
-    @property
-    def n(self) -> int:
-        """Return the number of labels."""
-        return self.score.n
-
-
 def point(n: int, values: Sequence[float]) -> Point:
     """Return mean and interval of the scores of several draws of n labels."""
     from scipy import stats
@@ -169,29 +134,6 @@ def point(n: int, values: Sequence[float]) -> Point:
         return Point(n, k, mean, mean, mean)
     low, high = stats.t.interval(CONFIDENCE, k - 1, loc=mean, scale=error)
     return Point(n, k, mean, float(low), float(high))
-
-
-def difference(n: int, scores: dict[int, float], references: dict[int, float], *, paired: bool) -> Point:
-    """Return the mean of scores - references, both by seed, and its 95 % t-interval over draws.
-
-    Paired, only seeds that both have count; else the interval is Welch's (1947, Biometrika 34).
-    """
-    from scipy import stats
-
-    if paired:
-        both = sorted(scores.keys() & references.keys())
-        return point(n, [scores[seed] - references[seed] for seed in both] or [NAN])
-    a, b = np.array(list(scores.values())), np.array(list(references.values()))
-    draws, mean = min(len(a), len(b)), float(a.mean() - b.mean())
-    if draws < 2:
-        return Point(n, draws, mean, NAN, NAN)
-    if a.var() + b.var() == 0:
-        return Point(n, draws, mean, mean, mean)
-    with warnings.catch_warnings():
-        # scipy warns where one side's draws are alike, as at a score of 1; the interval is right all the same.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval(CONFIDENCE)
-    return Point(n, draws, mean, float(low), float(high))
 
 
 def of_fits(fits: Iterable[Fit], chance: Callable[[str, str], float]) -> list[Curve]:
@@ -211,54 +153,6 @@ def of_fits(fits: Iterable[Fit], chance: Callable[[str, str], float]) -> list[Cu
         full = next((point(n, values) for (whole, n), values in by_size.items() if whole), None)
         curves.append(Curve(source, task, aoi, features, classifier, metric, points, full, chance(task, metric)))
     return curves
-
-
-def contrasts(fits: Iterable[Fit], n: int, headline: Callable[[str], str]) -> list[Contrast]:
-    """Set fits beside those that they are to be compared with, in the task's headline metric.
-
-    At n labels where both sides have as many, and at all that each side has.
-    """
-    found_by: dict[tuple[str, ...], dict[int, dict[int, Fit]]] = defaultdict(lambda: defaultdict(dict))
-    for fit in fits:
-        of = (fit.question, fit.source, fit.task, fit.aoi, fit.tested, fit.features, fit.classifier)
-        found_by[of][WHOLE if fit.whole else fit.n][fit.seed] = fit
-    found = []
-    for key in list(found_by):
-        for question, other, paired, first in _asked(key):
-            ours, theirs = (found_by[key], found_by.get(other)) if first else (found_by.get(other), found_by[key])
-            for size in (n, WHOLE):
-                if ours and theirs and size in ours and size in theirs:
-                    sides = ours[size], theirs[size]
-                    found.append(_contrast(question, headline(key[2]), *sides, theirs is found_by[key], paired))
-    return found
-
-
-def _asked(key: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...], bool, bool]]:
-    """Yield question, the key of what fits are compared with, whether by draw, and whether they are the score of it."""
-    question, source, task, aoi, tested, features, classifier = key
-    rest = (features, classifier)
-    if question == "curve" and source != OURS:
-        yield "compared", ("curve", OURS, task, aoi, tested, *rest), True, False
-    if question == "split":
-        yield "split", ("curve", source, task, aoi, tested, *rest), False, True
-    if question == "transfer":
-        yield "transfer", ("curve", source, task, tested, tested, *rest), False, True
-    if question == "missing" and tested != NOTHING:
-        yield "missing", ("missing", source, task, aoi, NOTHING, *rest), True, True
-
-
-def _contrast(
-    question: str, metric: str, scores: dict[int, Fit], references: dict[int, Fit], other: bool, paired: bool
-) -> Contrast:
-    """`other` tells that the references, not the scores, are what the contrast is named after."""
-    of = next(iter((references if other else scores).values()))
-    ours, theirs = ({seed: fit.scores[metric] for seed, fit in side.items()} for side in (scores, references))
-    n, m = (next(iter(side.values())).n for side in (scores, references))
-    return Contrast(
-        question, of.source, of.task, of.aoi, of.tested, of.features, of.classifier, metric,
-        point(n, list(ours.values())), point(m, list(theirs.values())), difference(n, ours, theirs, paired=paired),
-        of.whole,
-    )  # fmt: skip
 
 
 def over_cells(curves: Iterable[Curve], level: float) -> dict[str, float] | None:
@@ -294,12 +188,6 @@ def to_json(curve: Curve) -> dict[str, Any]:
         "saving": {level: None if n is None or not whole else round(1 - n / whole, 4) for level, n in enough.items()},
         "curve": [point_to_json(one) for one in curve.points],
     }
-
-
-def contrast_to_json(contrast: Contrast) -> dict[str, Any]:
-    """Return a contrast as summary.json holds it."""
-    found = {key: value for key, value in vars(contrast).items() if isinstance(value, str | bool)}
-    return found | {key: point_to_json(getattr(contrast, key)) for key in ("score", "reference", "difference")}
 
 
 def point_to_json(mean: Point) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from geoembed import __version__, settings
 from geoembed.errors import ProbeError
-from geoembed.fits import calibration, curves, forecast, metrics, sweep
+from geoembed.fits import calibration, comparisons, curves, forecast, metrics, sweep
 from geoembed.fits import classifiers as models
 from geoembed.fits import embeddings as embeddings_file
 from geoembed.fits import features as features_of
@@ -417,7 +417,7 @@ def _findings(
     by_name = {task.name: task for task in laid.tasks}
     yield Progress(0, 3, "questions", "scores")
     drawn = curves.of_fits(fits, lambda task, metric: metrics.chance(metric, len(by_name[task].classes)))
-    beside = curves.contrasts(fits, laid.n, lambda task: metrics.names(len(by_name[task].classes))[0])
+    beside = comparisons.of_fits(fits, laid.n, lambda task: metrics.names(len(by_name[task].classes))[0])
     trust = _trust(laid, deep, kinds[0])
     yield Progress(1, 3, "questions", "maps")
     usable = deep.source.usable(deep.features)
