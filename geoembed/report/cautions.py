@@ -11,7 +11,7 @@ from geoembed.fits.embeddings import FUSED
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from geoembed.fits.sweep import Tested
+    from geoembed.fits.experiments import Tested
     from geoembed.report.protocol import FeatureSource, Layout
     from geoembed.report.study import Plan, Study
 
@@ -81,7 +81,7 @@ def unasked(study: Study, main: Plan) -> list[str]:
         notes.append("Missing inputs were not measured: they need fused among --features.")
     if len(study.layout.areas) < 2:
         notes.append("Whether classifiers work in other areas was not measured, as there is one area.")
-    few = sorted({place.name for place in main.places for cell in place.cells if n not in cell.sizes})
+    few = sorted({each.name for each in main.experiments for draws in each.draws if n not in draws.sizes})
     if few:
         notes.append(
             f"Some tasks have no score at {n:,} labels in {', '.join(few)}: there are no more labels than that, or so"

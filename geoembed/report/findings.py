@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from geoembed.fits import curves, metrics
+from geoembed.fits import comparisons, curves, metrics
 
 if TYPE_CHECKING:
     from geoembed.fits.calibration import Trust
-    from geoembed.fits.curves import Contrast, Curve
+    from geoembed.fits.comparisons import Comparison
+    from geoembed.fits.curves import Curve
     from geoembed.report.pictures import Gallery
     from geoembed.report.space import Health, Map, Retrieval
 
@@ -48,7 +49,7 @@ class Findings:
 
     facts: what was measured on.
     curves: learning curves of every source, task, area, features, classifier and metric.
-    contrasts: answers to the questions `compared`, `split`, `transfer` and `missing`.
+    comparisons: answers to the questions `compared`, `split`, `transfer` and `missing`.
     trust: for each task whether probabilities can be trusted.
     maps: the space in two dimensions.
     neighbours: pictures of chips beside those whose embeddings are most similar.
@@ -60,7 +61,7 @@ class Findings:
 
     facts: Facts
     curves: tuple[Curve, ...]
-    contrasts: tuple[Contrast, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
     trust: tuple[Trust, ...] = ()
     maps: tuple[Map, ...] = ()
     neighbours: tuple[Gallery, ...] = ()
@@ -75,7 +76,7 @@ class Findings:
         return {
             "cells": [curves.to_json(curve) for curve in self.curves],
             "over_all_cells": {f"{level:.0%}": curves.over_cells(ours, level) for level in curves.LEVELS},
-            "contrasts": [curves.contrast_to_json(one) for one in self.contrasts],
+            "comparisons": [comparisons.to_json(comparison) for comparison in self.comparisons],
             **{name: [_plain(vars(one)) for one in getattr(self, name)] for name in ("trust", "health", "retrieval")},
             "notes": list(self.notes),
             "cautions": list(self.cautions),

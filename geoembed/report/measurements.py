@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geoembed.fits import calibration, curves, features, metrics
+from geoembed.fits import calibration, comparisons, curves, features, metrics
 from geoembed.progress import Progress
 from geoembed.report import cautions, protocol, space
 from geoembed.report.findings import Facts, Findings
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from geoembed.fits.calibration import Trust
-    from geoembed.fits.curves import Contrast, Curve, Fit
+    from geoembed.fits.comparisons import Comparison
+    from geoembed.fits.curves import Curve, Fit
     from geoembed.report.pictures import Gallery
     from geoembed.report.space import Health, Map, Retrieval
     from geoembed.report.study import Plan, Study
@@ -46,7 +47,7 @@ class Measurements:
     def findings(self, study: Study) -> Generator[Progress, None, Findings]:
         """Answer the report's questions."""
         yield Progress(0, 3, "questions", "scores")
-        drawn, beside = _scores(study, self.fits)
+        drawn, compared = _scores(study, self.fits)
         trust = _trust(study, self.main)
         yield Progress(1, 3, "questions", "maps")
         maps, health = _space(study, self.main)
@@ -58,7 +59,7 @@ class Measurements:
         return Findings(
             facts=_facts(study, self.counts),
             curves=tuple(drawn),
-            contrasts=tuple(beside),
+            comparisons=tuple(compared),
             trust=tuple(trust),
             maps=maps,
             neighbours=tuple(galleries),
@@ -69,19 +70,19 @@ class Measurements:
         )
 
 
-def _scores(study: Study, fits: list[Fit]) -> tuple[list[Curve], list[Contrast]]:
+def _scores(study: Study, fits: list[Fit]) -> tuple[list[Curve], list[Comparison]]:
     """Bring fits together to learning curves, and to what is compared."""
     classes = {task.name: len(task.classes) for task in study.layout.tasks}
     drawn = curves.of_fits(fits, lambda task, metric: metrics.chance(metric, classes[task]))
-    beside = curves.contrasts(fits, study.layout.options.n, lambda task: metrics.names(classes[task])[0])
-    return drawn, beside
+    compared = comparisons.of_fits(fits, study.layout.options.n, lambda task: metrics.names(classes[task])[0])
+    return drawn, compared
 
 
 def _trust(study: Study, main: Plan) -> list[Trust]:
     """Measure whether the first classifier's probabilities hold, everywhere and at n labels."""
     layout, classifier = study.layout, study.layout.options.classifiers[0]
     draws: dict[int, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
-    sweep = main.sweep(layout, main.places, [classifier])
+    sweep = main.sweep(layout, main.experiments, [classifier])
     for number, truth, p in sweep.probabilities(classifier, layout.options.n):
         draws.setdefault(number, []).append((truth, p))
     named = [(layout.tasks[number], some) for number, some in draws.items()]

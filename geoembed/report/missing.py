@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from geoembed.fits.curves import NOTHING, Fit
 from geoembed.fits.embeddings import FUSED
-from geoembed.fits.sweep import Tested
+from geoembed.fits.experiments import Tested
 from geoembed.report import cautions
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ def measure(study: Study, plan: Plan, journal: Journal) -> Generator[Progress, N
         return Missing([Fit(*row) for row in held[0]["fits"]], held[0]["cautions"])
     usable = plan.source.usable(plan.features)
     rows = study.embedded_again(usable)
-    if not layout.missing(usable, [Tested("missing", NOTHING, rows)]).cells:
+    if not layout.missing(usable, [Tested("missing", NOTHING, rows)]).draws:
         lacking = "missing inputs were not measured, as the test chips that were drawn for it lack a class"
         return Missing([], [lacking])
     tested, contrasted = yield from origin.missing(rows, layout.options.seed, layout.options.repeats)
     sweep = plan.sweep(layout, [layout.missing(usable, tested)], layout.options.classifiers)
-    fits = [fit for piece in sweep.run({}) for fit in piece.fits]
+    fits = [fit for result in sweep.run({}) for fit in result.fits]
     told = cautions.of_removals(tested)
     journal.write({"of": _IN_JOURNAL, "cautions": told, "fits": [astuple(fit) for fit in fits]})
     return Missing(fits, told, contrasted)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geoembed.chips import splits
-from geoembed.fits import draws, features, sweep
+from geoembed.fits import draws, features
 from geoembed.fits.curves import WHOLE
-from geoembed.fits.sweep import Place, Tested
+from geoembed.fits.experiments import Experiment, Tested
 from geoembed.ground import grid
 from geoembed.ground.aoi import ALL
 
@@ -100,32 +100,32 @@ class Layout:
         """Return what the widest place is called: all areas, or the only one."""
         return ALL if len(self.areas) > 1 else self.areas[0]
 
-    def places(
+    def experiments(
         self, usable: NDArray[np.bool_], questions: Collection[str] = QUESTIONS
-    ) -> tuple[tuple[Place, ...], dict[str, int]]:
+    ) -> tuple[tuple[Experiment, ...], dict[str, int]]:
         """Lay out where labels are from and what is scored, for features that the `usable` chips have.
 
-        Returns the places, and for each reason the number of cells that have no fit.
+        Also returns how often a task has no fit in an experiment, by reason.
         """
         empty: Counter[str] = Counter()
         areas = dict.fromkeys((self.everywhere, *self.areas))
-        places = [self._within(area, usable, TRANSFER in questions, empty) for area in areas]
+        experiments = [self._within(area, usable, TRANSFER in questions, empty) for area in areas]
         if SPLIT in questions:
-            places.append(self._random_split(usable, empty))
+            experiments.append(self._random_split(usable, empty))
         if TRANSFER in questions and len(self.areas) > 1:
-            places += [self._all_but(area, usable, empty) for area in self.areas]
-        return tuple(places), dict(empty)
+            experiments += [self._all_but(area, usable, empty) for area in self.areas]
+        return tuple(experiments), dict(empty)
 
-    def missing(self, usable: NDArray[np.bool_], tested: Sequence[Tested]) -> Place:
+    def missing(self, usable: NDArray[np.bool_], tested: Sequence[Tested]) -> Experiment:
         """Lay out the draws of n labels everywhere, to be scored on test chips that lack something."""
-        return self._place(self.everywhere, self._rows(usable, "train"), tested, (self.options.n,), Counter())
+        return self._experiment(self.everywhere, self._rows(usable, "train"), tested, (self.options.n,), Counter())
 
     def sample(self, usable: NDArray[np.bool_], most: int, split: str | None = None) -> NDArray[np.int64]:
         """Return the rows of at most so many usable chips, of one split or of all, drawn at random."""
         rows = np.flatnonzero(usable if split is None else usable & (self.split == split))
         return np.sort(np.random.default_rng([self.options.seed, 2]).permutation(rows)[:most])
 
-    def _within(self, area: str, usable: NDArray[np.bool_], travels: bool, empty: Counter[str]) -> Place:
+    def _within(self, area: str, usable: NDArray[np.bool_], travels: bool, empty: Counter[str]) -> Experiment:
         """Lay out the learning curves of one area or of all; with `travels`, what one area learned meets the others."""
         here = usable if area == ALL else usable & (self.aoi == area)
         tested = [Tested(CURVE, area, self._rows(here, "test"))]
@@ -133,23 +133,23 @@ class Layout:
             there = {name: self._rows(usable & (self.aoi == name), "test") for name in self.areas if name != area}
             sizes = frozenset({self.options.n, WHOLE})
             tested += [Tested(TRANSFER, name, rows, sizes=sizes) for name, rows in there.items()]
-        return self._place(
+        return self._experiment(
             area, self._rows(here, "train"), tested, sorted({*self.options.sizes, self.options.n}), empty
         )
 
-    def _random_split(self, usable: NDArray[np.bool_], empty: Counter[str]) -> Place:
+    def _random_split(self, usable: NDArray[np.bool_], empty: Counter[str]) -> Experiment:
         """Lay out training and testing everywhere on splits that are dealt out at random, chip by chip."""
         dealt = self._redealt()
         tested = [Tested(SPLIT, self.everywhere, np.flatnonzero(usable & (dealt == "test")))]
         train = np.flatnonzero(usable & (dealt == "train"))
-        return self._place(self.everywhere, train, tested, (self.options.n,), empty)
+        return self._experiment(self.everywhere, train, tested, (self.options.n,), empty)
 
-    def _all_but(self, area: str, usable: NDArray[np.bool_], empty: Counter[str]) -> Place:
+    def _all_but(self, area: str, usable: NDArray[np.bool_], empty: Counter[str]) -> Experiment:
         """Lay out training in all other areas and testing in this one."""
         inside = self.aoi == area
         tested = [Tested(TRANSFER, area, self._rows(usable & inside, "test"))]
         train = self._rows(usable & ~inside, "train")
-        return self._place(f"{features.BUT}{area}", train, tested, (self.options.n,), empty)
+        return self._experiment(f"{features.BUT}{area}", train, tested, (self.options.n,), empty)
 
     def _rows(self, chips: NDArray[np.bool_], split: str) -> NDArray[np.int64]:
         return np.flatnonzero(chips & (self.split == split))
@@ -162,28 +162,28 @@ class Layout:
             dealt[rows] = random.permutation(self.split[rows])
         return dealt
 
-    def _place(
+    def _experiment(
         self,
         name: str,
         train: NDArray[np.int64],
         tested: Sequence[Tested],
         sizes: Sequence[int],
         empty: Counter[str],
-    ) -> Place:
-        cells = []
+    ) -> Experiment:
+        drawn = []
         for number, task in enumerate(self.tasks):
-            cell = sweep.cell(
+            of_task = draws.of_task(
                 number, task, train, self.keys, sizes,
                 full=self.options.full, repeats=self.options.repeats, seed=self.options.seed,
             )  # fmt: skip
             truth = task.values[tested[0].rows]
-            if cell is None:
+            if of_task is None:
                 empty["cells_with_one_class_to_learn_from"] += 1
             elif len(np.unique(truth[~np.isnan(truth)])) < max(len(task.classes), 2):
                 empty["cells_lacking_a_class_in_test"] += 1
             else:
-                cells.append(cell)
-        return Place(name, train, tuple(cells), tuple(tested))
+                drawn.append(of_task)
+        return Experiment(name, train, tuple(drawn), tuple(tested))
 
 
 def layout(chips: Embeddings, tasks: Sequence[Targets], options: Options) -> Layout:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from geoembed.fits.sweep import Place
+    from geoembed.fits.experiments import Experiment
     from geoembed.outputs.journal import Journal
     from geoembed.report.origin import Origin
     from geoembed.report.protocol import FeatureSource, Layout
@@ -60,8 +60,8 @@ class Study:
             sources = [source for source in self.sources if name in source.features]
             if sources:
                 questions = protocol.QUESTIONS if name == options.main else (protocol.CURVE,)
-                places, empty = self.layout.places(protocol.usable(sources, name), questions)
-                plans += [Plan(source, name, places, empty if source is self.ours else {}) for source in sources]
+                experiments, empty = self.layout.experiments(protocol.usable(sources, name), questions)
+                plans += [Plan(source, name, experiments, empty if source is self.ours else {}) for source in sources]
         return plans
 
     def embedded_again(self, usable: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -102,11 +102,11 @@ class Study:
             if held == plan.fits(classifiers):
                 continue
             penalties = {key: line["penalties"] for key, line in before.items()}
-            for piece in plan.sweep(self.layout, plan.places, classifiers).run(penalties):
-                line = {"of": of_plan, "key": piece.key, "models": piece.models, "penalties": piece.penalties}
-                journal.write(line | {"fits": [astuple(fit) for fit in piece.fits]})
-                fits += piece.fits
-                done += piece.models
+            for result in plan.sweep(self.layout, plan.experiments, classifiers).run(penalties):
+                line = {"of": of_plan, "key": result.key, "models": result.models, "penalties": result.penalties}
+                journal.write(line | {"fits": [astuple(fit) for fit in result.fits]})
+                fits += result.fits
+                done += result.models
                 yield Progress(done, total, "fits", f"{plan.source.name} {plan.features}")
         if resumed:
             log.info("%s fits were done by an earlier run", f"{resumed:,}")
@@ -122,7 +122,7 @@ class Study:
         if self.origin is not None:
             planned += _of_baselines(self, self.origin)
         fits = sum(plan.fits(classifiers) for plan, _ in planned)
-        return fits, sum(forecast.seconds(plan.places, width, classifiers) for plan, width in planned)
+        return fits, sum(forecast.seconds(plan.experiments, width, classifiers) for plan, width in planned)
 
 
 @dataclass(frozen=True)
@@ -131,23 +131,26 @@ class Plan:
 
     source: whose features they are.
     features: their name.
-    places: where labels are from, and which chips are scored.
-    empty: number of cells without a fit, by reason; given for the first source only, as it is the same for all.
+    experiments: where labels are from, and which chips are scored.
+    empty: how often a task has no fit in an experiment, by reason; the same for all sources of these
+        features, so that only the first has it.
     """
 
     source: FeatureSource
     features: str
-    places: tuple[Place, ...]
+    experiments: tuple[Experiment, ...]
     empty: dict[str, int]
 
     def fits(self, classifiers: Sequence[str]) -> int:
         """Return how many fits it takes."""
-        return sweep.fits(self.places, classifiers)
+        return sweep.fits(self.experiments, classifiers)
 
-    def sweep(self, layout: Layout, places: Sequence[Place], classifiers: Sequence[str]) -> Sweep:
+    def sweep(self, layout: Layout, experiments: Sequence[Experiment], classifiers: Sequence[str]) -> Sweep:
         """Read the features; return what fits them."""
         X = self.source.read(self.features)
-        return Sweep(X, self.source.name, self.features, places, layout.tasks, classifiers, seed=layout.options.seed)
+        return Sweep(
+            X, self.source.name, self.features, experiments, layout.tasks, classifiers, seed=layout.options.seed
+        )
 
 
 def _of_baselines(study: Study, origin: Origin) -> Iterator[tuple[Plan, int]]:

@@ -49,7 +49,7 @@ RESULTS, SUMMARY, REPORT, JOURNAL, BASELINES = "results.csv", "summary.json", "r
 class _Inputs:
     """What is read.
 
-    embeddings: the embeddings that are measurements.
+    embeddings: the embeddings that are measured.
     against: other embeddings of the same chips, by their names in the results.
     label_files: a file per task.
     origin: the chips and the model of the embeddings; None where they are not named.
@@ -208,8 +208,10 @@ def prepare(inputs: _Inputs, asked: Options) -> Study:
         if not (source.rows >= 0).any():
             fault = "holds none of these chips; name embeddings of the same with --against"
             raise ProbeError(f"{source.file.path}: {fault}")
-    if "logistic" in asked.classifiers and any(task.numeric for task in tasks):
-        log.warning("where the target is a number, logistic means ridge")
+    for kind in asked.classifiers if any(task.numeric for task in tasks) else ():
+        learner = models.named(kind, 0)
+        if learner.name != kind:
+            log.warning("where the target is a number, %s means %s", kind, learner.name)
     warnings = cautions.of_sources(layout, sources)
     for caution in warnings:
         log.warning("%s", caution)

@@ -2,15 +2,15 @@ import math
 
 import numpy as np
 
-from geoembed.fits import sweep
+from geoembed.fits import experiments
 from geoembed.report import cautions
 
 
-def removal(name: str, *, bare: int) -> sweep.Tested:
+def removal(name: str, *, bare: int) -> experiments.Tested:
     """Vectors of ten test chips, of some of which nothing is left."""
     vectors = np.ones((10, 3), np.float32)
     vectors[:bare] = math.nan
-    return sweep.Tested("missing", name, np.arange(10), vectors)
+    return experiments.Tested("missing", name, np.arange(10), vectors)
 
 
 def test_chips_of_which_nothing_is_left_are_counted() -> None:

@@ -35,10 +35,12 @@ def study(tmp_path: Path) -> Study:
 def test_every_question_is_planned_for_the_main_features(study: Study) -> None:
     plans = study.plans()
     assert [(plan.source.name, plan.features) for plan in plans] == [("ours", "s1"), ("ours", "fused"), ("o", "fused")]
-    questions = [{case.question for place in plan.places for case in place.tested} for plan in plans]
+    questions = [{case.question for experiment in plan.experiments for case in experiment.tested} for plan in plans]
     assert questions == [{"curve"}, {"curve", "split", "transfer"}, {"curve", "split", "transfer"}]
-    assert plans[1].places is plans[2].places, "both learn from the same chips"
-    assert min(place.train.min() for place in plans[1].places) >= 50 > plans[0].places[0].train.min()
+    assert plans[1].experiments is plans[2].experiments, "both learn from the same chips"
+    assert (
+        min(experiment.train.min() for experiment in plans[1].experiments) >= 50 > plans[0].experiments[0].train.min()
+    )
 
 
 def test_fits_and_what_is_left_out_are_counted(study: Study) -> None:
