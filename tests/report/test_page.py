@@ -180,28 +180,50 @@ def test_nothing_found_is_a_page_all_the_same() -> None:
 
 def test_sentences_tell_what_was_found(page: str) -> None:
     assert finding(page, QUESTIONS["curves"]) == (
-        "Labels needed with fused features: 95 % of the full-label score takes 50 on water and 200 on biomass;"
-        " 99 % of the full-label score takes all on water and all on biomass."
+        "With fused features, 95 % of the full-label score takes 50 labels on water and 200 labels on biomass;"
+        " 99 % of the full-label score takes all labels on water and all labels on biomass."
     )
-    assert "95 % takes 50 labels in the median of 6 cells, and all cells together save" in page.replace("&nbsp;", " ")
+    assert "95 % takes 50 labels in the median of 6 combinations, and saves" in page.replace("&nbsp;", " ")
     assert finding(page, QUESTIONS["compared"]) == (
-        "At 200 labels, fused embeddings are, against chip statistics ahead on 1 of 2 tasks (water by 4.0 points) and"
-        " behind on 1 of 2 tasks (biomass by 0.15 of R²)."
+        "With 200 labels and fused features, the embeddings are, compared with chip statistics, ahead on 1 of 2 tasks"
+        " (water by 4.0 points) and behind on 1 of 2 tasks (biomass by 0.15 of R²)."
     )
-    assert "higher on water by 4.0 points; +4.0 points on average" in finding(page, QUESTIONS["split"])
-    assert "change by \u221217.5 points on average" in finding(page, QUESTIONS["transfer"])
-    assert "worst: water from there to here &lt;&amp;&gt;, \u221220.0 points" in finding(page, QUESTIONS["transfer"])
-    assert "all other areas together, by \u22127.0 points" in finding(page, QUESTIONS["transfer"])
-    assert "of every modality alone, s2 costs most (\u221220.0 points)" in finding(page, QUESTIONS["missing"])
+    assert "higher on water by 4.0 points; the mean difference is +4.0 points" in finding(page, QUESTIONS["split"])
+    assert "change by \u221217.5 points on average where labels come from one other area" in finding(
+        page, QUESTIONS["transfer"]
+    )
+    assert "worst: water, from there to here &lt;&amp;&gt;, \u221220.0 points" in finding(page, QUESTIONS["transfer"])
+    assert "by \u22127.0 points on average where they come from all other areas" in finding(page, QUESTIONS["transfer"])
+    assert "of single modalities, s2 is missed most (\u221220.0 points)" in finding(page, QUESTIONS["missing"])
     assert "\u22125.0 points without 30 %" in finding(page, QUESTIONS["missing"])
-    assert "off by 4.2 points on water on average" in finding(page, QUESTIONS["trust"])
-    assert "Above a half, it is too high by 10.0 points on water." in finding(page, QUESTIONS["trust"])
-    assert "water 97 % (90 % over all, majority 60 %)" in finding(page, QUESTIONS["trust"])
+    assert "differ from how often they come true by 4.2 points on water, on average over chips" in finding(
+        page, QUESTIONS["trust"]
+    )
+    assert "Probabilities above one half are too high by 10.0 points on water." in finding(page, QUESTIONS["trust"])
+    assert "97 % on water (on all chips 90 %, by always saying the most frequent class 60 %)" in finding(
+        page, QUESTIONS["trust"]
+    )
     assert "agree on water for" in finding(page, QUESTIONS["maps"])
     assert "21 of 64 by fused" in finding(page, QUESTIONS["health"])
     assert "31 % for s1 and s2 (by chance 0.5 %)" in finding(page, QUESTIONS["health"])
     for said in ("No second embeddings file was given.", "3 chips without coh", "3&nbsp;% of neighbouring chips"):
         assert said in page
+
+
+def test_what_the_answer_leaves_out_stands_below_it(page: str) -> None:
+    lead = re.sub("<.*?>", "", page[page.index("</h1>") : page.index("<svg")]).replace("&nbsp;", " ")
+    assert lead.startswith("95 % of the score above guessing takes 50 labels on water. With 200 labels and fused")
+
+
+@pytest.mark.parametrize(
+    ("observed", "wanted"),
+    [(0.8, "too high by 10.0 points"), (0.95, "too low by 5.0 points"), (0.9, "neither too high nor too low")],
+)
+def test_probabilities_are_too_high_or_too_low(observed: float, wanted: str) -> None:
+    told = finding(
+        html(replace(findings(), trust=(replace(trust(), observed=(0.1, NAN, observed)),))), QUESTIONS["trust"]
+    )
+    assert f"Probabilities above one half are {wanted} on water." in told
 
 
 @pytest.mark.parametrize(
@@ -215,7 +237,9 @@ def test_sentences_tell_what_was_found(page: str) -> None:
 def test_a_baseline_that_wins_is_told(half: float, draws: int, wanted: str) -> None:
     one = comparison("compared", 0.80, 0.83, half, source="mosaiks")
     told = finding(html(replace(findings(), comparisons=(one,))), QUESTIONS["compared"])
-    assert told == f"At 200 labels, fused embeddings are, against random convolutions {wanted}."
+    assert (
+        told == f"With 200 labels and fused features, the embeddings are, compared with random convolutions, {wanted}."
+    )
 
 
 def test_the_matrix_has_its_home_on_the_diagonal(page: str) -> None:
