@@ -1,4 +1,4 @@
-"""What embeddings are worth with few labels: the README's table of studies, made with the command line from nothing.
+"""What embeddings are worth with few labels: the studies of README.md here, made with the command line from nothing.
 
 Run: PYTHONPATH=tests python tests/benchmarks/learning.py STUDY FOLDER [--data DATA] [--minutes M] [OPTIONS], where
 STUDY is earth, eurosat or scenes, FOLDER one for these OPTIONS of `geoembed pretrain`, DATA that of the real scenes.
