@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from geoembed.errors import ConfigError, nearest
+from geoembed.imagery import addresses
 
 FILE = "geoembed.toml"
 PREFIX = "GEOEMBED"
@@ -26,6 +27,11 @@ Words: TypeAlias = str | Sequence[str]
 def paths(given: Paths) -> tuple[Path, ...]:
     """Return one path or several as a tuple."""
     return (Path(given),) if isinstance(given, str | os.PathLike) else tuple(map(Path, given))
+
+
+def texts(given: Paths) -> tuple[str, ...]:
+    """Return one address or several as a tuple of texts: a URL loses a slash where it is made a path."""
+    return (str(given),) if isinstance(given, str | os.PathLike) else tuple(map(str, given))
 
 
 def words(given: Words | None) -> tuple[str, ...] | None:
@@ -126,7 +132,7 @@ def _placed(path: Path, option: Option, value: Any) -> Any:
         return str(path.parent / text)
     if option.kind == "located":
         name, _, located = text.partition("=")
-        return f"{name}={path.parent / located}"
+        return f"{name}={addresses.beside(path.parent, located)}"
     return text
 
 

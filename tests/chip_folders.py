@@ -60,7 +60,7 @@ def make_chips(
             write_chip(
                 chip_folder.path_of(folder, ids[i], name), values, name, bands, lattice.crs, transform, clouds, rng
             )
-    outlines, _ = grid.footprints((lattice,), ids)
+    outlines = grid.cells((lattice,), ids).outlines
     split = [splits[i % len(splits)] for i in range(n)]
     table: dict[str, Any] = {"chip_id": ids, "aoi": [f"class-{kind}" for kind in kinds], "split": split}
     table |= {name: np.where(here[:, m], 1.0 - clouds, np.nan) for m, name in enumerate(channels)}

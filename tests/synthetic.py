@@ -27,7 +27,7 @@ def chip_folder(
     folder: Path, chip_ids: np.ndarray[Any, Any], grids: tuple[grid.Grid, ...] = (LATTICE,), aoi: Any = "here"
 ) -> Path:
     """A chip folder without pixels: index and description, as `chips.read` reads them."""
-    shapes, _ = grid.footprints(grids, chip_ids)
+    shapes = grid.cells(grids, chip_ids).outlines
     table = geopandas.GeoDataFrame(
         {"chip_id": chip_ids, "aoi": aoi, "split": "train", "s2": 1.0}, geometry=shapes, crs="EPSG:4326"
     )

@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 MAY_IMPORT = {
     "errors": set(),
     "progress": set(),
-    "settings": {"errors"},
+    "settings": {"errors", "imagery"},
     "earth": set(),
     "outputs": {"errors"},
     "ground": {"errors", "outputs"},

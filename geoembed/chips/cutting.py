@@ -7,22 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import local
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from geoembed.chips import folder as chip_folder
 from geoembed.chips.cells import Taken
-from geoembed.ground import grid
-from geoembed.ground.grid import Grid
+from geoembed.ground.grid import Cells
+from geoembed.ground.lattice import GeoBox
 from geoembed.imagery import sources, storage, warp
 from geoembed.imagery.index import RasterIndex
 from geoembed.imagery.modalities import Modality
 from geoembed.imagery.storage import Storage
+from geoembed.imagery.windows import Readers
 from geoembed.outputs import digests
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +34,11 @@ Found = dict[str, tuple[float, tuple[str, ...]]]
 
 @dataclass(frozen=True)
 class Layer:
-    """A modality with its rasters and the way its chips are stored."""
+    """A modality that is cut.
+
+    catalogue: its rasters.
+    storage: how its chips are stored.
+    """
 
     modality: Modality
     catalogue: RasterIndex
@@ -56,20 +58,6 @@ class Layer:
         return {"channels": self.channels, "read_as": digests.of_value(list(used))}
 
 
-@dataclass(frozen=True)
-class Block:
-    """Neighbouring cells that are read and warped at once: columns and rows, shape (N,)."""
-
-    grid: Grid
-    columns: NDArray[np.int64]
-    rows: NDArray[np.int64]
-
-    @property
-    def chip_ids(self) -> list[str]:
-        """Return the ids of its cells."""
-        return self.grid.chip_ids(self.columns, self.rows)
-
-
 def layer(modality: Modality) -> Layer:
     """Find a modality's files and decide how its chips are stored; raises ImageryError."""
     rasters = sources.find(modality)
@@ -83,16 +71,16 @@ def layer(modality: Modality) -> Layer:
     return Layer(modality, RasterIndex(rasters), kept)
 
 
-def blocks(cells: Taken, kept: Mapping[str, Found]) -> Iterator[Block]:
-    """Yield the cells that are not kept, in blocks of the grid."""
-    missing = [i for i, chip_id in enumerate(cells.chip_ids) if chip_id not in kept]
-    columns, rows = cells.columns[missing], cells.rows[missing]
+def blocks(cells: Taken, kept: Mapping[str, Found]) -> Iterator[Taken]:
+    """Yield the cells that are not kept, in blocks of neighbours that are read and warped at once."""
+    missing = cells[[i for i, chip_id in enumerate(cells.chip_ids) if chip_id not in kept]]
     high, wide = max(1, BLOCK_HEIGHT // cells.grid.size), max(1, BLOCK_WIDTH // cells.grid.size)
     members_of: dict[tuple[int, int], list[int]] = {}
-    for i, key in enumerate(zip((rows // high).tolist(), (columns // wide).tolist(), strict=True)):
-        members_of.setdefault(key, []).append(i)
+    places = zip((missing.rows // high).tolist(), (missing.columns // wide).tolist(), strict=True)
+    for i, place in enumerate(places):
+        members_of.setdefault(place, []).append(i)
     for members in members_of.values():
-        yield Block(cells.grid, columns[members], rows[members])
+        yield missing[members]
 
 
 class Cutter:
@@ -101,17 +89,16 @@ class Cutter:
     def __init__(self, output: Path, layers: Sequence[Layer], min_valid: float) -> None:
         self._output, self._layers, self._min_valid = output, layers, min_valid
         self._thread = local()
-        self._all_readers: list[warp.Readers] = []
+        self._all_readers: list[Readers] = []
 
-    def __call__(self, block: Block) -> dict[str, Found]:
+    def __call__(self, block: Cells) -> dict[str, Found]:
         """Write a block's chips; return what each has."""
         import rasterio
 
-        outlines = grid.footprints([block.grid], np.array(block.chip_ids))[0]
         found: dict[str, Found] = {chip_id: {} for chip_id in block.chip_ids}
         with rasterio.Env(GDAL_CACHEMAX=256, GDAL_DISABLE_READDIR_ON_OPEN="TRUE"):
             for layer in self._layers:
-                self._cut_layer(block, layer, outlines, found)
+                self._cut_layer(block, layer, found)
         log.debug("%s ... %s: %d cells cut", block.chip_ids[0], block.chip_ids[-1], len(found))
         return found
 
@@ -120,20 +107,20 @@ class Cutter:
         for readers in self._all_readers:
             readers.close()
 
-    def _readers(self) -> warp.Readers:
+    def _readers(self) -> Readers:
         if not hasattr(self._thread, "readers"):
-            self._thread.readers = warp.Readers()
+            self._thread.readers = Readers()
             self._all_readers.append(self._thread.readers)
-        readers: warp.Readers = self._thread.readers
+        readers: Readers = self._thread.readers
         return readers
 
-    def _cut_layer(self, block: Block, layer: Layer, outlines: Any, found: dict[str, Found]) -> None:
-        near = layer.catalogue.near(outlines)
+    def _cut_layer(self, block: Cells, layer: Layer, found: dict[str, Found]) -> None:
+        near = layer.catalogue.near(block.outlines)
         if not near:
             return
         size = block.grid.size
-        place, tops, lefts = _place(block)
-        stored = warp.mosaic(near, layer.storage, place, self._readers())
+        box, tops, lefts = _box(block)
+        stored = warp.mosaic(near, layer.storage, box, self._readers())
         for chip_id, top, left in zip(block.chip_ids, tops, lefts, strict=True):
             pixels = stored[:, top : top + size, left : left + size]
             valid = ~layer.storage.invalid(pixels)
@@ -142,25 +129,25 @@ class Cutter:
             if not there.any() or fraction < self._min_valid:
                 continue
             channels = tuple(name for name, is_there in zip(layer.channels, there, strict=True) if is_there)
-            part = place.part(top, left, size, size)
+            part = box.part(top, left, size, size)
             path = chip_folder.path_of(self._output, chip_id, layer.modality.name)
             kept = pixels if there.all() else pixels[there]
             chip_folder.write_chip(path, kept, channels, layer.storage, part.crs, part.transform)
             found[chip_id][layer.modality.name] = (round(fraction, 6), channels)
 
 
-def _place(block: Block) -> tuple[warp.Place, list[int], list[int]]:
-    """Return the place that holds a block's cells, and each cell's first row and column of pixels in it."""
+def _box(block: Cells) -> tuple[GeoBox, list[int], list[int]]:
+    """Return the box that holds a block's cells, and each cell's first row and column of pixels in it."""
     from affine import Affine
 
-    lattice, size = block.grid, block.grid.size
-    down = -lattice.upward * block.rows
+    grid, size = block.grid, block.grid.size
+    down = -grid.upward * block.rows
     first_row = int(block.rows[np.argmin(down)])
-    x, y = lattice.upper_left(int(block.columns.min()), first_row)
+    x, y = grid.upper_left(int(block.columns.min()), first_row)
     tops = ((down - down.min()) * size).tolist()
     lefts = ((block.columns - block.columns.min()) * size).tolist()
-    transform = Affine(lattice.dx, 0.0, x, 0.0, -lattice.dy, y)
-    return warp.Place(lattice.crs, transform, max(tops) + size, max(lefts) + size), tops, lefts
+    transform = Affine(grid.dx, 0.0, x, 0.0, -grid.dy, y)
+    return GeoBox(grid.crs, transform, max(tops) + size, max(lefts) + size), tops, lefts
 
 
 def finished(lines: Sequence[Mapping[str, Any]]) -> dict[str, Found]:

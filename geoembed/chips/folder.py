@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ class ChipSet:
         geometry in EPSG:4326.
     channels: per modality the channel names found in its chips; a chip file may hold only some of them.
     units: per modality the unit of a value.
-    grids: the lattices that the chips lie on.
+    grids: the grids that the chips lie on.
     size: pixels along a chip's side.
     digest: SHA-256 of all that the chips were made from and of the index's rows.
     """
@@ -63,6 +63,11 @@ class ChipSet:
     def modalities(self) -> tuple[str, ...]:
         """Return the names of the modalities, in order."""
         return tuple(self.channels)
+
+    @cached_property
+    def cells(self) -> grid.Cells:
+        """Return where the chips lie, in the order of the index."""
+        return grid.cells(self.grids, self.index["chip_id"].to_numpy())
 
     def path_of(self, chip_id: str, modality: str) -> Path:
         """Return where a chip's file lies."""

@@ -11,7 +11,7 @@ from geoembed.cli.app import command
 from geoembed.cli.options import Overwrite, Update, place
 
 Rasters = Annotated[
-    list[Path], typer.Argument(metavar="RASTER...", help="Rasters, one mosaic; - reads paths from stdin.")
+    list[str], typer.Argument(metavar="RASTER...", help="Rasters, one mosaic; - reads paths from stdin.")
 ]
 ChipsOption = Annotated[Path, typer.Option("--chips", metavar="FOLDER", help="Chip folder to label.")]
 Classes = Annotated[

@@ -18,49 +18,39 @@ from geoembed.errors import ConfigError
 if TYPE_CHECKING:
     from geoembed.progress import Result, Verb
 
-STDIN = Path("-")
-
-
-def all_paths(paths: list[Path]) -> tuple[Path, ...]:
-    """Return paths as given, with `-` replaced by those on standard input, one per line."""
-    found: list[Path] = []
-    for path in paths:
-        if path != STDIN:
-            found.append(path)
-            continue
-        lines = [Path(line.strip()) for line in sys.stdin if line.strip()]
-        if not lines:
-            raise ConfigError("standard input: holds no path; the command before this one has failed")
-        found += lines
-    return tuple(found)
-
-
-def one_path(path: Path) -> Path:
-    """Return a path as given, or the one on standard input for `-`."""
-    paths = all_paths([path])
-    if len(paths) > 1:
-        raise ConfigError(f"standard input: holds {len(paths)} paths; this command takes one")
-    return paths[0]
+STDIN = "-"
+WRITTEN = ("output", "config")
+"""Options whose paths are never read from standard input."""
 
 
 def run(step: Verb[..., Any], options: dict[str, Any], *, quiet: bool) -> Result[Any]:
     """Run a step with options by name, `-` among inputs replaced by standard input, showing how far it is."""
-    for name, value in options.items():
-        if name not in ("output", "config"):
-            if value == STDIN:
-                options[name] = one_path(value)
-            elif isinstance(value, list) and STDIN in value:
-                options[name] = all_paths(value)
-    result = progress.run(step.steps(**_accepted(step, options)), shown=not quiet)
+    if "config" not in inspect.signature(step).parameters:  # the step reads no settings of its own
+        options.pop("config")
+    options = {name: value if name in WRITTEN else _piped(value) for name, value in options.items()}
+    result = progress.run(step.steps(**options), shown=not quiet)
     if result.table and not quiet:
         typer.echo(result.table, err=True)
     return result
 
 
-def _accepted(step: Verb[..., Any], options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options without the settings file where the step reads none."""
-    reads_config = "config" in inspect.signature(step).parameters
-    return {name: value for name, value in options.items() if name != "config" or reads_config}
+def _piped(value: Any) -> Any:
+    """Return an option's value with `-` replaced by the paths on standard input: one, or any number in a list."""
+    if isinstance(value, list):
+        return [path for item in value for path in (_paths() if str(item) == STDIN else [item])]
+    if not isinstance(value, str | Path) or str(value) != STDIN:
+        return value
+    paths = _paths()
+    if len(paths) > 1:
+        raise ConfigError(f"standard input: holds {len(paths)} paths; this command takes one")
+    return paths[0]
+
+
+def _paths() -> list[str]:
+    paths = [line.strip() for line in sys.stdin if line.strip()]
+    if not paths:
+        raise ConfigError("standard input: holds no path; the command before this one has failed")
+    return paths
 
 
 class Lines(logging.Handler):

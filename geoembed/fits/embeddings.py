@@ -52,7 +52,7 @@ class Embeddings:
     bounds: (N, 4) west, south, east, north in degrees; west > east over 180 degrees.
     present: (N, M) bool, columns in the order of `modalities`.
     broken: (k, 2) rows, and columns of `present`, of the chip files that could not be read.
-    grids: the lattices that the chips lie on; `grid.footprints(grids, chip_id)` gives their outlines.
+    grids: the grids that the chips lie on; `grid.cells(grids, chip_id).outlines` are their outlines.
     attributes: everything else that the file says of itself, JSON parsed.
     digest: SHA-256 of rows and vectors, the same for the same content whenever it was written.
     """
@@ -193,12 +193,12 @@ def write(
     """
     import h5py
 
-    _, bounds = grid.footprints(grids, chip_ids)
+    cells = grid.cells(grids, chip_ids)
     seen = hashlib.sha256(json.dumps([list(map(str, column)) for column in (chip_ids, aoi, split)]).encode())
     with atomic.replacing(path) as part, h5py.File(part, "w") as file:
         for name, column in (("chip_id", chip_ids), ("aoi", aoi), ("split", split)):
             file.create_dataset(name, data=[str(value) for value in column], dtype=h5py.string_dtype("utf-8"))
-        file["lonlat"], file["bounds"] = grid.centres(grids, chip_ids), bounds
+        file["lonlat"], file["bounds"] = cells.lonlat(), cells.bounds()
         seen.update(_write_blocks(file, blocks, len(chip_ids), modalities, dtype))
         file.attrs.update({name: _text(value) for name, value in attributes.items()})
         file.attrs["modalities"] = _text(list(modalities))

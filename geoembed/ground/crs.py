@@ -55,3 +55,12 @@ def name(crs: str) -> str:
 
     known = CRS.from_user_input(crs).to_authority(min_confidence=100)
     return ":".join(known) if known else crs
+
+
+@lru_cache(maxsize=1024)
+def horizontal(crs: str) -> str:
+    """Return a CRS without its heights, as WKT where it has some (EPSG:4326+5773), else as it is written."""
+    from pyproj import CRS
+
+    known = CRS.from_user_input(crs)
+    return known.to_2d().to_wkt() if len(known.axis_info) > 2 else crs

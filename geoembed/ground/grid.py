@@ -1,18 +1,21 @@
-"""Where chips lie: lattices of cells in a coordinate reference system (CRS), and the ids of their cells.
+"""Where chips lie: grids of cells in a coordinate reference system (CRS), and the ids of their cells.
 
-The fixed grid has one lattice per six-degree UTM zone and hemisphere, with its origin at the zone's own origin, so
+The fixed grid has one grid per six-degree UTM zone and hemisphere, with its origin at the zone's own origin, so
 that everyone's chips line up. An aligned grid is anchored at the upper left corner of a raster.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from geoembed.errors import ChipError
 from geoembed.ground import crs
+from geoembed.ground.lattice import Lattice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,7 +30,7 @@ SOUTH_LIMIT, NORTH_LIMIT = -80.0, 84.0
 
 @dataclass(frozen=True)
 class Grid:
-    """A lattice of cells of `size` x `size` pixels.
+    """A grid of cells of `size` x `size` pixels.
 
     Pixels are `dx` wide and `dy` high (positive, in units of the CRS). Cell (column, row) has its lower left corner at
     (x + column * size * dx, y + row * size * dy) where rows grow northward, and its upper left corner at
@@ -42,6 +45,11 @@ class Grid:
     dy: float
     size: int
     northward: bool
+
+    @property
+    def lattice(self) -> Lattice:
+        """Return the lattice of its pixels."""
+        return Lattice(self.crs, self.x, self.y, self.dx, self.dy)
 
     @property
     def width(self) -> float:
@@ -67,6 +75,26 @@ class Grid:
         """Return x and y of the centres of cells, in the grid's CRS."""
         return self.x + (columns + 0.5) * self.width, self.y + (rows + 0.5) * self.height * self.upward
 
+    def lonlat(self, columns: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the centres of cells, (N, 2): degrees east in [-180, 180) and degrees north (EPSG:4326)."""
+        lon, lat = crs.transformer(self.crs, crs.LONLAT).transform(*self.centres(columns, rows))
+        return np.stack([(np.asarray(lon) + 180.0) % 360.0 - 180.0, np.asarray(lat)], axis=1)
+
+    def corners(self, columns: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the corners of cells, (N, 4, 2), counter-clockwise from the lower left, degrees (EPSG:4326).
+
+        Longitudes run on past 180 where a cell crosses the antimeridian.
+        """
+        x, y = self.centres(columns, rows)
+        half_w, half_h = self.width / 2, self.height / 2
+        xs = np.stack([x - half_w, x + half_w, x + half_w, x - half_w], axis=1)
+        ys = np.stack([y - half_h, y - half_h, y + half_h, y + half_h], axis=1)
+        lon, lat = crs.transformer(self.crs, crs.LONLAT).transform(xs, ys)
+        lon = np.asarray(lon)
+        crossing = np.ptp(lon, axis=1) > 180.0
+        lon = np.where(crossing[:, None] & (lon < 0.0), lon + 360.0, lon)
+        return np.stack([lon, np.asarray(lat)], axis=2)
+
     def column_at(self, x: NDArray[Any]) -> NDArray[np.int64]:
         """Return the columns of the cells that hold x."""
         return np.floor((np.asarray(x) - self.x) / self.width).astype(np.int64)
@@ -84,13 +112,87 @@ class Grid:
         """Return a cell's id, for example 32N-4480-00112-01134."""
         return f"{self.name}-{column:05d}-{row:05d}"
 
-    def chip_ids(self, columns: NDArray[Any], rows: NDArray[Any]) -> list[str]:
-        """Return the ids of cells."""
-        return [self.chip_id(column, row) for column, row in zip(columns.tolist(), rows.tolist(), strict=True)]
-
     def to_json(self) -> dict[str, Any]:
         """Return the grid as a JSON-ready dict; `Grid(**value)` is its inverse."""
         return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """N cells of one grid or of several.
+
+    grids: the grids that the cells lie on.
+    grid_of: (N,) position in `grids` of each cell's grid.
+    columns, rows: (N,) where each cell lies on its grid.
+    """
+
+    grids: tuple[Grid, ...]
+    grid_of: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def __getitem__(self, which: NDArray[Any] | list[int]) -> Self:
+        """Return some of the cells, by a mask or by positions; outlines that are known go with them."""
+        part = replace(self, grid_of=self.grid_of[which], columns=self.columns[which], rows=self.rows[which])
+        if "outlines" in self.__dict__:
+            part.__dict__["outlines"] = self.outlines[which]
+        return part
+
+    @property
+    def grid(self) -> Grid:
+        """Return the grid of cells that lie on one and the same."""
+        (grid,) = self.grids
+        return grid
+
+    def by_grid(self) -> Iterator[tuple[Grid, NDArray[np.int64]]]:
+        """Yield each grid that has cells, and the positions of these."""
+        for number, grid in enumerate(self.grids):
+            positions = np.flatnonzero(self.grid_of == number)
+            if positions.size:
+                yield grid, positions
+
+    @cached_property
+    def chip_ids(self) -> list[str]:
+        """Return the ids of the cells."""
+        places = zip(self.grid_of.tolist(), self.columns.tolist(), self.rows.tolist(), strict=True)
+        return [self.grids[number].chip_id(column, row) for number, column, row in places]
+
+    @cached_property
+    def outlines(self) -> NDArray[Any]:
+        """Return the outlines, (N,) shapely geometries in EPSG:4326; a MultiPolygon cut at 180 where a cell crosses it.
+
+        They are computed once, and then belong to the cells.
+        """
+        import shapely
+
+        corners = self._corners()
+        outlines: NDArray[Any] = np.asarray(shapely.polygons(corners))
+        for i in np.flatnonzero((corners[:, :, 0] > 180.0).any(axis=1)):
+            outlines[i] = _cut_at_180(outlines[i])
+        return outlines
+
+    def bounds(self) -> NDArray[np.float64]:
+        """Return west, south, east, north in degrees (EPSG:4326), (N, 4); west > east where a cell crosses 180."""
+        corners = self._corners()
+        bounds = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+        bounds[bounds[:, 2] > 180.0, 2] -= 360.0
+        return bounds
+
+    def lonlat(self) -> NDArray[np.float64]:
+        """Return the centres, (N, 2): degrees east in [-180, 180) and degrees north (EPSG:4326)."""
+        points = np.empty((len(self), 2))
+        for grid, positions in self.by_grid():
+            points[positions] = grid.lonlat(self.columns[positions], self.rows[positions])
+        return points
+
+    def _corners(self) -> NDArray[np.float64]:
+        corners = np.empty((len(self), 4, 2))
+        for grid, positions in self.by_grid():
+            corners[positions] = grid.corners(self.columns[positions], self.rows[positions])
+        return corners
 
 
 def utm(zone: int, south: bool, size: int, resolution: float) -> Grid:
@@ -100,94 +202,44 @@ def utm(zone: int, south: bool, size: int, resolution: float) -> Grid:
     return Grid(name, f"EPSG:{base + zone}", 0.0, 0.0, resolution, resolution, size, northward=True)
 
 
-def aligned(crs: str, dx: float, dy: float, x: float, y: float, size: int) -> Grid:
-    """Return the grid anchored at the upper left corner (x, y) of a raster with pixels of dx by dy in `crs`.
+def aligned(lattice: Lattice, size: int) -> Grid:
+    """Return the grid of `size` pixels that is anchored at the corner (x, y) of a raster's lattice.
 
     Its name is a hash of CRS, pixel size and anchor, and the cell's size in pixels.
     """
     from geoembed.outputs import digests
 
-    return Grid(f"{digests.of_value([crs, dx, dy, x, y])[:8]}-{size}", crs, x, y, dx, dy, size, northward=False)
+    name = crs.name(lattice.crs)
+    code = digests.of_value([name, lattice.dx, lattice.dy, lattice.x, lattice.y])[:8]
+    return Grid(f"{code}-{size}", name, lattice.x, lattice.y, lattice.dx, lattice.dy, size, northward=False)
 
 
-def parse(chip_id: str) -> tuple[str, int, int]:
-    """Return grid name, column and row of a chip id; ValueError if it is none."""
-    match = CHIP_ID.match(chip_id)
-    if match is None:
-        raise ValueError(f"{chip_id!r} is no chip id")
-    return match["name"], int(match["column"]), int(match["row"])
+def cells(grids: Iterable[Grid], chip_ids: NDArray[Any]) -> Cells:
+    """Return the cells whose ids a file holds, in its order; raises ChipError for what is no id on these grids."""
+    grids = tuple(grids)
+    names, columns, rows = parse(chip_ids)
+    number_of = {grid.name: number for number, grid in enumerate(grids)}
+    unknown = next((name for name in np.unique(names).tolist() if name not in number_of), None)
+    if unknown is not None:
+        raise ChipError(f"chips of the grid {unknown}, which is not described; make the file again with --overwrite")
+    numbers = np.array([number_of[name] for name in names.tolist()], dtype=np.int64)
+    return Cells(grids, numbers, columns, rows)
 
 
-def lonlat(grid: Grid, columns: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the centres of cells, shape (N, 2): degrees east in [-180, 180) and degrees north (EPSG:4326)."""
-    lon, lat = crs.transformer(grid.crs, crs.LONLAT).transform(*grid.centres(np.asarray(columns), np.asarray(rows)))
-    return np.stack([(np.asarray(lon) + 180.0) % 360.0 - 180.0, np.asarray(lat)], axis=1)
-
-
-def centres(grids: Iterable[Grid], chip_ids: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the centres of chips, shape (N, 2): degrees east and north (EPSG:4326)."""
-    points = np.empty((len(chip_ids), 2))
-    for lattice, rows, cells in _by_grid(grids, chip_ids):
-        points[rows] = lonlat(lattice, cells[:, 0], cells[:, 1])
-    return points
+def parse(chip_ids: NDArray[Any]) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.int64]]:
+    """Return grid names, columns and rows of chip ids, each (N,); raises ChipError where one is none."""
+    matches = [CHIP_ID.match(str(chip_id)) for chip_id in chip_ids]
+    wrong = next((chip_id for chip_id, match in zip(chip_ids, matches, strict=True) if match is None), None)
+    if wrong is not None:
+        raise ChipError(f"{str(wrong)!r} is no chip id; make the file that holds it again with --overwrite")
+    parts = [match.group("name", "column", "row") for match in matches if match]
+    places = np.array([(int(column), int(row)) for _, column, row in parts], dtype=np.int64).reshape(-1, 2)
+    return np.array([name for name, _, _ in parts], dtype=np.str_), places[:, 0], places[:, 1]
 
 
 def keys(columns: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return one number per cell of a grid; |column| and |row| stay below 2^31."""
     return columns * 2**32 + rows
-
-
-def cells_of(chip_ids: NDArray[Any]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
-    """Return the grid names (N,) and the columns and rows (N, 2) of chip ids."""
-    parsed = [parse(str(chip_id)) for chip_id in chip_ids]
-    cells = np.array([(column, row) for _, column, row in parsed], dtype=np.int64).reshape(-1, 2)
-    return np.array([name for name, _, _ in parsed], dtype=np.str_), cells
-
-
-def _by_grid(
-    grids: Iterable[Grid], chip_ids: NDArray[Any]
-) -> Iterator[tuple[Grid, NDArray[np.bool_], NDArray[np.int64]]]:
-    """Yield each grid, which of the chips lie on it, and their columns and rows, shape (n, 2)."""
-    by_name = {grid.name: grid for grid in grids}
-    names, cells = cells_of(chip_ids)
-    for name in np.unique(names):
-        yield by_name[str(name)], names == name, cells[names == name]
-
-
-def corners(grid: Grid, columns: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the corners of cells, shape (N, 4, 2), counter-clockwise from the lower left, degrees (EPSG:4326).
-
-    Longitudes run on past 180 where a cell crosses the antimeridian.
-    """
-    columns, rows = np.asarray(columns), np.asarray(rows)
-    x, y = grid.centres(columns, rows)
-    half_w, half_h = grid.width / 2, grid.height / 2
-    xs = np.stack([x - half_w, x + half_w, x + half_w, x - half_w], axis=1)
-    ys = np.stack([y - half_h, y - half_h, y + half_h, y + half_h], axis=1)
-    lon, lat = crs.transformer(grid.crs, crs.LONLAT).transform(xs, ys)
-    lon = np.asarray(lon)
-    crossing = np.ptp(lon, axis=1) > 180.0
-    lon = np.where(crossing[:, None] & (lon < 0.0), lon + 360.0, lon)
-    return np.stack([lon, np.asarray(lat)], axis=2)
-
-
-def footprints(grids: Iterable[Grid], chip_ids: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Return the outlines of chips as shapely geometries in EPSG:4326, and their bounds, shape (N, 4).
-
-    Bounds are west, south, east, north in degrees; west > east, and the outline is a MultiPolygon cut at 180, where
-    a chip crosses the antimeridian.
-    """
-    import shapely
-
-    points = np.empty((len(chip_ids), 4, 2))
-    for lattice, rows, cells in _by_grid(grids, chip_ids):
-        points[rows] = corners(lattice, cells[:, 0], cells[:, 1])
-    outlines: NDArray[Any] = np.asarray(shapely.polygons(points))
-    bounds = shapely.bounds(outlines)
-    for i in np.flatnonzero(bounds[:, 2] > 180.0):
-        outlines[i] = _cut_at_180(outlines[i])
-        bounds[i, 2] -= 360.0
-    return outlines, bounds
 
 
 def _cut_at_180(outline: Any) -> Any:

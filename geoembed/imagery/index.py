@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+OUTLINES = 10_000
+"""Outlines looked up at a time: where rasters are many, each meets dozens."""
+
 
 class RasterIndex:
     """The rasters of one modality in their order of precedence, and a tree of their bounds in degrees (EPSG:4326)."""
@@ -32,8 +35,11 @@ class RasterIndex:
 
     def near(self, outlines: NDArray[Any]) -> tuple[Raster, ...]:
         """Return the rasters whose bounds touch any of some outlines (shapely, EPSG:4326), in order of precedence."""
-        hits = self._tree.query(outlines, predicate="intersects")[1]
-        return tuple(self.rasters[number] for number in np.unique(self._owners[hits]))
+        numbers: set[int] = set()
+        for start in range(0, len(outlines), OUTLINES):
+            hits = self._tree.query(outlines[start : start + OUTLINES], predicate="intersects")[1]
+            numbers.update(np.unique(self._owners[hits]).tolist())
+        return tuple(self.rasters[number] for number in sorted(numbers))
 
 
 def _degrees(raster: Raster) -> list[Any]:

@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+
+import pydantic
+from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, StrictStr
 
 from geoembed.errors import ConfigError, nearest
+from geoembed.imagery import addresses
 
 SEASONS = ("djf", "mam", "jja", "son")
 """Seasons by their months, as winter and summer differ between the hemispheres."""
 
-RESAMPLINGS = ("nearest", "bilinear", "cubic", "average", "mode")
 RESERVED = {"fused", "concat", "chip_id", "aoi", "split", "geometry", "geom", "fid", "grid", "column", "row"}
 """Words that mean something else in an index or among features."""
 
-STORED = ("value", "db", "linear", "amplitude")
+
+Resampling = Literal["nearest", "bilinear", "cubic", "average", "mode"]
+Stored = Literal["value", "db", "linear", "amplitude"]
+Model = TypeVar("Model")
+Number = Annotated[StrictFloat | None, Field(description="a number")]
+Paths = Annotated[
+    tuple[StrictStr, ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    Field(alias="source", description="a path or a list of paths"),
+]
+Bands = Annotated[
+    tuple[StrictInt | StrictStr, ...] | None,
+    Field(min_length=1, description="a list of numbers from 1 or band descriptions"),
+]
+Names = Annotated[tuple[StrictStr, ...] | None, Field(min_length=1, description="a list of words")]
+"""What keys of a table may be; a message quotes the description."""
 
 
-@dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid", populate_by_name=True))
 class Source:
     """One table of imagery: where it lies and how its numbers are to be read.
 
-    paths: files, globs, folders or VRTs, in the order of precedence.
+    paths: addresses of rasters, globs or folders, in the order of precedence; the table's `source`.
     bands: numbers from 1 or band descriptions; None: all.
     names: the channels, one per band; None: the bands' descriptions.
     scale, offset, nodata: value = stored * scale + offset; None: the file's own tags.
@@ -31,19 +49,51 @@ class Source:
     stored: how a SAR source is encoded once scaled: db, linear (power) or amplitude.
     """
 
-    paths: tuple[str, ...]
-    bands: tuple[int | str, ...] | None = None
-    names: tuple[str, ...] | None = None
-    scale: float | None = None
-    offset: float | None = None
-    nodata: float | None = None
-    resampling: str | None = None
-    stored: str | None = None
+    paths: Paths = ()
+    bands: Bands = None
+    names: Names = None
+    scale: Number = None
+    offset: Number = None
+    nodata: Number = None
+    resampling: Annotated[Resampling | None, Field(description=f"one of {', '.join(get_args(Resampling))}")] = None
+    stored: Annotated[Stored | None, Field(description=f"one of {', '.join(get_args(Stored))}")] = None
+
+    @pydantic.model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.scale == 0:
+            raise ValueError("scale = 0 makes every value one; give the file's scale, or leave it out")
+        if self.bands and self.names and len(self.bands) != len(self.names):
+            raise ValueError(f"{len(self.bands)} bands but {len(self.names)} names; give one name per band")
+        if self.names and len(set(self.names)) != len(self.names):
+            raise ValueError("a name occurs twice in names; channels are told apart by name")
+        return self
+
+
+class Table(pydantic.BaseModel):
+    """A [modalities.NAME] table: keys of its own, and those of its one source or that its sources share."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
+
+    unit: Annotated[StrictStr | None, Field(description="text")] = None
+    sources: Annotated[list[dict[str, Any]] | None, Field(description="[[...]] tables")] = None
+
+    def each(self) -> list[dict[str, Any]]:
+        """Return the keys of every source."""
+        shared = self.model_extra or {}
+        if self.sources is None:
+            return [shared] if shared else []
+        return [{**shared, **own} for own in self.sources]
 
 
 @dataclass(frozen=True)
 class Modality:
-    """A kind of imagery: known channels in their order (others may follow), unit, whether it is in dB, and sources."""
+    """A kind of imagery.
+
+    channels: the known ones in their order; others may follow.
+    unit: of a value.
+    decibel: values are in dB.
+    sources: where its imagery lies, in the order of precedence.
+    """
 
     name: str
     channels: tuple[str, ...] = ()
@@ -99,61 +149,35 @@ def _parse(modality: Modality, table: Any, config: Path) -> Modality:
         raise ConfigError(f"{place}: cannot be a modality's name; use another word of letters, digits and _")
     if not isinstance(table, dict):
         raise ConfigError(f"{place}: must be a table")
-    table = dict(table)
-    several = table.pop("sources", None)
-    unit = table.pop("unit", modality.unit)
-    if several is None:
-        sources = [_parse_source(table, place, config)] if table else []
-    else:
-        if not isinstance(several, list) or not all(isinstance(value, dict) for value in several):
-            raise ConfigError(f"{place}: sources must be [[modalities.{modality.name}.sources]] tables")
-        sources = [_parse_source({**table, **value}, place, config) for value in several]
+    whole = _validate(Table, table, place)
+    sources = [_validate(Source, keys, place) for keys in whole.each()]
+    beside = [
+        replace(source, paths=tuple(addresses.beside(config.parent, path) for path in source.paths))
+        for source in sources
+    ]
     decibel = modality.decibel or any(source.stored in ("db", "linear", "amplitude") for source in sources)
-    return replace(modality, unit=str(unit), decibel=decibel, sources=tuple(sources))
+    unit = modality.unit if whole.unit is None else whole.unit
+    return replace(modality, unit=unit, decibel=decibel, sources=tuple(beside))
 
 
-_KINDS: dict[str, tuple[type, ...]] = {
-    "scale": (int, float),
-    "offset": (int, float),
-    "nodata": (int, float),
-    "resampling": (str,),
-    "stored": (str,),
-}
+def _validate(kind: type[Model], keys: dict[str, Any], place: str) -> Model:
+    """Return a model of some keys; raises ConfigError with the first fault."""
+    try:
+        return pydantic.TypeAdapter(kind).validate_python(keys)
+    except pydantic.ValidationError as error:
+        fault = error.errors()[0]
+    if not fault["loc"]:
+        raise ConfigError(f"{place}: {fault['ctx']['error']}") from None
+    key = str(fault["loc"][0])
+    known = {name: field for model in (Source, Table) for name, field in _schema(model).items()}
+    if fault["type"] == "unexpected_keyword_argument":
+        raise ConfigError(f"{place}: unknown key {key}{nearest(key, known)}")
+    raise ConfigError(f"{place}: {key} = {keys[key]!r} must be {known[key]['description']}")
 
 
-def _parse_source(table: dict[str, Any], place: str, config: Path) -> Source:
-    table = dict(table)
-    known = ["source", *(field.name for field in fields(Source) if field.name != "paths"), "unit", "sources"]
-    for key in table:
-        if key not in known:
-            raise ConfigError(f"{place}: unknown key {key}{nearest(key, known)}")
-    located = table.pop("source", [])
-    if not (isinstance(located, str) or (isinstance(located, list) and all(isinstance(one, str) for one in located))):
-        raise ConfigError(f"{place}: source must be a path or a list of paths")
-    for key, kinds in _KINDS.items():
-        if key in table and (not isinstance(table[key], kinds) or isinstance(table[key], bool)):
-            raise ConfigError(f"{place}: {key} = {table[key]!r} must be a {kinds[-1].__name__}")
-    if table.get("scale") == 0:
-        raise ConfigError(f"{place}: scale = 0 makes every value one; give the file's scale, or leave it out")
-    for key, choices in (("resampling", RESAMPLINGS), ("stored", STORED)):
-        if key in table and table[key] not in choices:
-            raise ConfigError(f"{place}: {key} = {table[key]!r}; choose one of {', '.join(choices)}")
-    for key in ("bands", "names"):
-        if key in table:
-            if not isinstance(table[key], list) or not table[key]:
-                raise ConfigError(f"{place}: {key} must be a list that is not empty")
-            kinds = (str,) if key == "names" else (str, int)
-            if not all(isinstance(one, kinds) and not isinstance(one, bool) for one in table[key]):
-                told = "words" if key == "names" else "numbers from 1 or band descriptions"
-                raise ConfigError(f"{place}: {key} must be a list of {told}")
-            table[key] = tuple(table[key])
-    paths = tuple([located] if isinstance(located, str) else located)
-    bands, names = table.get("bands"), table.get("names")
-    if bands and names and len(bands) != len(names):
-        raise ConfigError(f"{place}: {len(bands)} bands but {len(names)} names; give one name per band")
-    if names and len(set(names)) != len(names):
-        raise ConfigError(f"{place}: a name occurs twice in names; channels are told apart by name")
-    return Source(paths=tuple(str(config.parent / path) for path in paths), **table)
+def _schema(model: type) -> dict[str, Any]:
+    properties: dict[str, Any] = pydantic.TypeAdapter(model).json_schema()["properties"]
+    return properties
 
 
 def _relocate(modality: Modality, paths: tuple[str, ...]) -> Modality:

@@ -1,8 +1,7 @@
-"""Rasters in files: what one file gives to a modality, and reading windows of it as numbers with NaN for nodata."""
+"""Rasters: what one data set gives to a modality, or to labels, as its header says."""
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,19 +9,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoembed.errors import ImageryError
+from geoembed.ground import crs as crs_
+from geoembed.ground.lattice import GeoBox
+from geoembed.imagery import addresses
 from geoembed.imagery.modalities import Modality, Source
 
 if TYPE_CHECKING:
     from affine import Affine
 
-log = logging.getLogger(__name__)
+SIDECARS = (".aux.xml", ".msk", ".ovr")
+"""Endings of files that GDAL reads beside a raster, and does not list for the rasters behind a VRT."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a value is stored: value = stored * scale + offset, which `stored` says to be dB, power or amplitude.
+    """How a value is stored: value = stored * scale + offset.
 
-    dtype: of the stored numbers. nodata: the stored number that stands for no value, or None.
+    dtype: type of the stored numbers.
+    nodata: the stored number that stands for no value, or None.
+    stored: what the value is: `value` (in the modality's unit), `db`, `linear` (power) or `amplitude`.
     """
 
     dtype: str
@@ -37,112 +42,163 @@ class Encoding:
 
 
 @dataclass(frozen=True)
-class Raster:
-    """What one file gives to a modality: bands (numbers from 1) that are channels, each with its encoding.
+class Raster(GeoBox):
+    """The pixels that one data set gives: bands that are channels, each with its encoding.
 
-    crs is WKT; bounds are left, bottom, right, top in units of the CRS.
+    address: what GDAL opens (see `addresses`).
+    bands: numbers from 1.
+    channels: the name of each band's channel.
+    encodings: how each band's numbers are stored.
+    resampling: GDAL's name of the method, or None for the usual one.
+    files: the local files that the data set reads, its own file first; none where it lies elsewhere.
+    blocks: height and width of the pieces in which the data set is stored.
+    count: number of bands in the data set, chosen or not.
+    categorical: the data set says that the first chosen band's numbers are names (colour table or category names).
     """
 
-    path: Path
-    crs: str
-    transform: Affine
-    width: int
-    height: int
+    address: str
     bands: tuple[int, ...]
     channels: tuple[str, ...]
     encodings: tuple[Encoding, ...]
     resampling: str | None = None
+    files: tuple[str, ...] = ()
+    blocks: tuple[int, int] = (1, 1)
+    count: int = 1
+    categorical: bool = False
 
     @property
-    def bounds(self) -> tuple[float, float, float, float]:
-        """Return left, bottom, right, top in units of the CRS."""
-        left, top = self.transform @ (0, 0)
-        right, bottom = self.transform @ (self.width, self.height)
-        return left, bottom, right, top
+    def path(self) -> Path:
+        """Return the data set's own file, or its address where it lies elsewhere."""
+        return Path(self.files[0] if self.files else self.address)
 
 
-def read(modality: Modality, source: Source, path: Path) -> Raster:
-    """Read what a file gives to a modality, from its header and the source's table.
-
-    Raises ImageryError where it cannot be opened, has no CRS, is rotated, or its bands have no names.
-    """
+def dataset(address: str) -> Any:
+    """Return an open data set; raises ImageryError where GDAL cannot open it or it holds several."""
     import rasterio
 
     try:
-        with rasterio.open(path) as file:
-            descriptions = tuple(name or "" for name in file.descriptions)
-            numbers = _band_numbers(path, source, descriptions)
-            names = _names(modality, source, path, descriptions, numbers)
-            _require_place(path, file.crs, file.transform)
-            encodings = tuple(_encoding(modality, source, file, number) for number in numbers)
-            return Raster(
-                path,
-                file.crs.to_wkt(),
-                file.transform,
-                file.width,
-                file.height,
-                numbers,
-                names,
-                encodings,
-                source.resampling,
-            )
+        opened = rasterio.open(address)
     except rasterio.errors.RasterioError as error:
         fault = str(error).splitlines()[0]
-        raise ImageryError(f"{path}: cannot be read as a raster ({fault}); mend or remove it") from None
+        if addresses.is_path(address) and not Path(address).exists():
+            raise ImageryError(f"{address}: no such raster; mend its path") from None
+        raise ImageryError(f"{address}: cannot be read as a raster ({fault}); mend or remove it") from None
+    if not opened.count:
+        inside = opened.subdatasets
+        opened.close()
+        remedy = f"name one of its {len(inside)} data sets, such as {inside[0]}" if inside else "mend or remove it"
+        raise ImageryError(f"{address}: holds no bands of its own; {remedy}")
+    return opened
 
 
-def _band_numbers(path: Path, source: Source, descriptions: tuple[str, ...]) -> tuple[int, ...]:
+def read(modality: Modality, source: Source, address: str) -> Raster:
+    """Read what a data set gives to a modality, from its header and the source's table.
+
+    Raises ImageryError where it cannot be opened, has no CRS, is rotated, is complex, or its bands have no names.
+    """
+    with dataset(address) as file:
+        descriptions = tuple(name or "" for name in file.descriptions)
+        bands = _band_numbers(address, source, descriptions)
+        channels = _names(modality, source, address, descriptions, bands)
+        _require_place(address, file.crs, file.transform)
+        encodings = tuple(_encoding(modality, source, address, file, band) for band in bands)
+        files = _files(file)
+        return Raster(
+            crs=crs_.horizontal(file.crs.to_wkt()),
+            transform=file.transform,
+            height=file.height,
+            width=file.width,
+            address=address,
+            bands=bands,
+            channels=channels,
+            encodings=encodings,
+            resampling=source.resampling,
+            files=files,
+            blocks=file.block_shapes[bands[0] - 1],
+            count=file.count,
+            categorical=_is_categorical(file, bands[0], files),
+        )
+
+
+def _files(file: Any) -> tuple[str, ...]:
+    """Return the local files that a data set reads; what a VRT leads to is followed to its end."""
+    waiting, found = list(file.files), dict[str, None]()
+    while waiting:
+        path = addresses.local_file(waiting.pop(0))
+        if path is None or path in found:
+            continue
+        if found and Path(path).suffix.lower() == ".vrt":
+            with dataset(path) as behind:
+                waiting += behind.files
+        found[path] = None
+        waiting += [beside for ending in SIDECARS if Path(beside := path + ending).exists()]
+    return tuple(found)
+
+
+def _is_categorical(file: Any, band: int, files: tuple[str, ...]) -> bool:
+    """Tell whether a band has a colour table, or category names, which rasterio does not tell: GDAL's sidecar does."""
+    from rasterio.enums import ColorInterp
+
+    if file.colorinterp[band - 1] == ColorInterp.palette:
+        return True
+    sidecars = [Path(path) for path in files if path.endswith(".aux.xml")]
+    return any("<CategoryNames" in path.read_text(encoding="utf-8", errors="replace") for path in sidecars)
+
+
+def _band_numbers(address: str, source: Source, descriptions: tuple[str, ...]) -> tuple[int, ...]:
     if source.bands is None:
         if source.names is not None and len(source.names) != len(descriptions):
             raise ImageryError(
-                f"{path}: {len(descriptions)} bands but {len(source.names)} names; say bands = [...] too"
+                f"{address}: {len(descriptions)} bands but {len(source.names)} names; say bands = [...] too"
             )
         return tuple(range(1, len(descriptions) + 1))
     numbers = []
     for band in source.bands:
         if isinstance(band, str):
             if band not in descriptions:
-                raise ImageryError(f"{path}: no band is described as {band!r}; mend bands = [...]")
+                raise ImageryError(f"{address}: no band is described as {band!r}; mend bands = [...]")
             numbers.append(descriptions.index(band) + 1)
         elif 1 <= band <= len(descriptions):
             numbers.append(band)
         else:
-            raise ImageryError(f"{path}: has {len(descriptions)} bands, no band {band}; mend bands = [...]")
+            raise ImageryError(f"{address}: has {len(descriptions)} bands, no band {band}; mend bands = [...]")
     return tuple(numbers)
 
 
 def _names(
-    modality: Modality, source: Source, path: Path, descriptions: tuple[str, ...], numbers: tuple[int, ...]
+    modality: Modality, source: Source, address: str, descriptions: tuple[str, ...], bands: tuple[int, ...]
 ) -> tuple[str, ...]:
     if source.names is not None:
         return source.names
-    names = tuple(descriptions[number - 1] for number in numbers)
+    names = tuple(descriptions[band - 1] for band in bands)
     table = f"[modalities.{modality.name}] in geoembed.toml"
     example = ", ".join(f'"{name}"' for name in modality.channels[: len(names)]) or f'"{modality.name}"'
     if not all(names):
-        raise ImageryError(f"{path}: bands without description; name the channels under {table}: names = [{example}]")
+        raise ImageryError(
+            f"{address}: bands without description; name the channels under {table}: names = [{example}]"
+        )
     if len(set(names)) != len(names):
-        raise ImageryError(f"{path}: two bands have one description; name the channels under {table}")
+        raise ImageryError(f"{address}: two bands have one description; name the channels under {table}")
     return names
 
 
-def _require_place(path: Path, crs: Any, transform: Affine) -> None:
+def _require_place(address: str, crs: Any, transform: Affine) -> None:
     if crs is None:
-        raise ImageryError(f"{path}: has no CRS; assign one with rio edit-info --crs")
+        raise ImageryError(f"{address}: has no CRS; assign one with rio edit-info --crs")
     if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
-        raise ImageryError(f"{path}: is not north up; warp it first with gdalwarp")
+        raise ImageryError(f"{address}: is not north up; warp it first with gdalwarp")
 
 
-def _encoding(modality: Modality, source: Source, file: Any, number: int) -> Encoding:
-    dtype = file.dtypes[number - 1]
+def _encoding(modality: Modality, source: Source, address: str, file: Any, band: int) -> Encoding:
+    dtype = file.dtypes[band - 1]
     if dtype.startswith("complex"):
-        raise ImageryError(f"{file.name}: band {number} is complex; give its amplitude")
+        raise ImageryError(f"{address}: band {band} is complex; give its amplitude")
     stored = source.stored or ("db" if modality.decibel else "value")
     return Encoding(
         dtype=dtype,
-        scale=float(file.scales[number - 1] if source.scale is None else source.scale),
-        offset=float(file.offsets[number - 1] if source.offset is None else source.offset),
-        nodata=file.nodatavals[number - 1] if source.nodata is None else float(source.nodata),
+        scale=float(file.scales[band - 1] if source.scale is None else source.scale),
+        offset=float(file.offsets[band - 1] if source.offset is None else source.offset),
+        nodata=file.nodatavals[band - 1] if source.nodata is None else float(source.nodata),
         stored=stored,
     )
 

@@ -8,7 +8,7 @@ COHnn: uint8, coherence = DN / 100; 0 is nodata; EPSG:4326, 1200 x 1200 pixels o
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Sequence
 
 from affine import Affine
 
@@ -29,12 +29,12 @@ AMPLITUDE = Encoding("uint16", scale=10.0 ** (-83.0 / 20.0), nodata=0.0, stored=
 COHERENCE = Encoding("uint8", scale=0.01, nodata=0.0)
 
 
-def is_tile(path: Path) -> bool:
+def is_tile(address: str) -> bool:
     """Tell whether a file is named like a tile's layer, for example N48W090_summer_vv_COH12.tif."""
-    return TILE.match(path.name) is not None
+    return _match(address) is not None
 
 
-def read(modality: str, source: Source, folder: str, paths: list[Path]) -> list[Raster]:
+def read(modality: str, source: Source, folder: str, addresses: Sequence[str]) -> list[Raster]:
     """Return what tiles give to `s1` (AMP, VV and VH) or `coh` (COHnn, VV), placed by their names.
 
     Headers are not read: the data set has 25,000 tiles of some twenty files. Raises ImageryError where there is
@@ -46,27 +46,30 @@ def read(modality: str, source: Source, folder: str, paths: list[Path]) -> list[
                 f"{folder}: {key} is known for the seasonal tiles; remove it from [modalities.{modality}]"
             )
     found = []
-    for path in paths:
-        match = TILE.match(path.name)
+    for address in addresses:
+        match = _match(address)
         channel = _channel(modality, match) if match else None
         if match and channel:
-            encoding = AMPLITUDE if modality == "s1" else COHERENCE
-            found.append(
-                Raster(
-                    path,
-                    "EPSG:4326",
-                    _transform(match),
-                    PIXELS,
-                    PIXELS,
-                    (1,),
-                    (channel,),
-                    (encoding,),
-                    source.resampling,
-                )
+            tile = Raster(
+                crs="EPSG:4326",
+                transform=_transform(match),
+                height=PIXELS,
+                width=PIXELS,
+                address=address,
+                bands=(1,),
+                channels=(channel,),
+                encodings=(AMPLITUDE if modality == "s1" else COHERENCE,),
+                resampling=source.resampling,
+                files=(address,),
             )
+            found.append(tile)
     if not found:
         raise ImageryError(f"{folder}: no seasonal tiles for {modality}; s1 needs vv and vh AMP, coh needs vv COHnn")
     return found
+
+
+def _match(address: str) -> re.Match[str] | None:
+    return TILE.match(address.rpartition("/")[2])
 
 
 def _channel(modality: str, match: re.Match[str]) -> str | None:

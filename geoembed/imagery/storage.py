@@ -73,6 +73,19 @@ def of(rasters: Sequence[Raster], order: tuple[str, ...]) -> Storage:
     return Storage(dtype, nodata, encodings)
 
 
+def of_labels(rasters: Sequence[Raster], *, scaled: bool) -> Storage:
+    """Return a storage that keeps the first channel of all rasters as it is, and a number beside them for nodata.
+
+    scaled: their values, as floats; else their numbers, such as classes, in a wider type than theirs.
+    """
+    dtype = np.dtype(np.float64) if scaled else np.result_type(*(raster.encodings[0].dtype for raster in rasters))
+    if dtype.kind != "f":
+        dtype = np.dtype(_WIDER.get(dtype.name, "int64"))
+    nodata = np.nan if dtype.kind == "f" else float(np.iinfo(dtype).min)
+    return Storage(dtype.name, nodata, {rasters[0].channels[0]: Encoding(dtype.name, nodata=nodata)})
+
+
+_WIDER = {"int8": "int16", "uint8": "int16", "int16": "int32", "uint16": "int32"}
 _SIGNED = {"uint8": "int16", "uint16": "int32", "uint32": "int64"}
 
 

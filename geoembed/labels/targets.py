@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from geoembed.ground.grid import Grid
+    from geoembed.ground.grid import Cells, Grid
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def join(labels: Labels, chip_ids: NDArray[Any], grids: Sequence[Grid]) -> Targe
         label = np.flatnonzero(rows >= 0)
         chip, values = rows[label], codes[label]
     else:
-        chip, label, values = _by_place(labels, table, codes, chip_ids, grids)
+        chip, label, values = _by_place(labels, table, codes, grid.cells(grids, chip_ids))
     if not chip.size:
         raise LabelError(_nothing_matched(labels, table, chip_ids))
     counts["labels_unmatched"] = len(table) - np.unique(label).size
@@ -173,7 +173,7 @@ def _codes(labels: Labels, table: Any) -> tuple[tuple[Any, ...], NDArray[np.floa
 
 
 def _by_place(
-    labels: Labels, table: Any, codes: NDArray[np.float64], chip_ids: NDArray[Any], grids: Sequence[Grid]
+    labels: Labels, table: Any, codes: NDArray[np.float64], cells: Cells
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Return matches as rows of chips, rows of labels and the labels' values."""
     import shapely
@@ -186,10 +186,8 @@ def _by_place(
     shapes, row = shapely.get_parts(geometry.to_numpy(), return_index=True)
     crs, kind = table.crs.to_wkt(), shapely.get_dimensions(shapes)
     points, areas = kind == 0, kind == 2
-    chip, point = _points_in_chips(shapely.get_coordinates(shapes[points]), crs, chip_ids, grids)
-    covered, area, value = _areas_over_chips(
-        shapes[areas], row[areas], codes, crs, chip_ids, grids, averaged=labels.numeric
-    )
+    chip, point = _points_in_chips(shapely.get_coordinates(shapes[points]), crs, cells)
+    covered, area, value = _areas_over_chips(shapes[areas], row[areas], codes, crs, cells, averaged=labels.numeric)
     of_point = row[points][point]
     return (
         np.concatenate([chip, covered]),
@@ -198,18 +196,14 @@ def _by_place(
     )
 
 
-def _points_in_chips(
-    xy: NDArray[np.float64], crs: str, chip_ids: NDArray[Any], grids: Sequence[Grid]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _points_in_chips(xy: NDArray[np.float64], crs: str, cells: Cells) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return rows of chips and of the points that they hold; lower left borders belong to a cell."""
-    names, cells = grid.cells_of(chip_ids)
     chips, points = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
-    for one in grids:
-        rows = np.flatnonzero(names == one.name)
+    for one, rows in cells.by_grid():
         x, y = crs_.transformer(crs, one.crs).transform(xy[:, 0], xy[:, 1])
         inside = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
         keys = grid.keys(one.column_at(x[inside]), one.row_at(y[inside]))
-        known = grid.keys(cells[rows, 0], cells[rows, 1])
+        known = grid.keys(cells.columns[rows], cells.rows[rows])
         order = np.argsort(known)
         at = np.searchsorted(known, keys, sorter=order)
         hit = np.flatnonzero(at < known.size)
@@ -224,8 +218,7 @@ def _areas_over_chips(
     row: NDArray[np.int64],
     codes: NDArray[np.float64],
     crs: str,
-    chip_ids: NDArray[Any],
-    grids: Sequence[Grid],
+    chips: Cells,
     *,
     averaged: bool,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
@@ -239,7 +232,7 @@ def _areas_over_chips(
     if not shapes.size:
         return none, none, np.empty(0)
     shapes = np.where(shapely.is_valid(shapes), shapes, shapely.make_valid(shapes))
-    cells, owner = _cells(crs, chip_ids, grids, shapely.total_bounds(shapes))
+    cells, owner = _cells(crs, chips, shapely.total_bounds(shapes))
     tree = shapely.STRtree(cells)
     shape, cell = tree.query(shapes, predicate="intersects")
     pieces, inside = cells[cell], _listed(tree.query(shapes, predicate="covers"), shape, cell, len(cells))
@@ -259,14 +252,12 @@ def _areas_over_chips(
     return owner[cell[kept]], row[shape[kept]], group[kept] if values is None else values[at[kept]]
 
 
-def _cells(
-    crs: str, chip_ids: NDArray[Any], grids: Sequence[Grid], bounds: NDArray[np.float64]
-) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def _cells(crs: str, chips: Cells, bounds: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Return chips' outlines near bounds (left, bottom, right, top) in a CRS, and the rows of their chips."""
     import shapely
 
     cells, owners = [np.empty(0, dtype=object)], [np.empty(0, dtype=np.int64)]
-    for points, rows in outlines.rings(crs, grids, chip_ids):
+    for points, rows in outlines.rings(crs, chips):
         for turn in outlines.turns(crs):
             moved = points + np.array([turn, 0.0])
             low, high = moved.min(axis=1), moved.max(axis=1)

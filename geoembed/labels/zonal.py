@@ -1,24 +1,24 @@
 """What rasters hold within chips: class shares and means, exact at the borders of cells and of pixels.
 
-Rasters on one lattice (CRS, pixel size and pixel corners) are one mosaic, where the first valid pixel in the order
-given counts. Rasters on another lattice fill what is left of a chip: their shares are added as far as the chip has
-room, so that neighbours that do not overlap add up exactly, and an overlap counts once.
+Rasters on one lattice are one mosaic, where the first valid pixel in the order given counts. Rasters on another
+lattice fill what is left of a chip: their shares are added as far as the chip has room, so that neighbours that do
+not overlap add up exactly, and an overlap counts once.
 Only windows near chips are read, block by block, so memory does not grow with the rasters.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from geoembed.ground import outlines
-from geoembed.imagery import lattices
-from geoembed.imagery.lattices import Raster, Window
+from geoembed.imagery import mosaics
+from geoembed.imagery.windows import Readers, Window
 from geoembed.progress import Progress
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from geoembed.ground.grid import Grid
+    from geoembed.ground.grid import Cells
+    from geoembed.imagery.mosaics import Mosaic
+    from geoembed.imagery.rasters import Raster
 
 
 @dataclass(frozen=True)
@@ -36,136 +38,162 @@ class Shares:
     sums: (N, K) share of the chip's area that each class has; for means (N, 1), the mean value times `valid`.
     valid: (N,) share of the chip's area with valid pixels.
     seen: area within chips, in pixels, per value of class rasters.
-    touched: rasters with pixels near a chip.
+    touched: addresses of the rasters with pixels near a chip.
     """
 
     sums: NDArray[np.float64]
     valid: NDArray[np.float64]
     seen: Counter[float] = field(default_factory=Counter)
-    touched: frozenset[Path] = frozenset()
+    touched: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
-class _Chips:
-    """Chips' outlines in pixels of a lattice (x right, y up from the upper left corner); `owner` is the chip's row."""
+class _Outlines:
+    """Chips' outlines in pixels of a mosaic, x to the right and y upward from its corner.
+
+    A chip has none where it is far from the mosaic, and two where it lies at both ends of a map of the world.
+
+    shapes: (M,) polygons.
+    chip: (M,) the chip's row.
+    edges: (M, 4) first and last column and row that an outline reaches, as fractions: left, top, right, bottom.
+    """
 
     shapes: NDArray[Any]
-    owner: NDArray[np.int64]
-    bounds: NDArray[np.float64]
+    chip: NDArray[np.int64]
+    edges: NDArray[np.float64]
 
 
 def shares(
-    rasters: Sequence[Raster],
-    grids: Sequence[Grid],
-    chip_ids: NDArray[Any],
-    classes: Sequence[Sequence[int]] | None,
+    rasters: Sequence[Raster], cells: Cells, classes: Sequence[Sequence[int]] | None
 ) -> Generator[Progress, None, Shares]:
-    """Return what rasters hold within chips, from one pass over the rasters.
+    """Return what the first channel of rasters holds within chips, from one pass over the rasters.
 
-    `classes` are K sets of raster values; None asks for means. Raises LabelError when a raster cannot be read.
+    `classes` are K sets of raster values; None asks for means. Raises ImageryError when a raster cannot be read.
     """
-    n = len(chip_ids)
+    n = len(cells)
     total, valid = np.zeros((n, 1 if classes is None else len(classes))), np.zeros(n)
     seen: Counter[float] = Counter()
-    touched: set[Path] = set()
-    groups = lattices.by_lattice(rasters)
-    for number, members in enumerate(groups):
-        part = Shares(np.zeros_like(total), np.zeros(n), seen)
-        near = _near(members, grids, chip_ids)
-        for done, window, rows in _by_block(near, members):
-            touched.update(_add_block(part, members, near, window, rows, classes))
-            yield Progress(n * (number + done) / len(groups), n, "chips")
-        with np.errstate(divide="ignore", invalid="ignore"):
-            room = np.where(part.valid > 0, np.clip((1.0 - valid) / part.valid, 0.0, 1.0), 0.0)
-        total += part.sums * room[:, None]
-        valid += part.valid * room
+    touched: set[str] = set()
+    found = mosaics.gather(rasters, scaled=classes is None)
+    with closing(Readers()) as readers:
+        for number, mosaic in enumerate(found):
+            part = Shares(np.zeros_like(total), np.zeros(n), seen)
+            near = _near(mosaic, cells)
+            for done, window, members in _by_block(near, mosaic.block()):
+                touched.update(raster.address for raster in mosaic.within(window))
+                _add(part, near, members, window, mosaic.read(window, readers), classes)
+                yield Progress(n * (number + done) / len(found), n, "chips")
+            with np.errstate(divide="ignore", invalid="ignore"):
+                room = np.where(part.valid > 0, np.clip((1.0 - valid) / part.valid, 0.0, 1.0), 0.0)
+            total += part.sums * room[:, None]
+            valid += part.valid * room
     return Shares(total, valid, seen, frozenset(touched))
 
 
-def _near(members: Sequence[Raster], grids: Sequence[Grid], chip_ids: NDArray[Any]) -> _Chips:
-    """Return the outlines of the chips that come near a lattice's rasters.
+def _near(mosaic: Mosaic, cells: Cells) -> _Outlines:
+    """Return the outlines of the chips that come near a mosaic's rasters.
 
     A chip of a geographic lattice may lie a whole turn away, and where it crosses 180 degrees it lies at both ends.
     """
     import shapely
 
-    lattice = members[0]
-    extents = np.array([lattices.extent(raster, lattice) for raster in members], dtype=np.float64)
-    rings, owners = [np.empty((0, 4, 2))], [np.empty(0, dtype=np.int64)]
-    for points, rows in outlines.rings(lattice.crs, grids, chip_ids):
+    lattice = mosaic.lattice
+    first, last = mosaic.extents[:, :2].min(axis=0), mosaic.extents[:, 2:].max(axis=0)
+    shapes, chips, edges = [np.empty(0, dtype=object)], [np.empty(0, dtype=np.int64)], [np.empty((0, 4))]
+    for points, rows in outlines.rings(lattice.crs, cells):
         for turn in outlines.turns(lattice.crs):
-            x = (points[:, :, 0] + turn - lattice.left) / lattice.dx
-            y = (lattice.top - points[:, :, 1]) / lattice.dy
-            take = np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1)
-            take &= (x.max(axis=1) > extents[:, 0].min()) & (x.min(axis=1) < extents[:, 2].max())
-            take &= (y.max(axis=1) > extents[:, 1].min()) & (y.min(axis=1) < extents[:, 3].max())
-            rings.append(np.stack([x[take], -y[take]], axis=2))
-            owners.append(rows[take])
-    shapes = np.concatenate([shapely.polygons(one) for one in rings])
-    return _Chips(shapes, np.concatenate(owners), shapely.bounds(shapes).reshape(-1, 4))
+            # Columns and rows, (n, points, 2), as fractions.
+            at = np.stack(
+                [(points[:, :, 0] + turn - lattice.x) / lattice.dx, (lattice.y - points[:, :, 1]) / lattice.dy], axis=2
+            )
+            low, high = at.min(axis=1), at.max(axis=1)
+            take = np.isfinite(at).all(axis=(1, 2)) & (high > first).all(axis=1) & (low < last).all(axis=1)
+            shapes.append(shapely.polygons(at[take] * [1, -1]))
+            chips.append(rows[take])
+            edges.append(np.concatenate([low[take], high[take]], axis=1))
+    return _Outlines(np.concatenate(shapes), np.concatenate(chips), np.concatenate(edges))
 
 
-def _by_block(near: _Chips, members: Sequence[Raster]) -> Iterator[tuple[float, Window, NDArray[np.int64]]]:
-    """Yield, block by block of the lattice, the share done, the window to read and the outlines that reach into it."""
-    width, height = lattices.block_size(members)
-    edges = near.bounds[:, [0, 3, 2, 1]] * [1, -1, 1, -1]  # left, top, right, bottom as columns and rows
-    first = np.floor(edges / [width, height, width, height]).astype(np.int64)
-    counts = first[:, 2:] - first[:, :2] + 1
-    pairs = np.repeat(np.arange(len(edges)), counts.prod(axis=1))
-    nth = np.arange(pairs.size) - np.searchsorted(pairs, pairs)
-    blocks = first[pairs, :2] + np.stack([nth % counts[pairs, 0], nth // counts[pairs, 0]], axis=1)
-    order = np.lexsort([blocks[:, 0], blocks[:, 1]])
-    starts = np.flatnonzero((np.diff(blocks[order], axis=0) != 0).any(axis=1)) + 1
+def _by_block(near: _Outlines, block: tuple[int, int]) -> Iterator[tuple[float, Window, NDArray[np.int64]]]:
+    """Yield, block by block in rows from the top, the share done, the window to read and the outlines in it.
+
+    The window is the part of the block that the outlines reach into.
+    """
+    outline, place = _pairs(near.edges, block)
+    # Sorted by block, the pairs of one block follow each other, and so each block is read once.
+    order = np.lexsort([place[:, 0], place[:, 1]])
+    starts = np.flatnonzero((np.diff(place[order], axis=0) != 0).any(axis=1)) + 1
     done = 0
-    for places in np.split(order, starts) if order.size else []:
-        column, row = blocks[places[0]]
-        rows = pairs[places]
-        left, top = np.maximum(np.floor(edges[rows, :2].min(axis=0)).astype(np.int64), [column * width, row * height])
-        right, bottom = np.minimum(
-            np.ceil(edges[rows, 2:].max(axis=0)).astype(np.int64), [(column + 1) * width, (row + 1) * height]
-        )
-        done += places.size
+    for pairs in np.split(order, starts) if order.size else []:
+        members, corner = outline[pairs], place[pairs[0]] * block
+        edges = near.edges[members]
+        left, top = np.maximum(np.floor(edges[:, :2].min(axis=0)).astype(np.int64), corner).tolist()
+        right, bottom = np.minimum(np.ceil(edges[:, 2:].max(axis=0)).astype(np.int64), corner + block).tolist()
+        done += pairs.size
         if right > left and bottom > top:
-            yield done / order.size, Window(int(left), int(top), int(right), int(bottom)), rows
+            yield done / order.size, Window(top, left, bottom - top, right - left), members
 
 
-def _add_block(
+def _pairs(edges: NDArray[np.float64], block: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return every pair of an outline and a block that it reaches into: outlines (P,), blocks (P, 2) column and row."""
+    first, last = (np.floor(edge / block).astype(np.int64) for edge in (edges[:, :2], edges[:, 2:]))
+    spans = last - first + 1
+    outline = np.repeat(np.arange(len(edges)), spans.prod(axis=1))
+    # An outline's pairs lie side by side: a pair's distance from the first of them counts through the outline's
+    # blocks, row by row.
+    nth = np.arange(outline.size) - np.searchsorted(outline, outline)
+    across = spans[outline, 0]
+    return outline, first[outline] + np.stack([nth % across, nth // across], axis=1)
+
+
+def _add(
     part: Shares,
-    members: Sequence[Raster],
-    near: _Chips,
+    near: _Outlines,
+    members: NDArray[np.int64],
     window: Window,
-    rows: NDArray[np.int64],
+    pixels: Any,
     classes: Sequence[Sequence[int]] | None,
-) -> set[Path]:
-    """Add a window's shares to the chips of the outlines `rows`; return the rasters that lie in it."""
+) -> None:
+    """Add what a window's pixels hold within some outlines to the chips that these belong to.
+
+    A chip may have several of the outlines, and np.add.at adds all of them where `+=` would keep the last.
+    """
+    import shapely
+
+    if not pixels.count():
+        return
+    shapes, chip = near.shapes[members], near.chip[members]
+    area = shapely.area(shapes)
+    found = _extract(pixels, window, shapes, ["count", "mean"] if classes is None else ["count", "unique", "frac"])
+    counts = np.array([outline["count"] for outline in found])
+    np.add.at(part.valid, chip, counts / area)
+    if classes is None:
+        means = np.array([outline["mean"] for outline in found], dtype=np.float64)
+        np.add.at(part.sums[:, 0], chip, np.where(counts > 0, means * counts, 0.0) / area)
+        return
+    # One entry per outline and value in it: `owner` is the outline's position, `covered` the value's pixels in it.
+    owner = np.repeat(np.arange(len(found)), [outline["unique"].size for outline in found])
+    value = np.concatenate([outline["unique"] for outline in found])
+    covered = np.concatenate([outline["frac"] for outline in found]) * counts[owner]
+    for k, wanted in enumerate(classes):
+        of_class = np.isin(value, wanted)
+        np.add.at(part.sums[:, k], chip[owner[of_class]], covered[of_class] / area[owner[of_class]])
+    values, number = np.unique(value, return_inverse=True)
+    part.seen.update(dict(zip(values.tolist(), np.bincount(number, weights=covered).tolist(), strict=True)))
+
+
+def _extract(pixels: Any, window: Window, shapes: NDArray[Any], operations: list[str]) -> list[dict[str, Any]]:
+    """Return what exactextract finds in each outline: `count` is the valid pixels' area in pixels."""
     import shapely
     from exactextract import exact_extract
     from exactextract.raster import NumPyRasterSource
 
     features, writer = _exchange()
-    values, used = lattices.mosaic(members, window, scaled=classes is None)
-    if values is None or not values.count():
-        return used
-    source = NumPyRasterSource(values, window.left, -window.bottom, window.right, -window.top)
-    shapes = near.shapes[rows]
-    ops = ["count", "mean"] if classes is None else ["count", "unique", "frac"]
-    found = exact_extract(source, features(shapely.to_wkb(shapes)), ops, output=writer())
-    counts = np.array([one["count"] for one in found])
-    areas, owner = shapely.area(shapes), near.owner[rows]
-    np.add.at(part.valid, owner, counts / areas)
-    if classes is None:
-        means = np.array([one["mean"] for one in found], dtype=np.float64)
-        np.add.at(part.sums[:, 0], owner, np.where(counts > 0, means * counts, 0.0) / areas)
-        return used
-    at = np.repeat(np.arange(len(found)), [one["unique"].size for one in found])
-    value = np.concatenate([one["unique"] for one in found])
-    pixels = np.concatenate([one["frac"] for one in found]) * counts[at]
-    for k, wanted in enumerate(classes):
-        of_class = np.isin(value, wanted)
-        np.add.at(part.sums[:, k], owner[at[of_class]], pixels[of_class] / areas[at[of_class]])
-    names, inverse = np.unique(value, return_inverse=True)
-    part.seen.update(dict(zip(names.tolist(), np.bincount(inverse, weights=pixels).tolist(), strict=True)))
-    return used
+    left, right = window.column, window.column + window.width
+    top, bottom = -window.row, -window.row - window.height
+    source = NumPyRasterSource(pixels, left, bottom, right, top)
+    found: list[dict[str, Any]] = exact_extract(source, features(shapely.to_wkb(shapes)), operations, output=writer())
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import geopandas
 
@@ -78,9 +78,14 @@ class Files:
             self.stamps[stamp] = self._known.get(stamp) or _of_content(path, status.st_size)
         return self.stamps[stamp]
 
-    def digests(self, paths: Iterable[Path]) -> list[list[str]]:
-        """Return the name and the digest of each file, JSON-ready."""
-        return [[path.name, self.digest(path)] for path in paths]
+    def told(self, address: str, files: Sequence[str]) -> list[str]:
+        """Return the name of a data set and the digest of all local files that it reads, JSON-ready.
+
+        Of a data set elsewhere the address is all that is known.
+        """
+        name = address.replace("\\", "/").rpartition("/")[2]
+        read = [self.digest(Path(file)) for file in files]
+        return [name, read[0] if len(read) == 1 else of_value(read or address)]
 
 
 def _of_content(path: Path, size: int) -> str:

@@ -106,7 +106,7 @@ def album(chipset: ChipSet) -> Album:
         names[modality] = thumbnails.shown(shared or channels)
         at = [channels.index(name) for name in names[modality]]
         stretches[modality] = thumbnails.stretch([pixels[at] for pixels in found])
-    centres = grid.centres(chipset.grids, reader.chip_ids)
+    centres = grid.cells(chipset.grids, reader.chip_ids).lonlat()
     return Album(Reader(chipset, names, memory=_MEMORY), stretches, centres)
 
 

@@ -185,6 +185,6 @@ def layout(
 
 def parted(chip_ids: NDArray[np.str_], split: NDArray[np.str_]) -> float:
     """Return the share of neighbouring chips that fall into different splits; NaN without neighbours."""
-    names, cells = grid.cells_of(chip_ids)
+    names, columns, rows = grid.parse(chip_ids)
     _, number = np.unique(names, return_inverse=True)
-    return splits.neighbours_apart(np.column_stack([number, cells]), split)
+    return splits.neighbours_apart(np.column_stack([number, columns, rows]), split)

@@ -23,11 +23,9 @@ from geoembed.chips.cells import Taken
 from geoembed.chips.cutting import Found, Layer
 from geoembed.errors import ChipError, ConfigError
 from geoembed.ground import aoi as areas_of_interest
-from geoembed.ground import grid
 from geoembed.ground.grid import Grid
 from geoembed.imagery import modalities
 from geoembed.imagery.modalities import Modality
-from geoembed.imagery.rasters import Raster
 from geoembed.outputs import atomic, digests, journal, locks, records, styles
 from geoembed.outputs.journal import Journal
 from geoembed.outputs.records import Record
@@ -40,8 +38,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 JOURNAL = ".journal.jsonl"
-OUTLINES = 10_000
-"""Outlines of cells held at a time while their rasters are looked up."""
 
 
 @verb
@@ -142,13 +138,9 @@ def _cells(
 
 
 def _sources(layer: Layer, taken: Sequence[Taken], files: digests.Files) -> list[list[str]]:
-    """Return names and digests of a modality's files that lie near the cells, in order of precedence."""
-    used: set[Raster] = set()
-    for one in taken:
-        ids = np.array(one.chip_ids)
-        for start in range(0, len(ids), OUTLINES):
-            used.update(layer.catalogue.near(grid.footprints([one.grid], ids[start : start + OUTLINES])[0]))
-    return files.digests([raster.path for raster in layer.catalogue.rasters if raster in used])
+    """Return names and digests of a modality's rasters that lie near the cells, in order of precedence."""
+    used = {raster for part in taken for raster in layer.catalogue.near(part.outlines)}
+    return [files.told(raster.address, raster.files) for raster in layer.catalogue.rasters if raster in used]
 
 
 def _description(folder: Path) -> dict[str, Any] | None:
@@ -304,21 +296,18 @@ def _index(taken: Sequence[Taken], found: Mapping[str, Found], modalities: list[
     import geopandas
     import pandas as pd
 
-    rows = []
-    for one in taken:
-        for chip_id, column, row in zip(one.chip_ids, one.columns.tolist(), one.rows.tolist(), strict=True):
-            if has := found[chip_id]:
-                fractions = [has[name][0] if name in has else np.nan for name in modalities]
-                rows.append([chip_id, one.area.name, "", *fractions, one.grid.name, column, row])
-    table = pd.DataFrame(rows, columns=["chip_id", "aoi", "split", *modalities, "grid", "column", "row"])
-    grids = list(dict.fromkeys(one.grid for one in taken))
-    outlines, _ = grid.footprints(grids, table["chip_id"].to_numpy())
-    lonlat = grid.centres(grids, table["chip_id"].to_numpy())
+    chips = [cells[[i for i, chip_id in enumerate(cells.chip_ids) if found[chip_id]]] for cells in taken]
+    chip_ids = [chip_id for cells in chips for chip_id in cells.chip_ids]
+    aois = [cells.area.name for cells in chips for _ in cells.chip_ids]
+    fractions = {name: [found[chip_id].get(name, (np.nan, ()))[0] for chip_id in chip_ids] for name in modalities}
+    table = pd.DataFrame({"chip_id": chip_ids, "aoi": aois, "split": "", **fractions})
+    lonlat = np.concatenate([cells.lonlat() for cells in chips])
     for name, members in table.groupby("aoi", sort=False).indices.items():
         generator = np.random.default_rng([seed, zlib.crc32(str(name).encode())])
-        side = max(one.grid.side_metres for one in taken if one.area.name == name)
+        side = max(cells.grid.side_metres for cells in taken if cells.area.name == name)
         table.loc[members, "split"] = splits.assign(lonlat[members], side, generator)
-    places = np.stack([pd.factorize(table["grid"])[0], table["column"], table["row"]], axis=1)
-    apart = splits.neighbours_apart(places, table["split"].to_numpy())
-    table = table.drop(columns=["grid", "column", "row"])
+    number = {grid: i for i, grid in enumerate(dict.fromkeys(cells.grid for cells in taken))}
+    places = [np.stack([np.full(len(cells), number[cells.grid]), cells.columns, cells.rows], 1) for cells in chips]
+    apart = splits.neighbours_apart(np.concatenate(places), table["split"].to_numpy())
+    outlines = np.concatenate([cells.outlines for cells in chips])
     return geopandas.GeoDataFrame(table, geometry=outlines, crs="EPSG:4326"), apart

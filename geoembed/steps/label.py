@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,17 +16,19 @@ import numpy as np
 from geoembed import settings
 from geoembed.chips.folder import read as read_chips
 from geoembed.errors import LabelError
-from geoembed.imagery import lattices
+from geoembed.imagery import addresses, sources
 from geoembed.labels import legend, targets, zonal
 from geoembed.outputs import atomic, digests, geopackage, locks, records, styles
 from geoembed.outputs.records import Record, Standing
 from geoembed.progress import Result, verb
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import geopandas
 
     from geoembed.chips.folder import ChipSet
-    from geoembed.imagery.lattices import Raster
+    from geoembed.imagery.rasters import Raster
     from geoembed.labels.zonal import Shares
     from geoembed.progress import Steps
     from geoembed.settings import PathLike, Paths
@@ -96,12 +98,13 @@ def label(
     first in name order counting where they overlap. `output` is a file, and a folder for several classes. The result's
     rows are those of all label files, whose names stand in the column `labels`.
 
-    Raises LabelError, ChipError and StaleError.
+    Raises LabelError, ImageryError (a raster that cannot be used), ChipError and StaleError.
     """
     asked = (classes,) if isinstance(classes, str) else tuple(classes)
-    wanted = _wanted(asked, settings.paths(rasters), name, threshold, above)
+    given = settings.texts(rasters)
+    wanted = _wanted(asked, given, name, threshold, above)
     paths = _places(None if output is None else Path(output), wanted)
-    headers = [lattices.describe(path) for path in sorted(set(settings.paths(rasters)))]
+    headers = sources.first_bands(given, scaled=not asked)
     _require_meaning(headers, bool(asked))
     chip_set = read_chips(Path(chips))
     with ExitStack() as held:
@@ -113,7 +116,7 @@ def label(
 def _label(
     wanted: list[Wanted],
     paths: list[Path],
-    headers: list[Raster],
+    headers: Sequence[Raster],
     chip_set: ChipSet,
     update: bool,
     overwrite: bool,
@@ -127,18 +130,18 @@ def _label(
     counts: dict[str, int | float] = {"files_kept": len(paths) - len(due), "files_written": len(due)}
     if due:
         asked = [wanted[i].values for i in due] if wanted[0].values else None
-        chip_ids = chip_set.index["chip_id"].to_numpy()
-        shares = yield from zonal.shares(headers, chip_set.grids, chip_ids, asked)
+        total = len(chip_set.cells)
+        shares = yield from zonal.shares(headers, chip_set.cells, asked)
         _require_found(headers, shares, [wanted[i] for i in due], chip_set.folder)
         for k, i in enumerate(due):
             table = _table(chip_set, shares, k, wanted[i])
             paths[i].unlink(missing_ok=True)
             styles.write(paths[i], _style(table, wanted[i].name))
             geopackage.write(paths[i], targets.LAYER, table, made_from[i])
-            log.info("%s: %s", paths[i], _summary(table, len(chip_ids)))
-        counts |= {"chips_labelled": len(table), "chips_without_valid_pixels": len(chip_ids) - len(table)}
-        if len(table) < len(chip_ids):
-            log.warning("%s of %s chips have no valid pixel and no label", len(chip_ids) - len(table), len(chip_ids))
+            log.info("%s: %s", paths[i], _summary(table, total))
+        counts |= {"chips_labelled": len(table), "chips_without_valid_pixels": total - len(table)}
+        if len(table) < total:
+            log.warning("%s of %s chips have no valid pixel and no label", total - len(table), total)
     atomic.touch(*paths)
     return Result(tuple(paths), counts, read=partial(_read_all, paths))
 
@@ -153,7 +156,7 @@ def _read_all(paths: list[Path]) -> geopandas.GeoDataFrame:
 
 
 def _wanted(
-    classes: tuple[str, ...], rasters: tuple[Path, ...], name: str | None, threshold: float, above: float | None
+    classes: tuple[str, ...], rasters: tuple[str, ...], name: str | None, threshold: float, above: float | None
 ) -> list[Wanted]:
     """Return the label files to make, and refuse options that do not go together."""
     if not rasters:
@@ -164,7 +167,7 @@ def _wanted(
     if classes and above is not None:
         raise LabelError("--above is for continuous rasters and --class for classes; drop one of them")
     if not classes:
-        return [Wanted(name or min(rasters).stem, above=above)]
+        return [Wanted(name or addresses.stem(min(rasters, key=PurePath)), above=above)]
     wanted = [replace(parse(text), threshold=threshold) for text in classes]
     names = [target.name for target in wanted]
     twice = next((given for given in names if names.count(given) > 1), None)
@@ -186,20 +189,20 @@ def _places(output: Path | None, wanted: list[Wanted]) -> list[Path]:
     return [(output or Path("labels")) / f"{one.name}.gpkg" for one in wanted]
 
 
-def _require_meaning(rasters: list[Raster], classes: bool) -> None:
+def _require_meaning(rasters: Sequence[Raster], classes: bool) -> None:
     for raster in rasters:
         if raster.categorical and not classes:
             raise LabelError(
-                f"{raster.path}: its values are classes (it has a colour table or names);"
+                f"{raster.address}: its values are classes (it has a colour table or names);"
                 " say which with --class, as in --class water=80"
             )
-        if raster.bands > 1:
-            log.warning("%s: has %d bands; the first is used", raster.path, raster.bands)
+        if raster.count > 1:
+            log.warning("%s: has %d bands; the first is used", raster.address, raster.count)
 
 
-def _record(rasters: list[Raster], chip_set: ChipSet, wanted: Wanted, known: dict[str, str]) -> Record:
+def _record(rasters: Sequence[Raster], chip_set: ChipSet, wanted: Wanted, known: dict[str, str]) -> Record:
     files = digests.Files(known)
-    named = files.digests(raster.path for raster in rasters)
+    named = [files.told(raster.address, raster.files) for raster in rasters]
     of_class = {"threshold": wanted.threshold, "values": sorted(wanted.values)}
     chosen = of_class if wanted.values else {"above": wanted.above}
     return Record(
@@ -231,12 +234,12 @@ def _is_kept(path: Path, record: Record, *, update: bool, overwrite: bool) -> bo
     return True
 
 
-def _require_found(rasters: list[Raster], found: Shares, wanted: list[Wanted], chips: Path) -> None:
+def _require_found(rasters: Sequence[Raster], found: Shares, wanted: list[Wanted], chips: Path) -> None:
     """Raise where no chip has a valid pixel; warn of rasters and classes that gave nothing."""
     if not (found.valid > 0).any():
-        told = ", ".join(str(raster.path) for raster in rasters[:3])
+        told = ", ".join(raster.address for raster in rasters[:3])
         raise LabelError(f"{told}: no valid pixel lies on a chip of {chips}; check the raster's place, CRS and nodata")
-    idle = [raster.path for raster in rasters if raster.path not in found.touched]
+    idle = [raster.address for raster in rasters if raster.address not in found.touched]
     if idle:
         log.warning("%d of %d rasters touch no chip, %s the first", len(idle), len(rasters), idle[0])
     there = sorted(value for value, pixels in found.seen.items() if pixels > 0)

@@ -308,7 +308,7 @@ def _map(
     import geopandas
     import pandas as pd
 
-    outlines, _ = grid.footprints(found.grids, found.chip_id)
+    outlines = grid.cells(found.grids, found.chip_id).outlines
     columns: dict[str, Any] = {"chip_id": found.chip_id, "aoi": found.aoi, "split": found.split}
     if task.classes:
         decided = classifiers.decide(fitted, predicted)

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import shapely
@@ -8,7 +6,6 @@ from conftest import square
 from pyproj import Transformer
 
 from geoembed.chips import cells
-from geoembed.ground import grid
 from geoembed.ground.aoi import Area
 from geoembed.imagery.rasters import Encoding, Raster
 
@@ -18,7 +15,7 @@ def lonlat_area(polygon: object, name: str = "a") -> Area:
 
 
 def centres_of(taken: list[cells.Taken]) -> np.ndarray:
-    return np.concatenate([grid.lonlat(one.grid, one.columns, one.rows) for one in taken])
+    return np.concatenate([one.lonlat() for one in taken])
 
 
 def test_taken_are_exactly_the_cells_whose_centre_lies_inside() -> None:
@@ -38,7 +35,7 @@ def test_an_area_over_two_zones_and_the_equator_takes_each_place_once() -> None:
     taken, _ = cells.fixed([area], 32, 10.0)
     assert {one.grid.name for one in taken} == {"31N-320", "31S-320", "32N-320", "32S-320"}
     for one in taken:
-        centres = grid.lonlat(one.grid, one.columns, one.rows)
+        centres = one.lonlat()
         west = 0.0 if one.grid.name.startswith("31") else 6.0
         assert ((centres[:, 0] >= west) & (centres[:, 0] < west + 6.0)).all()
         assert ((centres[:, 1] < 0.0) if "S" in one.grid.name else (centres[:, 1] >= 0.0)).all()
@@ -89,7 +86,7 @@ def test_a_cell_in_two_areas_belongs_to_the_first() -> None:
 
 def raster(name: str, x: float, y: float, crs: str = "EPSG:32632", side: int = 100) -> Raster:
     encoding = Encoding("int16")
-    return Raster(Path(name), crs, Affine(10.0, 0.0, x, 0.0, -10.0, y), side, side, (1,), ("c",), (encoding,))
+    return Raster(crs, Affine(10.0, 0.0, x, 0.0, -10.0, y), side, side, name, (1,), ("c",), (encoding,))
 
 
 def test_one_grid_per_lattice_anchored_on_its_first_file() -> None:

@@ -12,7 +12,7 @@ def area(ring: np.ndarray) -> float:
 
 def test_in_the_grids_own_crs_cells_are_their_corners() -> None:
     chip_ids = ids(LATTICE, 3, 2)
-    ((points, rows),) = outlines.rings("EPSG:32632", (LATTICE,), chip_ids)
+    ((points, rows),) = outlines.rings("EPSG:32632", grid.cells((LATTICE,), chip_ids))
     assert points.shape == (6, 4, 2) and rows.tolist() == list(range(6))
     assert points[0].tolist() == [
         [480_000, 5_120_000],
@@ -25,7 +25,7 @@ def test_in_the_grids_own_crs_cells_are_their_corners() -> None:
 def test_in_another_crs_sides_bend_and_areas_hold() -> None:
     wide = grid.utm(32, south=False, size=448, resolution=10.0)
     chip_ids = np.array([wide.chip_id(60, 1500)])
-    ((points, _),) = outlines.rings("EPSG:3035", (wide,), chip_ids)  # equal area
+    ((points, _),) = outlines.rings("EPSG:3035", grid.cells((wide,), chip_ids))  # equal area
     assert points.shape == (1, 16, 2)
     # UTM stretches lengths by up to 0.04 % here, areas by twice that
     assert area(points[0]) == pytest.approx(4480.0**2, rel=2e-3)
@@ -35,6 +35,6 @@ def test_longitudes_run_on_over_180() -> None:
     lattice = grid.utm(1, south=True, size=32, resolution=1000.0)
     columns = np.arange(int(lattice.column_at(np.array([100_000.0]))[0]), 12)
     chip_ids = np.array([lattice.chip_id(c, 280) for c in columns])
-    ((points, _),) = outlines.rings("EPSG:4326", (lattice,), chip_ids)
+    ((points, _),) = outlines.rings("EPSG:4326", grid.cells((lattice,), chip_ids))
     assert np.ptp(points[:, :, 0], axis=1).max() < 1.0
     assert outlines.turns("EPSG:4326") == (-360.0, 0.0, 360.0) and outlines.turns("EPSG:32601") == (0.0,)

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 from affine import Affine
@@ -9,7 +7,7 @@ from geoembed.imagery.rasters import Encoding, Raster
 
 
 def raster(channel: str, encoding: Encoding) -> Raster:
-    return Raster(Path("a"), "EPSG:32632", Affine.identity(), 1, 1, (1,), (channel,), (encoding,))
+    return Raster("EPSG:32632", Affine.identity(), 1, 1, "a", (1,), (channel,), (encoding,))
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ from conftest import WriteRaster
 from rasterio.warp import Resampling, reproject, transform
 
 from geoembed.errors import ImageryError
-from geoembed.imagery import storage, warp
+from geoembed.ground.lattice import GeoBox
+from geoembed.imagery import storage, warp, windows
 from geoembed.imagery.index import RasterIndex
 from geoembed.imagery.modalities import Modality, Source
 from geoembed.imagery.rasters import Raster, read
-from geoembed.imagery.warp import Place, Readers
+from geoembed.imagery.windows import Readers
 
 GENERATOR = np.random.default_rng(5)
 
@@ -28,31 +29,31 @@ def smooth(shape: tuple[int, ...], dtype: str = "float32") -> np.ndarray:
 
 def raster(path: Path, decibel: bool = False, **keys: object) -> Raster:
     modality = Modality("m", decibel=decibel)
-    return read(modality, Source((str(path),), **keys), path)  # type: ignore[arg-type]
+    return read(modality, Source((str(path),), **keys), str(path))  # type: ignore[arg-type]
 
 
-def mosaic(rasters: list[Raster], place: Place, kept: storage.Storage | None = None) -> np.ndarray:
+def mosaic(rasters: list[Raster], box: GeoBox, kept: storage.Storage | None = None) -> np.ndarray:
     """Stored numbers as floats, NaN for nodata."""
     kept = kept or storage.of(rasters, ())
-    stored = warp.mosaic(rasters, kept, place, Readers())
+    stored = warp.mosaic(rasters, kept, box, Readers())
     assert stored.dtype == kept.dtype
     return np.where(kept.invalid(stored), np.nan, stored)
 
 
-def near(x: float, y: float, crs: str, pixel: float, size: int) -> Place:
+def near(x: float, y: float, crs: str, pixel: float, size: int) -> GeoBox:
     (left,), (top,) = transform("EPSG:32632", crs, [x], [y])
     left, top = round(left / pixel) * pixel, round(top / pixel) * pixel
-    return Place(crs, Affine(pixel, 0.0, left, 0.0, -pixel, top), size, size)
+    return GeoBox(crs, Affine(pixel, 0.0, left, 0.0, -pixel, top), size, size)
 
 
-def whole(path: Path, place: Place, resampling: Resampling) -> np.ndarray:
-    """The same place out of a warp of the whole scene by rasterio."""
+def whole(path: Path, box: GeoBox, resampling: Resampling) -> np.ndarray:
+    """The same box out of a warp of the whole scene by rasterio."""
     with rasterio.open(path) as file:
         numbers = file.read().astype("float64")
-        out = np.full((file.count, place.height, place.width), np.nan)
+        out = np.full((file.count, box.height, box.width), np.nan)
         reproject(
-            numbers, out, src_transform=file.transform, src_crs=file.crs, dst_transform=place.transform,
-            dst_crs=place.crs, src_nodata=np.nan, dst_nodata=np.nan, resampling=resampling,
+            numbers, out, src_transform=file.transform, src_crs=file.crs, dst_transform=box.transform,
+            dst_crs=box.crs, src_nodata=np.nan, dst_nodata=np.nan, resampling=resampling,
         )  # fmt: skip
     return out
 
@@ -60,8 +61,8 @@ def whole(path: Path, place: Place, resampling: Resampling) -> np.ndarray:
 def test_pixels_are_copied_where_lattices_coincide(write_raster: WriteRaster) -> None:
     numbers = GENERATOR.integers(-3000, 3000, (2, 50, 60), dtype="int16")
     path = write_raster("a.tif", numbers, names=("a", "b"))
-    place = Place("EPSG:32632", Affine(10.0, 0.0, 500_100.0, 0.0, -10.0, 5_000_050.0), 40, 70)
-    found = mosaic([raster(path)], place)
+    box = GeoBox("EPSG:32632", Affine(10.0, 0.0, 500_100.0, 0.0, -10.0, 5_000_050.0), 40, 70)
+    found = mosaic([raster(path)], box)
     assert (found[:, 5:, :50] == numbers[:, :35, 10:]).all()
     assert np.isnan(found[:, :5]).all()
     assert np.isnan(found[:, :, 50:]).all()
@@ -75,12 +76,12 @@ def test_parts_agree_with_a_warp_of_the_whole_scene(
 ) -> None:
     path = write_raster("a.tif", smooth((2, 300, 300)), names=("a", "b"))
     size = int(1600 / pixel)
-    place = near(500_700.0, 4_999_300.0, "EPSG:32633", pixel, size)
-    expected = whole(path, place, resampling)
+    box = near(500_700.0, 4_999_300.0, "EPSG:32633", pixel, size)
+    expected = whole(path, box, resampling)
     one = raster(path)
-    made = mosaic([one], place)
+    made = mosaic([one], box)
     half = size // 2
-    parts = [[mosaic([one], place.part(r, c, half, half)) for c in (0, half)] for r in (0, half)]
+    parts = [[mosaic([one], box.part(r, c, half, half)) for c in (0, half)] for r in (0, half)]
     seamed = np.concatenate([np.concatenate(row, axis=2) for row in parts], axis=1)
     edge = 2 * half
     assert np.isfinite(expected).all()
@@ -91,11 +92,11 @@ def test_parts_agree_with_a_warp_of_the_whole_scene(
 
 def test_a_place_too_large_to_read_is_made_in_parts(write_raster: WriteRaster, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_raster("a.tif", smooth((1, 200, 200)), names=("a",))
-    place = near(500_200.0, 4_999_800.0, "EPSG:32633", 10.0, 120)
-    at_once = mosaic([raster(path)], place)
+    box = near(500_200.0, 4_999_800.0, "EPSG:32633", 10.0, 120)
+    at_once = mosaic([raster(path)], box)
     monkeypatch.setattr(warp, "LARGEST_READ", 2000)
-    difference = np.abs(mosaic([raster(path)], place) - at_once)
-    assert difference.max() < 4.0, "GDAL places pixels to an eighth of a pixel"
+    difference = np.abs(mosaic([raster(path)], box) - at_once)
+    assert difference.max() < 4.0, "GDAL boxes pixels to an eighth of a pixel"
     assert np.median(difference) < 0.5
 
 
@@ -103,10 +104,10 @@ def test_decibels_are_averaged_as_power(write_raster: WriteRaster) -> None:
     numbers = np.full((1, 40, 40), -20.0, dtype="float32")
     numbers[:, :, ::2] = -10.0
     path = write_raster("a.tif", numbers, names=("vv",))
-    place = Place("EPSG:32632", Affine(40.0, 0.0, 500_000.0, 0.0, -40.0, 5_000_000.0), 10, 10)
-    found = mosaic([raster(path, decibel=True)], place)
+    box = GeoBox("EPSG:32632", Affine(40.0, 0.0, 500_000.0, 0.0, -40.0, 5_000_000.0), 10, 10)
+    found = mosaic([raster(path, decibel=True)], box)
     assert np.allclose(found, 10 * np.log10((0.1 + 0.01) / 2), atol=1e-4)
-    as_value = mosaic([raster(path)], place)
+    as_value = mosaic([raster(path)], box)
     assert np.allclose(as_value, -15.0)
 
 
@@ -114,17 +115,17 @@ def test_decibels_are_averaged_as_power(write_raster: WriteRaster) -> None:
 def test_power_and_amplitude_are_told_in_decibels(write_raster: WriteRaster, stored: str, numbers: float) -> None:
     path = write_raster("a.tif", np.full((1, 20, 20), numbers, dtype="float32"), names=("vv",))
     one = raster(path, decibel=True, stored=stored)
-    same = Place("EPSG:32632", one.transform, 20, 20)
-    coarse = Place("EPSG:32632", Affine(20.0, 0.0, 500_000.0, 0.0, -20.0, 5_000_000.0), 10, 10)
-    for place in (same, coarse):
-        assert np.allclose(mosaic([one], place), -10.0, atol=1e-4)
+    same = GeoBox("EPSG:32632", one.transform, 20, 20)
+    coarse = GeoBox("EPSG:32632", Affine(20.0, 0.0, 500_000.0, 0.0, -20.0, 5_000_000.0), 10, 10)
+    for box in (same, coarse):
+        assert np.allclose(mosaic([one], box), -10.0, atol=1e-4)
 
 
 def test_class_rasters_keep_their_classes(write_raster: WriteRaster) -> None:
     classes = GENERATOR.choice(np.array([10, 40, 80], dtype="uint8"), (1, 100, 100))
     path = write_raster("a.tif", classes, names=("class",))
-    place = near(500_200.0, 4_999_800.0, "EPSG:32633", 10.0, 50)
-    assert set(np.unique(mosaic([raster(path, resampling="nearest")], place))) == {10.0, 40.0, 80.0}
+    box = near(500_200.0, 4_999_800.0, "EPSG:32633", 10.0, 50)
+    assert set(np.unique(mosaic([raster(path, resampling="nearest")], box))) == {10.0, 40.0, 80.0}
 
 
 @pytest.mark.parametrize("nodata", [None, -1.0])
@@ -132,8 +133,8 @@ def test_nodata_takes_no_part(write_raster: WriteRaster, nodata: float | None) -
     numbers = np.full((2, 60, 60), 8.0, dtype="float32")
     numbers[0, 20:30, 20:30] = np.nan if nodata is None else nodata
     path = write_raster("a.tif", numbers, names=("a", "b"), nodata=nodata)
-    place = near(500_050.0, 4_999_950.0, "EPSG:32633", 10.0, 45)
-    found = mosaic([raster(path)], place)
+    box = near(500_050.0, 4_999_950.0, "EPSG:32633", 10.0, 45)
+    found = mosaic([raster(path)], box)
     assert np.allclose(found[0][np.isfinite(found[0])], 8.0)
     assert 60 < np.isnan(found[0]).sum() < 140
     assert np.isfinite(found[1]).all()
@@ -144,8 +145,8 @@ def test_of_overlapping_files_the_first_valid_pixel_counts(write_raster: WriteRa
     one[:, 10:20] = np.nan
     first = write_raster("a.tif", one, names=("a",))
     second = write_raster("b.tif", np.full((1, 40, 40), 2.0, "float32"), x=500_200.0, names=("a",))
-    place = Place("EPSG:32632", Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0), 40, 60)
-    found = mosaic([raster(first), raster(second)], place)[0]
+    box = GeoBox("EPSG:32632", Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0), 40, 60)
+    found = mosaic([raster(first), raster(second)], box)[0]
     assert (found[:10, :40] == 1.0).all()
     assert (found[:, 40:] == 2.0).all()
     assert (found[10:20, 20:40] == 2.0).all()
@@ -156,15 +157,15 @@ def test_files_side_by_side_leave_no_seam(write_raster: WriteRaster) -> None:
     numbers = np.full((1, 80, 40), 5.0, dtype="float32")
     left = write_raster("a.tif", numbers, names=("a",))
     right = write_raster("b.tif", numbers, x=500_400.0, names=("a",))
-    place = near(500_150.0, 4_999_800.0, "EPSG:32633", 10.0, 45)
-    assert np.allclose(mosaic([raster(left), raster(right)], place), 5.0)
+    box = near(500_150.0, 4_999_800.0, "EPSG:32633", 10.0, 45)
+    assert np.allclose(mosaic([raster(left), raster(right)], box), 5.0)
 
 
 def test_other_encodings_are_converted(write_raster: WriteRaster) -> None:
     path = write_raster("a.tif", np.full((1, 20, 20), 2000, dtype="uint16"), names=("a",))
-    place = Place("EPSG:32632", Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0), 20, 20)
+    box = GeoBox("EPSG:32632", Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0), 20, 20)
     first = raster(path, scale=1e-4)
-    found = mosaic([raster(path, scale=1e-4, offset=-0.1)], place, storage.of([first], ()))
+    found = mosaic([raster(path, scale=1e-4, offset=-0.1)], box, storage.of([first], ()))
     assert np.allclose(found, 1000.0, atol=1e-2)
 
 
@@ -172,10 +173,10 @@ def test_a_raster_over_180_degrees_has_two_windows(write_raster: WriteRaster) ->
     world = smooth((1, 20, 3600))
     path = write_raster("w.tif", world, x=-180.0, y=11.0, pixel=0.1, crs="EPSG:4326", names=("a",))
     (left,), (top,) = transform("EPSG:4326", "EPSG:32601", [-180.0], [10.5])
-    place = Place("EPSG:32601", Affine(1000.0, 0.0, left - 30_000, 0.0, -1000.0, top), 40, 60)
+    box = GeoBox("EPSG:32601", Affine(1000.0, 0.0, left - 30_000, 0.0, -1000.0, top), 40, 60)
     one = raster(path)
-    assert len(list(warp.windows(one, place))) == 2
-    found = mosaic([one], place)[0]
+    assert len(list(windows.needed(one, box))) == 2
+    found = mosaic([one], box)[0]
     assert np.isfinite(found).all()
     columns = [int((lon + 180.0) % 360.0 / 0.1) for lon in transform(
         "EPSG:32601", "EPSG:4326", [left - 25_000, left + 25_000], [top - 20_000] * 2)[0]]  # fmt: skip
@@ -187,9 +188,9 @@ def test_broken_pixels_are_named(write_raster: WriteRaster) -> None:
     path = write_raster("a.tif", smooth((1, 256, 256)), names=("a",), tiled=True, blockxsize=64, blockysize=64)
     one = raster(path)
     path.write_bytes(path.read_bytes()[:40_000])
-    place = Place("EPSG:32632", one.transform, 256, 256)
+    box = GeoBox("EPSG:32632", one.transform, 256, 256)
     with pytest.raises(ImageryError, match=r"a.tif: .*cannot be read"):
-        mosaic([one], place)
+        mosaic([one], box)
 
 
 def test_files_of_several_types_are_converted_to_the_first(write_raster: WriteRaster) -> None:
@@ -200,8 +201,8 @@ def test_files_of_several_types_are_converted_to_the_first(write_raster: WriteRa
         write_raster("c.tif", np.full(shape, 0.7, "float32"), x=500_400.0, names=("a",)),
         write_raster("d.tif", np.full(shape, 90_000, "int32"), x=500_600.0, names=("a",)),
     ]
-    place = Place("EPSG:32632", Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0), 20, 80)
-    found = mosaic([raster(path) for path in files], place)[0]
+    box = GeoBox("EPSG:32632", Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0), 20, 80)
+    found = mosaic([raster(path) for path in files], box)[0]
     assert [found[5, column] for column in (5, 25, 45, 65)] == [200.0, 0.0, 1.0, 65535.0]
 
 
@@ -209,8 +210,8 @@ def test_a_value_that_is_the_first_ones_nodata_stays_valid(write_raster: WriteRa
     for dtype in ("int16", "float32"):
         first = write_raster("a.tif", np.full((1, 20, 20), 5, dtype), nodata=0, names=("a",))
         second = write_raster("b.tif", np.zeros((1, 20, 20), dtype), x=500_200.0, nodata=-1, names=("a",))
-        place = Place("EPSG:32632", Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0), 20, 40)
-        found = mosaic([raster(first), raster(second)], place)
+        box = GeoBox("EPSG:32632", Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0), 20, 40)
+        found = mosaic([raster(first), raster(second)], box)
         assert np.isfinite(found).all()
         assert np.abs(found[0, :, 20:]).max() <= 1.0
 
@@ -221,8 +222,8 @@ def test_longitudes_may_run_past_180(write_raster: WriteRaster, west: float) -> 
     one = raster(path)
     for crs, lon in (("EPSG:32660", 179.95), ("EPSG:32601", -179.95)):
         (left,), (top,) = transform("EPSG:4326", crs, [lon], [10.0])
-        place = Place(crs, Affine(50.0, 0.0, left, 0.0, -50.0, top), 10, 10)
-        assert np.isfinite(mosaic([one], place)).all()
+        box = GeoBox(crs, Affine(50.0, 0.0, left, 0.0, -50.0, top), 10, 10)
+        assert np.isfinite(mosaic([one], box)).all()
         assert len(RasterIndex([one]).near(np.array([shapely.box(lon, 9.99, lon + 0.01, 10.0)]))) == 1
 
 
@@ -233,7 +234,7 @@ def test_what_a_mask_hides_is_invalid(write_raster: WriteRaster) -> None:
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as file:
         file.write_mask(hidden)
     one = raster(path)
-    same = Place("EPSG:32632", one.transform, 40, 40)
+    same = GeoBox("EPSG:32632", one.transform, 40, 40)
     found = mosaic([one], same)
     assert np.isnan(found[:, :, :20]).all()
     assert (found[:, :, 20:] == 7).all()
@@ -244,10 +245,10 @@ def test_what_a_mask_hides_is_invalid(write_raster: WriteRaster) -> None:
 def test_a_fine_source_leaves_no_seam_whatever_the_kernel(write_raster: WriteRaster) -> None:
     path = write_raster("a.tif", smooth((1, 400, 400)), pixel=2.5, names=("a",))
     one = raster(path, resampling="cubic")
-    place = near(500_150.0, 4_999_850.0, "EPSG:32633", 10.0, 40)
-    parts = np.concatenate([mosaic([one], place.part(0, c, 40, 20)) for c in (0, 20)], axis=2)
-    difference = np.abs(parts - mosaic([one], place))
-    # GDAL places pixels to an eighth of a pixel, differently in each part; a cut kernel would show at the seam.
+    box = near(500_150.0, 4_999_850.0, "EPSG:32633", 10.0, 40)
+    parts = np.concatenate([mosaic([one], box.part(0, c, 40, 20)) for c in (0, 20)], axis=2)
+    difference = np.abs(parts - mosaic([one], box))
+    # GDAL boxes pixels to an eighth of a pixel, differently in each part; a cut kernel would show at the seam.
     assert difference[:, :, 19:21].mean() < 1.5 * difference.mean()
 
 
@@ -255,5 +256,5 @@ def test_average_or_bilinear_does_not_depend_on_the_zone(write_raster: WriteRast
     tiny = np.ones((1, 4, 4), "uint8")
     path = write_raster("w.tif", tiny, x=-180.0, y=84.0, pixel=5.4e-5, crs="EPSG:4326", names=("a",))
     one = raster(path)
-    places = [Place(f"EPSG:326{zone:02d}", Affine(10.0, 0.0, 5e5, 0.0, -10.0, 5e6), 4, 4) for zone in (1, 18, 41, 60)]
-    assert all(warp._is_finer(one, place) for place in places)
+    boxes = [GeoBox(f"EPSG:326{zone:02d}", Affine(10.0, 0.0, 5e5, 0.0, -10.0, 5e6), 4, 4) for zone in (1, 18, 41, 60)]
+    assert all(warp._is_finer(one, box) for box in boxes)

@@ -96,7 +96,7 @@ def test_polygons_in_degrees_over_180(tmp_path: Path) -> None:
     shapes = [shapely.box(-180, -60, -170, 0), shapely.box(170, -60, 180, 0)]
     path = save(tmp_path / "halves.gpkg", {"label": ["east", "west"]}, shapes, "EPSG:4326")
     found = targets.join(targets.read(path), chip_ids, (lattice,))
-    outlines, _ = grid.footprints([lattice], chip_ids)
+    outlines = grid.cells([lattice], chip_ids).outlines
     east = shapely.area(shapely.intersection(outlines, shapes[0])) > shapely.area(outlines) / 2
     assert [found.classes[int(v)] == "east" for v in found.values] == east.tolist()
     assert 0 < east.mean() < 1

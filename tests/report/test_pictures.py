@@ -67,7 +67,7 @@ def test_a_gallery_tells_area_and_distance(chipset: chip_folder.ChipSet) -> None
     assert found.rows[0][0].caption == chipset.index["aoi"][rows[0]] and found.rows[0][0].alt.startswith("s2 of chip")
     assert found.rows[0][1].caption.endswith(", the same chip") and found.rows[0][1].alt.startswith("s1 of chip")
     ids = chipset.index["chip_id"].to_numpy(str)
-    (east, north), (east_too, north_too) = grid.centres(chipset.grids, ids[[rows[0], rows[3]]])
+    (east, north), (east_too, north_too) = grid.cells(chipset.grids, ids[[rows[0], rows[3]]]).lonlat()
     metres = Geod(ellps="WGS84").inv(east, north, east_too, north_too)[2]
     assert found.rows[0][2].caption == f"{chipset.index['aoi'][rows[3]]}, {metres / 1000:.1f} km"
 

@@ -8,7 +8,7 @@ import pyogrio
 import pytest
 from synthetic import LATTICE, chip_folder, ids, raster
 
-from geoembed.errors import LabelError, StaleError
+from geoembed.errors import ImageryError, LabelError, StaleError
 from geoembed.ground import grid
 from geoembed.steps.label import label, parse
 
@@ -57,7 +57,8 @@ def test_a_border_through_pixels_counts_their_parts(tmp_path: Path, chips: Path)
 
 def test_geographic_raster_agrees_with_area(tmp_path: Path, chips: Path) -> None:
     # A half plane in degrees: left of the meridian through the cells' middle is class 1.
-    shapes, bounds = grid.footprints([LATTICE], ids(LATTICE, 4, 3))
+    cells = grid.cells([LATTICE], ids(LATTICE, 4, 3))
+    shapes, bounds = cells.outlines, cells.bounds()
     west, middle = bounds[:, 0].min() - 0.001, float(np.mean([bounds[:, 0].min(), bounds[:, 2].max()]))
     pixel = (middle - west) / 400
     values = np.ones((800, 800), dtype=np.uint8)
@@ -113,7 +114,7 @@ def test_chips_over_180_degrees(tmp_path: Path) -> None:
     lattice = grid.utm(1, south=True, size=32, resolution=1000.0)
     column = int(lattice.column_at(np.array([240_000.0]))[0])
     chip_ids = np.array([lattice.chip_id(c, 280) for c in range(column - 3, column + 4)])
-    _, bounds = grid.footprints([lattice], chip_ids)
+    bounds = grid.cells([lattice], chip_ids).bounds()
     assert (bounds[:, 0] > bounds[:, 2]).any(), "no chip crosses 180 degrees; the test needs one"
     chips = chip_folder(tmp_path / "chips", chip_ids, (lattice,))
     values = np.full((900, 3600), 1, dtype=np.uint8)
@@ -134,7 +135,7 @@ def test_a_huge_sparse_raster_is_read_near_chips_only(tmp_path: Path, chips: Pat
 
     path = tmp_path / "sparse.tif"
     pixel = 360 / 240_000
-    _, bounds = grid.footprints([LATTICE], ids(LATTICE, 4, 3))
+    bounds = grid.cells([LATTICE], ids(LATTICE, 4, 3)).bounds()
     with rasterio.open(
         path, "w", driver="GTiff", width=240_000, height=120_000, count=1, dtype="uint8", crs="EPSG:4326", tiled=True,
         transform=Affine(pixel, 0, -180, 0, -pixel, 90), nodata=0, sparse_ok=True, compress="deflate",
@@ -146,8 +147,8 @@ def test_a_huge_sparse_raster_is_read_near_chips_only(tmp_path: Path, chips: Pat
 
 
 def test_a_chip_larger_than_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chips: Path) -> None:
-    monkeypatch.setattr("geoembed.imagery.lattices.BLOCK_PIXELS", 100)
-    monkeypatch.setattr("geoembed.imagery.lattices.BLOCK_SIDE", 16)
+    monkeypatch.setattr("geoembed.imagery.mosaics.BLOCK_PIXELS", 100)
+    monkeypatch.setattr("geoembed.imagery.mosaics.BLOCK_SIDE", 16)
     values = np.random.default_rng(2).choice(np.array([1, 2], dtype=np.uint8), (96, 128))
     path = raster(tmp_path / "c.tif", values, LEFT, BOTTOM + 960, 10.0, tiled=True, blockxsize=16, blockysize=16)
     found = labelled(label((path,), output=tmp_path / "a.gpkg", chips=chips, classes=("a=1",)).paths[0])
@@ -181,10 +182,10 @@ def test_what_cannot_be_labelled_says_the_remedy(tmp_path: Path, chips: Path) ->
         label((far,), output=tmp_path / "x.gpkg", chips=chips, classes=("a=1",))
     assert not (tmp_path / "x.gpkg").exists()
     nowhere = raster(tmp_path / "nocrs.tif", ones, LEFT, BOTTOM, 10.0, crs=None)
-    with pytest.raises(LabelError, match="no CRS"):
-        label((nowhere,), output=None, chips=chips, classes=("a=1",))
-    with pytest.raises(LabelError, match="missing"):
-        label((tmp_path / "none.tif",), output=None, chips=chips, classes=("a=1",))
+    with pytest.raises(ImageryError, match="no CRS"):
+        label((nowhere,), chips=chips, classes=("a=1",))
+    with pytest.raises(ImageryError, match="no such raster"):
+        label((tmp_path / "none.tif",), chips=chips, classes=("a=1",))
     for options, words in (
         ({"classes": ("a=1", "a=2")}, "given twice"),
         ({"classes": ("a=1",), "above": 1.0}, "drop one"),

@@ -1,0 +1,82 @@
+"""Pixels on the ground: a lattice of them without end, and a box of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from geoembed.ground import crs as crs_
+
+if TYPE_CHECKING:
+    from affine import Affine
+
+TOLERANCE = 0.01
+"""Pixel corners that lie within this share of a pixel of each other are the same.
+
+The tiles of one mosaic store rounded corners and pixel sizes, which differ by some thousandths of a pixel. Copying
+such pixels moves them less than GDAL's warp does, which finds its source pixels to an eighth of a pixel only.
+"""
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Pixels without end, in rows from north to south.
+
+    crs: WKT or authority code.
+    x, y: any corner of pixels, in units of the CRS.
+    dx, dy: width and height of a pixel in units of the CRS, both above 0.
+    """
+
+    crs: str
+    x: float
+    y: float
+    dx: float
+    dy: float
+
+    def offset(self, box: GeoBox) -> tuple[int, int] | None:
+        """Return (row, column) of a box's upper left pixel where its pixels are the lattice's own, else None.
+
+        Both ends of the box are compared, as pixel sizes that differ a little run apart over many pixels.
+        """
+        if not crs_.same(self.crs, box.crs):
+            return None
+        left, bottom, right, top = box.bounds
+        first_column, last_column = (left - self.x) / self.dx, (right - self.x) / self.dx
+        first_row, last_row = (self.y - top) / self.dy, (self.y - bottom) / self.dy
+        row, column = round(first_row), round(first_column)
+        apart = first_row - row, last_row - row - box.height, first_column - column, last_column - column - box.width
+        return (row, column) if max(map(abs, apart)) <= TOLERANCE else None
+
+
+@dataclass(frozen=True)
+class GeoBox:
+    """A rectangle of pixels on the ground, north up (the GeoBox of odc-geo).
+
+    crs: WKT or authority code.
+    transform: leads from (column, row) to (x, y) in units of the CRS; (0, 0) is the upper left corner.
+    height, width: number of rows and columns.
+    """
+
+    crs: str
+    transform: Affine
+    height: int
+    width: int
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Return left, bottom, right, top in units of the CRS."""
+        left, top = self.transform @ (0, 0)
+        right, bottom = self.transform @ (self.width, self.height)
+        return left, bottom, right, top
+
+    @property
+    def lattice(self) -> Lattice:
+        """Return the lattice that its pixels belong to."""
+        transform = self.transform
+        return Lattice(self.crs, transform.c, transform.f, transform.a, -transform.e)
+
+    def part(self, row: int, column: int, height: int, width: int) -> GeoBox:
+        """Return the box whose upper left pixel is (row, column) of this one, inside it or not."""
+        from affine import Affine
+
+        return GeoBox(self.crs, self.transform @ Affine.translation(column, row), height, width)

@@ -1,0 +1,161 @@
+"""Windows of rasters: open data sets, and their numbers with what no number stands for."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from geoembed.errors import ImageryError
+from geoembed.ground import crs as crs_
+from geoembed.imagery import rasters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from geoembed.ground.lattice import GeoBox
+    from geoembed.imagery.rasters import Raster
+
+MARGIN = 3
+"""Source pixels read beyond what a kernel needs at a box's edge."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Pixels of a raster.
+
+    row, column: the upper left one.
+    height, width: number of rows and columns.
+    turn: how far on in x the raster's coordinates run from those of the box that needs the pixels, in degrees; else 0.
+    """
+
+    row: int
+    column: int
+    height: int
+    width: int
+    turn: float = 0.0
+
+
+class Readers:
+    """Open data sets of one thread, the latest used kept; GDAL handles must not be shared between threads."""
+
+    def __init__(self, limit: int = 48) -> None:
+        self._open: OrderedDict[str, Any] = OrderedDict()
+        self._limit = limit
+
+    def __call__(self, raster: Raster) -> Any:
+        """Return the open data set of a raster; raises ImageryError where it is not what its name or header said."""
+        if raster.address in self._open:
+            self._open.move_to_end(raster.address)
+            return self._open[raster.address]
+        source = rasters.dataset(raster.address)
+        if (source.width, source.height) != (raster.width, raster.height) or not source.transform.almost_equals(
+            raster.transform, precision=1e-6
+        ):
+            raise ImageryError(
+                f"{raster.address}: lies elsewhere or is another size than its name says; remove or mend it"
+            )
+        self._open[raster.address] = source
+        if len(self._open) > self._limit:
+            self._open.popitem(last=False)[1].close()
+        return source
+
+    def close(self) -> None:
+        """Close all."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+
+def needed(raster: Raster, box: GeoBox) -> Iterator[Window]:
+    """Yield the windows of a raster that a box needs: at 180 degrees two, wherever the raster's longitudes run."""
+    left, bottom, right, top = _bounds(box, raster.crs)
+    geographic = crs_.is_geographic(raster.crs)
+    spans = [(left, right)] if left <= right else [(left, 180.0), (-180.0, right)]
+    inverse = ~raster.transform
+    for (west, east), turn in product(spans, (0.0, -360.0, 360.0) if geographic else (0.0,)):
+        column_0, row_0 = inverse @ (west + turn, top)
+        column_1, row_1 = inverse @ (east + turn, bottom)
+        if not all(map(math.isfinite, (column_0, row_0, column_1, row_1))):
+            continue
+        if column_1 <= 0 or row_1 <= 0 or column_0 >= raster.width or row_0 >= raster.height:
+            continue
+        # GDAL's kernels reach two of the coarser pixels.
+        margin = MARGIN + math.ceil(2 * max((column_1 - column_0) / box.width, (row_1 - row_0) / box.height))
+        first_row, first_column = max(0, math.floor(row_0) - margin), max(0, math.floor(column_0) - margin)
+        last_row = min(raster.height, math.ceil(row_1) + margin)
+        last_column = min(raster.width, math.ceil(column_1) + margin)
+        yield Window(first_row, first_column, last_row - first_row, last_column - first_column, turn)
+
+
+def _bounds(box: GeoBox, crs: str) -> tuple[float, float, float, float]:
+    """Return a box's left, bottom, right, top in another CRS; left > right over 180 degrees."""
+    if crs_.same(crs, box.crs):
+        return box.bounds
+    bounds: tuple[float, float, float, float] = crs_.transformer(box.crs, crs).transform_bounds(*box.bounds)
+    return bounds
+
+
+def read(
+    raster: Raster, chosen: Sequence[int], window: Window, readers: Readers
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return the numbers of a raster's chosen channels in a window as they are stored, and which are valid, (C, h, w).
+
+    Not valid is what nodata, a mask, an alpha band says to be none, and what is not finite. Raises ImageryError.
+    """
+    import rasterio
+    from rasterio import windows
+
+    source = readers(raster)
+    bands = [raster.bands[i] for i in chosen]
+    place = windows.Window(window.column, window.row, window.width, window.height)
+    try:
+        stored: NDArray[Any] = source.read(bands, window=place)
+        valid = _unmasked(source, bands, place)
+    except rasterio.errors.RasterioError as error:
+        fault = str(error).splitlines()[0]
+        raise ImageryError(f"{raster.address}: its pixels cannot be read ({fault}); mend or remove it") from None
+    for i, numbers, counts in zip(chosen, stored, valid, strict=True):
+        nodata = raster.encodings[i].nodata
+        if nodata is not None and not math.isnan(nodata):
+            counts &= _differ(numbers, nodata)
+    if stored.dtype.kind == "f":
+        valid &= np.isfinite(stored)
+    return stored, valid
+
+
+def _unmasked(source: Any, bands: Sequence[int], place: Any) -> NDArray[np.bool_]:
+    """Return which pixels no mask hides, (C, h, w): a mask or alpha band of the data set, or a mask of each band."""
+    from rasterio.enums import MaskFlags
+
+    shape = (len(bands), place.height, place.width)
+    flags = [source.mask_flag_enums[band - 1] for band in bands]
+    if all(flag in ([MaskFlags.all_valid], [MaskFlags.nodata]) for flag in flags):
+        return np.ones(shape, dtype=bool)
+    if all(MaskFlags.per_dataset in flag for flag in flags):
+        return np.broadcast_to(source.read_masks(bands[0], window=place) != 0, shape).copy()
+    masks = [
+        np.ones(shape[1:], dtype=bool) if flag == [MaskFlags.nodata] else source.read_masks(band, window=place) != 0
+        for band, flag in zip(bands, flags, strict=True)
+    ]
+    return np.stack(masks)
+
+
+def _differ(numbers: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
+    """Tell which numbers are not the nodata tag, in their own type; fractions as GDAL's ARE_REAL_EQUAL does.
+
+    Tags are often written with fewer digits than the pixels have (-3.40282e+38), so what is very near is nodata too.
+    """
+    if numbers.dtype.kind != "f":
+        limits = np.iinfo(numbers.dtype)
+        representable = nodata.is_integer() and limits.min <= nodata <= limits.max
+        return np.asarray(numbers != int(nodata)) if representable else np.ones(numbers.shape, dtype=bool)
+    with np.errstate(over="ignore", invalid="ignore"):
+        tag = numbers.dtype.type(nodata)
+        near = 2.0 * np.finfo(numbers.dtype).eps * np.abs(numbers + tag)
+        return np.asarray((numbers != tag) & ~(np.abs(numbers - tag) < near))
