@@ -28,6 +28,18 @@ def scenes() -> Path:
     return SCENES
 
 
+def drivers() -> set[str]:
+    """What this rasterio's GDAL can read: its wheels have most, other builds may lack some."""
+    with rasterio.Env() as env:
+        return set(env.drivers())
+
+
+def require(driver: str) -> None:
+    """Skip a test where GDAL lacks a driver."""
+    if driver not in drivers():
+        pytest.skip(f"this GDAL has no driver {driver}")
+
+
 WriteRaster = Callable[..., Path]
 
 

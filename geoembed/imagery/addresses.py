@@ -49,7 +49,7 @@ def stem(address: str) -> str:
     variable = _variable(address)
     if variable and variable[3].strip('":/'):
         return re.split("[:/]", variable[3].strip('":/'))[-1]
-    return PurePath(address.partition("?")[0].rstrip('"')).stem
+    return PurePath(variable[2] if variable else address.partition("?")[0]).stem
 
 
 def _variable(address: str) -> re.Match[str] | None:

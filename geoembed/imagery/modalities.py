@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
@@ -37,7 +38,7 @@ Names = Annotated[tuple[StrictStr, ...] | None, Field(min_length=1, description=
 """What keys of a table may be; a message quotes the description."""
 
 
-@pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid", populate_by_name=True))
+@pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(populate_by_name=True))
 class Source:
     """One table of imagery: where it lies and how its numbers are to be read.
 
@@ -162,19 +163,21 @@ def _parse(modality: Modality, table: Any, config: Path) -> Modality:
 
 def _validate(kind: type[Model], keys: dict[str, Any], place: str) -> Model:
     """Return a model of some keys; raises ConfigError with the first fault."""
+    known = {name: field for model in (Source, Table) for name, field in _schema(model).items()}
+    unknown = next((key for key in keys if key not in known), None)
+    if unknown:
+        raise ConfigError(f"{place}: unknown key {unknown}{nearest(unknown, known)}")
     try:
         return pydantic.TypeAdapter(kind).validate_python(keys)
     except pydantic.ValidationError as error:
         fault = error.errors()[0]
     if not fault["loc"]:
-        raise ConfigError(f"{place}: {fault['ctx']['error']}") from None
+        raise ConfigError(f"{place}: {fault['ctx']['error']}")
     key = str(fault["loc"][0])
-    known = {name: field for model in (Source, Table) for name, field in _schema(model).items()}
-    if fault["type"] == "unexpected_keyword_argument":
-        raise ConfigError(f"{place}: unknown key {key}{nearest(key, known)}")
     raise ConfigError(f"{place}: {key} = {keys[key]!r} must be {known[key]['description']}")
 
 
+@cache
 def _schema(model: type) -> dict[str, Any]:
     properties: dict[str, Any] = pydantic.TypeAdapter(model).json_schema()["properties"]
     return properties

@@ -31,12 +31,10 @@ class Mosaic:
 
     rasters: in the order of precedence.
     extents: (R, 4) of each raster the first column and row, and the column and row past the last.
-    scaled: the values are asked for, as floats, else the numbers that are stored.
     """
 
     rasters: tuple[Raster, ...]
     extents: NDArray[np.int64]
-    scaled: bool
 
     @property
     def lattice(self) -> Lattice:
@@ -58,14 +56,16 @@ class Mosaic:
 
     def read(self, window: Window, readers: Readers) -> Any:
         """Return the first channel's pixels in a window as a masked array (height, width)."""
-        rasters = self.within(window)
-        kept = storage.of_labels(self.rasters, scaled=self.scaled)
+        import rasterio
+
+        kept = storage.of_values(self.rasters)
         box = self.rasters[0].part(window.row, window.column, window.height, window.width)
-        pixels = warp.mosaic(rasters, kept, box, readers)[0]
+        with rasterio.Env(GDAL_CACHEMAX=64):  # megabytes; windows hold whole blocks, and none is read twice
+            pixels = warp.mosaic(self.within(window), kept, box, readers)[0]
         return np.ma.MaskedArray(pixels, mask=kept.invalid(pixels))
 
 
-def gather(rasters: Sequence[Raster], *, scaled: bool) -> list[Mosaic]:
+def gather(rasters: Sequence[Raster]) -> list[Mosaic]:
     """Return rasters as mosaics, one per lattice, in the order given."""
     groups: dict[Lattice, list[tuple[Raster, tuple[int, int]]]] = {}
     for raster in rasters:
@@ -80,7 +80,6 @@ def gather(rasters: Sequence[Raster], *, scaled: bool) -> list[Mosaic]:
         Mosaic(
             rasters=tuple(raster for raster, _ in members),
             extents=np.array([[x, y, x + raster.width, y + raster.height] for raster, (y, x) in members]),
-            scaled=scaled,
         )
         for members in groups.values()
     ]

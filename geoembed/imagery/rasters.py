@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from geoembed.errors import ImageryError
 from geoembed.ground import crs as crs_
 from geoembed.ground.lattice import GeoBox
@@ -53,7 +51,7 @@ class Raster(GeoBox):
     files: the local files that the data set reads, its own file first; none where it lies elsewhere.
     blocks: height and width of the pieces in which the data set is stored.
     count: number of bands in the data set, chosen or not.
-    categorical: the data set says that the first chosen band's numbers are names (colour table or category names).
+    palette: the first chosen band has a colour table.
     """
 
     address: str
@@ -64,12 +62,23 @@ class Raster(GeoBox):
     files: tuple[str, ...] = ()
     blocks: tuple[int, int] = (1, 1)
     count: int = 1
-    categorical: bool = False
+    palette: bool = False
 
     @property
     def path(self) -> Path:
         """Return the data set's own file, or its address where it lies elsewhere."""
         return Path(self.files[0] if self.files else self.address)
+
+
+def is_categorical(raster: Raster) -> bool:
+    """Tell whether a raster says that its first channel's numbers are names: by a colour table or category names.
+
+    rasterio does not tell category names, which GDAL keeps in a sidecar.
+    """
+    sidecars = [Path(path) for path in raster.files if path.endswith(".aux.xml")]
+    return raster.palette or any(
+        "<CategoryNames" in path.read_text(encoding="utf-8", errors="replace") for path in sidecars
+    )
 
 
 def dataset(address: str) -> Any:
@@ -96,13 +105,14 @@ def read(modality: Modality, source: Source, address: str) -> Raster:
 
     Raises ImageryError where it cannot be opened, has no CRS, is rotated, is complex, or its bands have no names.
     """
+    from rasterio.enums import ColorInterp
+
     with dataset(address) as file:
         descriptions = tuple(name or "" for name in file.descriptions)
         bands = _band_numbers(address, source, descriptions)
         channels = _names(modality, source, address, descriptions, bands)
         _require_place(address, file.crs, file.transform)
         encodings = tuple(_encoding(modality, source, address, file, band) for band in bands)
-        files = _files(file)
         return Raster(
             crs=crs_.horizontal(file.crs.to_wkt()),
             transform=file.transform,
@@ -113,10 +123,10 @@ def read(modality: Modality, source: Source, address: str) -> Raster:
             channels=channels,
             encodings=encodings,
             resampling=source.resampling,
-            files=files,
+            files=_files(file),
             blocks=file.block_shapes[bands[0] - 1],
             count=file.count,
-            categorical=_is_categorical(file, bands[0], files),
+            palette=file.colorinterp[bands[0] - 1] == ColorInterp.palette,
         )
 
 
@@ -133,16 +143,6 @@ def _files(file: Any) -> tuple[str, ...]:
         found[path] = None
         waiting += [beside for ending in SIDECARS if Path(beside := path + ending).exists()]
     return tuple(found)
-
-
-def _is_categorical(file: Any, band: int, files: tuple[str, ...]) -> bool:
-    """Tell whether a band has a colour table, or category names, which rasterio does not tell: GDAL's sidecar does."""
-    from rasterio.enums import ColorInterp
-
-    if file.colorinterp[band - 1] == ColorInterp.palette:
-        return True
-    sidecars = [Path(path) for path in files if path.endswith(".aux.xml")]
-    return any("<CategoryNames" in path.read_text(encoding="utf-8", errors="replace") for path in sidecars)
 
 
 def _band_numbers(address: str, source: Source, descriptions: tuple[str, ...]) -> tuple[int, ...]:
@@ -201,8 +201,3 @@ def _encoding(modality: Modality, source: Source, address: str, file: Any, band:
         nodata=file.nodatavals[band - 1] if source.nodata is None else float(source.nodata),
         stored=stored,
     )
-
-
-def working_type(encodings: tuple[Encoding, ...]) -> np.dtype[Any]:
-    """Return the float type that holds the stored numbers of all encodings exactly."""
-    return np.result_type(np.float32, *(np.dtype(encoding.dtype) for encoding in encodings))

@@ -73,12 +73,14 @@ def of(rasters: Sequence[Raster], order: tuple[str, ...]) -> Storage:
     return Storage(dtype, nodata, encodings)
 
 
-def of_labels(rasters: Sequence[Raster], *, scaled: bool) -> Storage:
-    """Return a storage that keeps the first channel of all rasters as it is, and a number beside them for nodata.
+def of_values(rasters: Sequence[Raster]) -> Storage:
+    """Return a storage that keeps what the first channel of rasters holds, exactly, beside a number for nodata.
 
-    scaled: their values, as floats; else their numbers, such as classes, in a wider type than theirs.
+    Values that need scale or offset are floats; other numbers keep their type, integers as a wider one.
     """
-    dtype = np.dtype(np.float64) if scaled else np.result_type(*(raster.encodings[0].dtype for raster in rasters))
+    encodings = [raster.encodings[0] for raster in rasters]
+    scaled = any(encoding.scale != 1.0 or encoding.offset != 0.0 for encoding in encodings)
+    dtype = np.result_type(*(np.float64 if scaled else encoding.dtype for encoding in encodings))
     if dtype.kind != "f":
         dtype = np.dtype(_WIDER.get(dtype.name, "int64"))
     nodata = np.nan if dtype.kind == "f" else float(np.iinfo(dtype).min)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoembed.ground import crs as crs_
-from geoembed.imagery.rasters import Encoding, working_type
 from geoembed.imagery.windows import Readers, Window, needed, read
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from geoembed.ground.lattice import GeoBox
-    from geoembed.imagery.rasters import Raster
+    from geoembed.imagery.rasters import Encoding, Raster
     from geoembed.imagery.storage import Storage
 
 LARGEST_READ = 2**25
@@ -79,14 +78,15 @@ def _copied(
     raster: Raster, chosen: list[int], storage: Storage, box: GeoBox, offset: tuple[int, int], readers: Readers
 ) -> NDArray[Any]:
     """Return the raster's own pixels on a box of the same lattice; `offset` is the (row, column) where it begins."""
-    pixels = np.full((len(chosen), box.height, box.width), storage.nodata, dtype=storage.dtype)
     row, column = offset
     top, left = max(0, row), max(0, column)
     bottom, right = min(box.height, row + raster.height), min(box.width, column + raster.width)
-    if top < bottom and left < right:
-        window = Window(top - row, left - column, bottom - top, right - left)
-        pixels[:, top:bottom, left:right] = _packed(raster, chosen, storage, window, readers)
-    return pixels
+    if bottom <= top or right <= left:
+        return np.full((len(chosen), box.height, box.width), storage.nodata, dtype=storage.dtype)
+    window = Window(top - row, left - column, bottom - top, right - left)
+    stored = _packed(raster, chosen, storage, window, readers)
+    beside = ((0, 0), (top, box.height - bottom), (left, box.width - right))
+    return np.pad(stored, beside, constant_values=storage.nodata) if any(map(any, beside)) else stored
 
 
 def _packed(raster: Raster, chosen: list[int], storage: Storage, window: Window, readers: Readers) -> NDArray[Any]:
@@ -99,14 +99,16 @@ def _packed(raster: Raster, chosen: list[int], storage: Storage, window: Window,
         numbers = _with_nan(stored, valid, [*encodings, *targets])
         return storage.pack(_convert(numbers, encodings, targets))
     copied = stored.astype(storage.dtype, copy=False)
-    copied[valid & storage.invalid(copied)] = storage.beside
-    copied[~valid] = storage.nodata
+    if any(encoding.nodata != storage.nodata for encoding in encodings):
+        copied[valid & storage.invalid(copied)] = storage.beside
+    if not valid.all():
+        copied[~valid] = storage.nodata
     return copied
 
 
 def _with_nan(stored: NDArray[Any], valid: NDArray[np.bool_], encodings: Sequence[Encoding]) -> NDArray[Any]:
     """Return stored numbers as floats that hold those of some encodings exactly, NaN where not valid."""
-    numbers = stored.astype(working_type(tuple(encodings)))
+    numbers = stored.astype(np.result_type(np.float32, *(encoding.dtype for encoding in encodings)))
     numbers[~valid] = np.nan
     return numbers
 

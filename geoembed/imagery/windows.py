@@ -122,7 +122,7 @@ def read(
         raise ImageryError(f"{raster.address}: its pixels cannot be read ({fault}); mend or remove it") from None
     for i, numbers, counts in zip(chosen, stored, valid, strict=True):
         nodata = raster.encodings[i].nodata
-        if nodata is not None and not math.isnan(nodata):
+        if nodata is not None and math.isfinite(nodata):
             counts &= _differ(numbers, nodata)
     if stored.dtype.kind == "f":
         valid &= np.isfinite(stored)
@@ -147,15 +147,16 @@ def _unmasked(source: Any, bands: Sequence[int], place: Any) -> NDArray[np.bool_
 
 
 def _differ(numbers: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
-    """Tell which numbers are not the nodata tag, in their own type; fractions as GDAL's ARE_REAL_EQUAL does.
+    """Tell which numbers are not the nodata tag, in their own type; fractions as GDAL does (ARE_REAL_EQUAL).
 
-    Tags are often written with fewer digits than the pixels have (-3.40282e+38), so what is very near is nodata too.
+    GDAL takes numbers for equal that differ in the last digits. Tags near the limit of the type, where its test
+    overflows, are mostly that limit with fewer digits (-3.40282e+38).
     """
     if numbers.dtype.kind != "f":
         limits = np.iinfo(numbers.dtype)
-        representable = nodata.is_integer() and limits.min <= nodata <= limits.max
+        representable = nodata == int(nodata) and limits.min <= nodata <= limits.max
         return np.asarray(numbers != int(nodata)) if representable else np.ones(numbers.shape, dtype=bool)
-    with np.errstate(over="ignore", invalid="ignore"):
-        tag = numbers.dtype.type(nodata)
-        near = 2.0 * np.finfo(numbers.dtype).eps * np.abs(numbers + tag)
-        return np.asarray((numbers != tag) & ~(np.abs(numbers - tag) < near))
+    kind = np.finfo(numbers.dtype)
+    slack = abs(nodata) * (4.0 * float(kind.eps) if abs(nodata) < float(kind.max) / 2 else 1e-5)
+    with np.errstate(over="ignore"):
+        return np.asarray((numbers < nodata - slack) | (numbers > nodata + slack))

@@ -74,7 +74,7 @@ def shares(
     total, valid = np.zeros((n, 1 if classes is None else len(classes))), np.zeros(n)
     seen: Counter[float] = Counter()
     touched: set[str] = set()
-    found = mosaics.gather(rasters, scaled=classes is None)
+    found = mosaics.gather(rasters)
     with closing(Readers()) as readers:
         for number, mosaic in enumerate(found):
             part = Shares(np.zeros_like(total), np.zeros(n), seen)

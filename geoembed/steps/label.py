@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,7 @@ from geoembed import settings
 from geoembed.chips.folder import read as read_chips
 from geoembed.errors import LabelError
 from geoembed.imagery import addresses, sources
+from geoembed.imagery.rasters import is_categorical
 from geoembed.labels import legend, targets, zonal
 from geoembed.outputs import atomic, digests, geopackage, locks, records, styles
 from geoembed.outputs.records import Record, Standing
@@ -102,9 +103,9 @@ def label(
     """
     asked = (classes,) if isinstance(classes, str) else tuple(classes)
     given = settings.texts(rasters)
-    wanted = _wanted(asked, given, name, threshold, above)
-    paths = _places(None if output is None else Path(output), wanted)
     headers = sources.first_bands(given, scaled=not asked)
+    wanted = _wanted(asked, headers, name, threshold, above)
+    paths = _places(None if output is None else Path(output), wanted)
     _require_meaning(headers, bool(asked))
     chip_set = read_chips(Path(chips))
     with ExitStack() as held:
@@ -156,7 +157,7 @@ def _read_all(paths: list[Path]) -> geopandas.GeoDataFrame:
 
 
 def _wanted(
-    classes: tuple[str, ...], rasters: tuple[str, ...], name: str | None, threshold: float, above: float | None
+    classes: tuple[str, ...], rasters: Sequence[Raster], name: str | None, threshold: float, above: float | None
 ) -> list[Wanted]:
     """Return the label files to make, and refuse options that do not go together."""
     if not rasters:
@@ -167,7 +168,7 @@ def _wanted(
     if classes and above is not None:
         raise LabelError("--above is for continuous rasters and --class for classes; drop one of them")
     if not classes:
-        return [Wanted(name or addresses.stem(min(rasters, key=PurePath)), above=above)]
+        return [Wanted(name or addresses.stem(rasters[0].address), above=above)]
     wanted = [replace(parse(text), threshold=threshold) for text in classes]
     names = [target.name for target in wanted]
     twice = next((given for given in names if names.count(given) > 1), None)
@@ -191,7 +192,7 @@ def _places(output: Path | None, wanted: list[Wanted]) -> list[Path]:
 
 def _require_meaning(rasters: Sequence[Raster], classes: bool) -> None:
     for raster in rasters:
-        if raster.categorical and not classes:
+        if not classes and is_categorical(raster):
             raise LabelError(
                 f"{raster.address}: its values are classes (it has a colour table or names);"
                 " say which with --class, as in --class water=80"

@@ -7,6 +7,7 @@ from pyproj import Transformer
 
 from geoembed.chips import cells
 from geoembed.ground.aoi import Area
+from geoembed.ground.lattice import TOLERANCE
 from geoembed.imagery.rasters import Encoding, Raster
 
 
@@ -112,6 +113,14 @@ def test_a_recorded_grid_stays_when_a_file_comes_before() -> None:
     assert after.grid == before.grid
     assert set(before.chip_ids) <= set(after.chip_ids)
     assert after.columns.min() < 0
+
+
+def test_rasters_within_the_tolerance_share_a_grid() -> None:
+    area = Area("a", square(490_000, 4_990_000, 30_000), "EPSG:32632")
+    for share, grids in ((0.9, 1), (1.1, 2)):
+        shift = 10.0 * TOLERANCE * share
+        rasters = [raster("a.tif", 500_003, 5_000_007), raster("b.tif", 501_003 + shift, 5_000_007 - shift)]
+        assert len(cells.aligned([area], rasters, 16, [])) == grids
 
 
 def test_ground_that_two_lattices_cover_is_in_one_chip() -> None:

@@ -78,6 +78,7 @@ def test_source_replaces_only_where_imagery_lies(tmp_path: Path) -> None:
         ('[modalities.s2]\nsource = "a"\nunit = 5', "unit = 5 must be text"),
         ('[modalities.s2]\nsources = "a"', r"sources = 'a' must be \[\[...\]\] tables"),
         ('[[modalities.s2.sources]]\nsource = "a"\nsclae = 1', "unknown key sclae; did you mean scale?"),
+        ('[modalities.s2]\npaths = ["a"]', "unknown key paths"),
         ('[modalities.row]\nsource = "a"', "cannot be a modality's name"),
     ],
 )
