@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import geopandas
+import numpy as np
 import own_area
 import pytest
 from test_layers import MAY_IMPORT
@@ -21,6 +22,7 @@ from typer.testing import CliRunner
 
 from geoembed import settings
 from geoembed.cli import COMMANDS, OPTIONS, app
+from geoembed.errors import ProbeError
 from geoembed.imagery import modalities
 from geoembed.learning import presets
 
@@ -196,6 +198,18 @@ def test_the_steps_and_the_example_in_python_do_what_the_front_page_says(
         names: dict[str, Any] = {}
         exec(compile(block, "geoembed/cli/README.md", "exec"), names)
         assert names["fused"].shape[0] == len(names["place"]) == len(predicted)
+
+
+def test_the_classifier_of_the_page_learns() -> None:
+    names: dict[str, Any] = {}
+    exec(compile(fenced(read("geoembed/README.md"), "python")[0], "geoembed/README.md", "exec"), names)
+    values = np.arange(60) % 3 * 1.0
+    X = (np.random.default_rng(0).normal(size=(60, 4)) + 4 * (values[:, None] == np.arange(4))).astype(np.float32)
+    fitted = names["Means"]("means").for_target(3).fit(X, values, 3, 0)
+    p = fitted.predict(X)
+    assert p.sum(axis=1) == pytest.approx(1.0) and (fitted.decide(p) == values).all()
+    with pytest.raises(ProbeError, match="--classifier means: learns classes"):
+        names["Means"]("means").for_target(0)
 
 
 def test_no_text_fetches_a_strangers_package() -> None:
