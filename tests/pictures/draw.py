@@ -25,8 +25,11 @@ from PIL import Image
 
 HERE = Path(__file__).parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-COLOURS = 64
+COLOURS = 128
 """In a picture's palette: enough for flat colours, and small files."""
+
+SIDE = 11_000
+"""Metres along a panel: one scale for all areas."""
 
 
 def categories(style: Path) -> dict[str, tuple[str, str]]:
@@ -48,6 +51,9 @@ def draw_area(axes: Axes, cells: geopandas.GeoDataFrame, colours: dict[str, str]
     cells.plot(ax=axes, color=cells["prediction"].map(str).map(colours), edgecolor="white", linewidth=0.15)
     drawn = cells[cells["drawn"] == 1].centroid
     axes.scatter(drawn.x, drawn.y, s=2.5, color="black", linewidths=0)
+    west, south, east, north = cells.total_bounds
+    axes.set_xlim((west + east - SIDE) / 2, (west + east + SIDE) / 2)
+    axes.set_ylim((south + north - SIDE) / 2, (south + north + SIDE) / 2)
     axes.set_axis_off()
 
 
@@ -77,7 +83,7 @@ def photograph(page: Path, picture: Path) -> None:
         sys.exit(f"{page}: to photograph it, install one of {', '.join(BROWSERS)}")
     with tempfile.TemporaryDirectory() as profile:
         words = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={profile}")
-        size = ("--window-size=800,720", "--force-device-scale-factor=1.25")
+        size = ("--window-size=800,700", "--force-device-scale-factor=1.25")
         subprocess.run([browser, *words, *size, f"--screenshot={picture}", page.resolve().as_uri()], check=True)
     shrink(picture)
 
