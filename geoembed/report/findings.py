@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from geoembed.fits import curves, metrics
+from geoembed.fits import comparisons, curves, metrics
 
 if TYPE_CHECKING:
     from geoembed.fits.calibration import Trust
-    from geoembed.fits.curves import Contrast, Curve
+    from geoembed.fits.comparisons import Comparison
+    from geoembed.fits.curves import Curve
     from geoembed.report.pictures import Gallery
     from geoembed.report.space import Health, Map, Retrieval
 
@@ -40,7 +41,7 @@ class Findings:
     """The answers, in the order of the report's questions; what was not asked for is empty.
 
     curves: of every source, task, area, features, classifier and metric.
-    contrasts: answers to the questions `compared`, `split`, `transfer` and `missing`.
+    comparisons: answers to the questions `compared`, `split`, `transfer` and `missing`.
     trust: whether probabilities hold, per task.
     maps, neighbours: what the space looks like.
     health: per kind of vector. retrieval: per pair of modalities, in the space that training contrasts.
@@ -49,7 +50,7 @@ class Findings:
 
     facts: Facts
     curves: tuple[Curve, ...]
-    contrasts: tuple[Contrast, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
     trust: tuple[Trust, ...] = ()
     maps: tuple[Map, ...] = ()
     neighbours: tuple[Gallery, ...] = ()
@@ -64,7 +65,7 @@ class Findings:
         return {
             "cells": [curves.to_json(one) for one in self.curves],
             "over_all_cells": {f"{level:.0%}": curves.over_cells(own, level) for level in curves.LEVELS},
-            "contrasts": [curves.contrast_to_json(one) for one in self.contrasts],
+            "comparisons": [comparisons.to_json(one) for one in self.comparisons],
             **{name: [_plain(vars(one)) for one in getattr(self, name)] for name in ("trust", "health", "retrieval")},
             "notes": list(self.notes),
             "cautions": list(self.cautions),

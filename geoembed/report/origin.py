@@ -13,7 +13,7 @@ from geoembed.chips import batches
 from geoembed.chips import folder as chip_folder
 from geoembed.errors import ChipError, EmbeddingsError, ModelError
 from geoembed.fits.curves import NOTHING
-from geoembed.fits.sweep import Tested
+from geoembed.fits.experiments import Tested
 from geoembed.learning import checkpoint
 from geoembed.outputs.records import Record
 from geoembed.report import pictures, removal, space

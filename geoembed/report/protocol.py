@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geoembed.chips import splits
-from geoembed.fits import draws, features, sweep
+from geoembed.fits import draws, features
 from geoembed.fits.curves import WHOLE
-from geoembed.fits.sweep import Place, Tested
+from geoembed.fits.experiments import Experiment, Tested
 from geoembed.ground import grid
 from geoembed.ground.aoi import ALL
 
@@ -93,7 +93,7 @@ class Layout:
         """Return what the widest place is called: all areas, or the only one."""
         return ALL if len(self.areas) > 1 else self.areas[0]
 
-    def places(self, usable: NDArray[np.bool_], *, deep: bool) -> tuple[tuple[Place, ...], dict[str, int]]:
+    def places(self, usable: NDArray[np.bool_], *, deep: bool) -> tuple[tuple[Experiment, ...], dict[str, int]]:
         """Lay out places for features that the `usable` chips have; return them, and why cells are empty (by reason).
 
         `deep` asks the questions beyond learning curves, too: a random split, and how it travels between areas.
@@ -119,7 +119,7 @@ class Layout:
                 found.append(self._place(f"{features.BUT}{place}", train, tested, (self.n,), empty))
         return tuple(found), empty
 
-    def missing(self, usable: NDArray[np.bool_], tested: Sequence[Tested]) -> Place:
+    def missing(self, usable: NDArray[np.bool_], tested: Sequence[Tested]) -> Experiment:
         """Lay out the draws of n labels everywhere, to be scored on test chips that lack something."""
         train = np.flatnonzero(usable & (self.split == "train"))
         return self._place(self.everywhere, train, tested, (self.n,), {})
@@ -149,10 +149,10 @@ class Layout:
         tested: Sequence[Tested],
         sizes: Sequence[int],
         empty: dict[str, int],
-    ) -> Place:
+    ) -> Experiment:
         cells = []
         for number, task in enumerate(self.tasks):
-            one = sweep.cell(
+            one = draws.of_task(
                 number, task, train, self.keys, sizes,
                 full=self.full, repeats=self.repeats, seed=self.seed,
             )  # fmt: skip
@@ -164,7 +164,7 @@ class Layout:
                 empty[reason] = empty.get(reason, 0) + 1
             elif one is not None:
                 cells.append(one)
-        return Place(name, train, tuple(cells), tuple(tested))
+        return Experiment(name, train, tuple(cells), tuple(tested))
 
 
 def layout(

@@ -16,12 +16,13 @@ import numpy as np
 
 from geoembed import __version__, settings
 from geoembed.errors import ProbeError
-from geoembed.fits import calibration, curves, forecast, metrics, sweep
+from geoembed.fits import calibration, comparisons, curves, forecast, metrics, sweep
 from geoembed.fits import classifiers as models
 from geoembed.fits import embeddings as embeddings_file
 from geoembed.fits import features as features_of
 from geoembed.fits.curves import NOTHING, OURS, Fit
-from geoembed.fits.sweep import Sweep, Tested
+from geoembed.fits.experiments import Tested
+from geoembed.fits.sweep import Sweep
 from geoembed.labels import targets as label_file
 from geoembed.outputs import atomic, locks, records
 from geoembed.outputs import journal as journals
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from geoembed.fits.calibration import Trust
     from geoembed.fits.embeddings import Embeddings
-    from geoembed.fits.sweep import Place
+    from geoembed.fits.experiments import Experiment
     from geoembed.labels.targets import Labels
     from geoembed.report.origin import Origin
     from geoembed.report.protocol import Layout, Source
@@ -66,7 +67,7 @@ class _Plan:
 
     source: Source
     features: str
-    places: tuple[Place, ...]
+    places: tuple[Experiment, ...]
     empty: dict[str, int]
 
 
@@ -347,7 +348,7 @@ def _unasked(laid: Layout, origin: Origin | None, plan: _Plan) -> list[str]:
         notes.append("Missing inputs were not measured: they need fused among --features.")
     if len(laid.areas) < 2:
         notes.append("Whether it travels was not asked, as there is one area.")
-    few = sorted({place.name for place in plan.places for one in place.cells if laid.n not in one.sizes})
+    few = sorted({place.name for place in plan.places for one in place.draws if laid.n not in one.sizes})
     if few:
         notes.append(
             f"At {laid.n:,} labels nothing is told of tasks in {', '.join(few)}: there are no more than that, or not"
@@ -368,7 +369,7 @@ def _miss(
         return [Fit(*row) for row in kept[0]["fits"]]
     usable = plan.source.usable(plan.features)
     rows = laid.sample(usable, _most(origin), "test")
-    if not laid.missing(usable, [Tested("missing", NOTHING, rows)]).cells:
+    if not laid.missing(usable, [Tested("missing", NOTHING, rows)]).draws:
         cautions.append("missing inputs were not measured, as the test chips that were drawn for it lack a class")
         return []
     tested = yield from origin.missing(rows, laid.seed, laid.repeats)
@@ -416,7 +417,7 @@ def _findings(
     by_name = {task.name: task for task in laid.tasks}
     yield Progress(0, 3, "questions", "scores")
     drawn = curves.of_fits(fits, lambda task, metric: metrics.chance(metric, len(by_name[task].classes)))
-    beside = curves.contrasts(fits, laid.n, lambda task: metrics.names(len(by_name[task].classes))[0])
+    beside = comparisons.of_fits(fits, laid.n, lambda task: metrics.names(len(by_name[task].classes))[0])
     trust = _trust(laid, deep, kinds[0])
     yield Progress(1, 3, "questions", "maps")
     usable = deep.source.usable(deep.features)
@@ -504,8 +505,10 @@ def _warn(counts: dict[str, int]) -> None:
 
 def _cautions(laid: Layout, sources: Sequence[Source], kinds: Sequence[str]) -> list[str]:
     """Tell, also in the log, what makes scores uncertain: few test chips of a class, training that saw test chips."""
-    if "logistic" in kinds and any(task.numeric for task in laid.tasks):
-        log.warning("where the target is a number, logistic means ridge")
+    for kind in kinds if any(task.numeric for task in laid.tasks) else ():
+        learner = models.named(kind, 0)
+        if learner.name != kind:
+            log.warning("where the target is a number, %s means %s", kind, learner.name)
     told, test = [], laid.split == "test"
     for task in laid.tasks:
         for number, name in enumerate(task.classes):

@@ -93,15 +93,15 @@ def loop(path: Path, kind: str, fits: int) -> tuple[float, float, float]:
     for n in SIZES:
         times: list[tuple[float, float]] = []
         for _ in range(3):
-            cell, k = place.cells[rng.integers(len(place.cells))], int(rng.integers(REPEATS))
+            cell, k = place.draws[rng.integers(len(place.draws))], int(rng.integers(REPEATS))
             rows = place.train[cell.orders[k, :n]]
             values = laid.tasks[cell.task].values
-            ours = classifiers.fit(kind, Z[rows], values[rows], 2, 0)
+            ours = classifiers.named(kind, 2).fit(Z[rows], values[rows], 2, 0)
             start = time.perf_counter()
             p = _peer(kind, ours.penalty).fit(Z[rows], values[rows])
             score = _score(p, Z[test], values[test], kind)
             once = time.perf_counter() - start
-            mine = classifiers.predict(ours, Z[test])[:, 1]
+            mine = ours.predict(Z[test])[:, 1]
             furthest = max(furthest, abs(_area(values[test], mine) - score))
             start = time.perf_counter()
             if n <= 1000:

@@ -23,12 +23,11 @@ import rasterio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from test_scenes import prepare
 
-from geoembed.fits import embeddings, features
+from geoembed.fits import curves, embeddings, features
 from geoembed.ground.aoi import ALL
 from geoembed.labels import targets as label_file
 
@@ -187,8 +186,9 @@ def show(results: Path, n: int) -> None:
 
 
 def interval(values: pd.Series[float]) -> float:
-    """Return half the 95 % interval of a mean over draws."""
-    return float(stats.t.ppf(0.975, len(values) - 1) * values.std() / np.sqrt(len(values))) if len(values) > 1 else 0.0
+    """Return half the 95 % interval of a mean over draws; 0 for a single draw."""
+    point = curves.point(0, list(values))
+    return (point.high - point.low) / 2 if point.draws > 1 else 0.0
 
 
 STUDIES = {"earth": (earth, 10.0), "eurosat": (eurosat, 30.0), "scenes": (scenes, 15.0)}

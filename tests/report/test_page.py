@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from geoembed.fits.calibration import Trust
-from geoembed.fits.curves import Contrast, Curve, Point
+from geoembed.fits.comparisons import Comparison
+from geoembed.fits.curves import Curve, Point
 from geoembed.report import answers
 from geoembed.report.answers.view import View
 from geoembed.report.findings import Facts, Findings
@@ -50,12 +51,12 @@ def curve(
     return Curve(source, task, aoi, features, classifier, metric, points, point(1234, full, draws=1), chance)
 
 
-def contrast(question: str, score: float, reference: float, half: float = 0.01, **other: str) -> Contrast:
+def comparison(question: str, score: float, reference: float, half: float = 0.01, **other: str) -> Comparison:
     told = {"source": "embeddings", "task": "water", "aoi": "all", "tested": "all", "features": "fused"} | other
     told.setdefault("metric", "r2" if told["task"] == "biomass" else "balanced_accuracy")
     difference = Point(200, 5, score - reference, score - reference - half, score - reference + half)
     points = {"score": point(200, score), "reference": point(200, reference), "difference": difference}
-    return Contrast(question, classifier="logistic", **told, **points)
+    return Comparison(question, classifier="logistic", **told, **points)
 
 
 def trust(task: str = "water", classes: int = 2) -> Trust:
@@ -74,17 +75,17 @@ def findings(n: int = 60) -> Findings:
     )  # fmt: skip
     curves = [curve(features=name) for name in ("s1", "s2", "fused")] + [curve(aoi=area) for area in AREAS]
     curves += [curve("biomass", at=200), curve(source="statistics"), curve("biomass", source="statistics")]
-    contrasts = [
-        contrast("compared", 0.89, 0.85, source="statistics"),
-        contrast("compared", 0.60, 0.75, source="statistics", task="biomass"),
-        contrast("split", 0.93, 0.89),
-        contrast("transfer", 0.70, 0.90, aoi="there", tested="here <&>"),
-        contrast("transfer", 0.80, 0.95, aoi="here <&>", tested="there"),
-        contrast("transfer", 0.88, 0.95, aoi="all but there", tested="there"),
+    comparisons = [
+        comparison("compared", 0.89, 0.85, source="statistics"),
+        comparison("compared", 0.60, 0.75, source="statistics", task="biomass"),
+        comparison("split", 0.93, 0.89),
+        comparison("transfer", 0.70, 0.90, aoi="there", tested="here <&>"),
+        comparison("transfer", 0.80, 0.95, aoi="here <&>", tested="there"),
+        comparison("transfer", 0.88, 0.95, aoi="all but there", tested="there"),
         # Sentences are not about other sources.
-        contrast("transfer", 0.20, 0.90, aoi="there", tested="here <&>", source="untrained"),
+        comparison("transfer", 0.20, 0.90, aoi="there", tested="here <&>", source="untrained"),
         *(
-            contrast("missing", 0.89 - loss, 0.89, tested=name)
+            comparison("missing", 0.89 - loss, 0.89, tested=name)
             for name, loss in (
                 ("without s1", 0.01), ("without s2", 0.2), ("without djf", 0.0),
                 ("30 % of channels", 0.05), ("without s2 djf_red", 0.002),
@@ -96,7 +97,7 @@ def findings(n: int = 60) -> Findings:
     maps = (Map("t-SNE", "fused", xy, values, np.array(AREAS)[np.arange(n) // 2 % 2], "Perplexity 30."),)
     picture = Picture("data:image/png;base64,AAAA", "chip 7 of <here>", "asked for")
     return Findings(
-        facts, tuple(curves), tuple(contrasts), (trust(),), maps,
+        facts, tuple(curves), tuple(comparisons), (trust(),), maps,
         (Gallery("s1 to s2", "By cosine.", ((picture, replace(picture, caption="1. there")),)),),
         (Health("fused", 200, 64, 21.4, -2.5),), (Retrieval("s1", "s2", 200, 0.31, 0.7, 0.9, 0.4),),
         ("No second embeddings file was given.",),
@@ -164,7 +165,7 @@ def test_questions_come_in_order_where_asked(page: str) -> None:
 
 @pytest.mark.parametrize(("gone", "ask"), list(zip(QUESTIONS, answers.QUESTIONS, strict=True)))
 def test_a_question_not_asked_is_left_out(gone: str, ask: Callable[[View], str]) -> None:
-    found = replace(findings(), contrasts=tuple(one for one in findings().contrasts if one.question != gone))
+    found = replace(findings(), comparisons=tuple(one for one in findings().comparisons if one.question != gone))
     if gone == "compared":
         found = replace(found, curves=tuple(one for one in found.curves if one.source == "embeddings"))
     elif gone in ("curves", "trust", "maps", "health"):
@@ -212,8 +213,8 @@ def test_sentences_tell_what_was_found(page: str) -> None:
     ],
 )
 def test_a_baseline_that_wins_is_told(half: float, draws: int, wanted: str) -> None:
-    one = contrast("compared", 0.80, 0.83, half, source="mosaiks")
-    told = finding(html(replace(findings(), contrasts=(one,))), QUESTIONS["compared"])
+    one = comparison("compared", 0.80, 0.83, half, source="mosaiks")
+    told = finding(html(replace(findings(), comparisons=(one,))), QUESTIONS["compared"])
     assert told == f"At 200 labels, fused embeddings are, against random convolutions {wanted}."
 
 
@@ -249,7 +250,7 @@ def test_two_classifiers_have_charts_and_rows_of_their_own() -> None:
 
 
 def test_odd_findings_are_told_too() -> None:
-    found = replace(findings(), contrasts=(), trust=(), maps=(), neighbours=(), health=(), retrieval=())
+    found = replace(findings(), comparisons=(), trust=(), maps=(), neighbours=(), health=(), retrieval=())
     perfect = replace(
         curve(aoi="here", features="s2"), points=(Point(10, 1, 1.0, NAN, NAN),), full=point(20, 1.0, 0, 1)
     )
@@ -264,5 +265,5 @@ def test_odd_findings_are_told_too() -> None:
 
 
 def test_a_dense_map_stays_small() -> None:
-    found = replace(findings(n=3000), contrasts=(), trust=(), curves=())
+    found = replace(findings(n=3000), comparisons=(), trust=(), curves=())
     assert len(html(found)) < 500_000

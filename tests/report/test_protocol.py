@@ -7,10 +7,10 @@ import pytest
 from chip_folders import make_chips
 from synthetic import LATTICE, embeddings_file
 
-from geoembed.fits import draws, embeddings, sweep
+from geoembed.fits import draws, embeddings, experiments
 from geoembed.fits.curves import WHOLE
 from geoembed.fits.embeddings import Embeddings
-from geoembed.fits.sweep import Place
+from geoembed.fits.experiments import Experiment
 from geoembed.labels.targets import Targets
 from geoembed.report import protocol
 from geoembed.report.protocol import Layout
@@ -43,7 +43,7 @@ def laid(found: Embeddings) -> Layout:
     return protocol.layout(found, tasks, (10, 50), **OPTIONS)
 
 
-def by_name(places: Sequence[Place]) -> dict[tuple[str, str], Place]:
+def by_name(places: Sequence[Experiment]) -> dict[tuple[str, str], Experiment]:
     """Places by their names and what they are first asked."""
     named = {(place.name, place.tested[0].question): place for place in places}
     assert len(named) == len(places)
@@ -62,16 +62,16 @@ def test_learning_curves_are_of_all_areas_and_of_each(laid: Layout) -> None:
         (tested,) = place.tested
         assert (tested.question, tested.name, tested.sizes, tested.draw) == ("curve", place.name, None, None)
         assert tested.rows.tolist() == np.flatnonzero(here & (laid.split == "test")).tolist()
-        assert [one.task for one in place.cells] == [0, 1]
-        assert {one.sizes for one in place.cells} == {(10, 20, 50)}  # n joins the sizes
-        assert {one.full for one in place.cells} == {len(place.train)}
-        assert {one.orders.shape for one in place.cells} == {(3, len(place.train))}
+        assert [one.task for one in place.draws] == [0, 1]
+        assert {one.sizes for one in place.draws} == {(10, 20, 50)}  # n joins the sizes
+        assert {one.full for one in place.draws} == {len(place.train)}
+        assert {one.orders.shape for one in place.draws} == {(3, len(place.train))}
 
 
 def test_draws_are_those_of_the_seeds(laid: Layout) -> None:
     places = by_name(laid.places(EVERY, deep=True)[0])
     for place in places.values():
-        for one in place.cells:
+        for one in place.draws:
             values = laid.tasks[one.task].values[place.train]
             for k in range(3):
                 order = draws.order(laid.keys[place.train], values, numeric=False, seed=4 + k)
@@ -101,7 +101,7 @@ def test_all_but_one_area_learn_nothing_of_it_and_are_tested_there_alone(laid: L
         (tested,) = place.tested
         assert tested.name == name
         assert tested.rows.tolist() == np.flatnonzero((laid.aoi == name) & (laid.split == "test")).tolist()
-        assert {(one.sizes, one.full) for one in place.cells} == {((20,), len(place.train))}
+        assert {(one.sizes, one.full) for one in place.draws} == {((20,), len(place.train))}
 
 
 def test_a_random_split_deals_anew_within_each_area(laid: Layout) -> None:
@@ -115,7 +115,7 @@ def test_a_random_split_deals_anew_within_each_area(laid: Layout) -> None:
             now = rows[laid.aoi[rows] == name]
             assert len(now) == len(before)
             assert 0 < len(np.intersect1d(now, before)) < len(before)
-    assert {(one.sizes, one.full) for one in place.cells} == {((20,), len(place.train))}
+    assert {(one.sizes, one.full) for one in place.draws} == {((20,), len(place.train))}
     again = by_name(laid.places(EVERY, deep=True)[0])["all", "split"]
     assert again.train.tolist() == place.train.tolist()
 
@@ -163,7 +163,7 @@ def test_a_cell_that_lacks_a_class_is_counted(found: Embeddings) -> None:
     ]
     laid = protocol.layout(found, tasks, (10,), **OPTIONS)
     places, empty = laid.places(EVERY, deep=False)
-    cells = {place.name: {tasks[one.task].name for one in place.cells} for place in places}
+    cells = {place.name: {tasks[one.task].name for one in place.draws} for place in places}
     names = {one.name for one in tasks}
     assert cells == {
         "all": names,
@@ -174,7 +174,7 @@ def test_a_cell_that_lacks_a_class_is_counted(found: Embeddings) -> None:
     assert empty == {"cells_with_one_class_to_learn_from": 1, "cells_lacking_a_class_in_test": 2}
     # All but an area are tested in that area: what cannot be told there is counted again.
     places, empty = laid.places(EVERY, deep=True)
-    cells = {place.name: {tasks[one.task].name for one in place.cells} for place in places if "but" in place.name}
+    cells = {place.name: {tasks[one.task].name for one in place.draws} for place in places if "but" in place.name}
     assert cells == {
         "all but aoi0": names - {"unknown in aoi0's test"},
         "all but aoi1": names - {"not in aoi1"},
@@ -187,16 +187,16 @@ def test_a_number_that_does_not_vary_in_test_is_counted(found: Embeddings) -> No
     values = np.where((found.split == "test") & (found.aoi == "aoi1"), 7.0, np.arange(N))
     laid = protocol.layout(found, [Targets("height", "", values, ())], (10,), **OPTIONS)
     places, empty = laid.places(EVERY, deep=False)
-    assert [len(place.cells) for place in places] == [1, 1, 0, 1]
+    assert [len(place.draws) for place in places] == [1, 1, 0, 1]
     assert empty == {"cells_lacking_a_class_in_test": 1}
 
 
 def test_missing_inputs_are_asked_everywhere_at_n_and_at_all_labels(laid: Layout) -> None:
     rows = laid.sample(EVERY, 40, "test")
-    place = laid.missing(EVERY, [sweep.Tested("missing", "nothing", rows)])
+    place = laid.missing(EVERY, [experiments.Tested("missing", "nothing", rows)])
     assert (place.name, len(place.tested)) == ("all", 1)
     assert place.train.tolist() == np.flatnonzero(laid.split == "train").tolist()
-    assert {(one.sizes, one.full) for one in place.cells} == {((20,), len(place.train))}
+    assert {(one.sizes, one.full) for one in place.draws} == {((20,), len(place.train))}
 
 
 def test_a_sample_is_seeded_in_order_and_of_its_split(laid: Layout) -> None:

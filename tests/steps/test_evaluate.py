@@ -20,7 +20,7 @@ from scipy import stats
 from synthetic import embeddings_file
 
 from geoembed.errors import ChipError, EmbeddingsError, GeoembedError, ModelError, ProbeError, StaleError
-from geoembed.fits import embeddings, sweep
+from geoembed.fits import embeddings, jobs, sweep
 from geoembed.progress import Progress
 from geoembed.report import markup, removal
 from geoembed.steps.evaluate import COLUMNS, evaluate
@@ -285,9 +285,9 @@ def test_a_transductive_model_is_told(
     assert "learned from the chips of all splits" in (tmp_path / "report/report.html").read_text()
 
 
-def contrasts(folder: Path, question: str) -> list[dict[str, Any]]:
+def comparisons(folder: Path, question: str) -> list[dict[str, Any]]:
     summary = json.loads((folder / "report/summary.json").read_text())
-    return [one for one in summary["contrasts"] if one["question"] == question]
+    return [one for one in summary["comparisons"] if one["question"] == question]
 
 
 def test_killed_in_mid_sweep_it_goes_on_where_it_was(
@@ -302,11 +302,11 @@ def test_killed_in_mid_sweep_it_goes_on_where_it_was(
     done: list[str] = []
     do = sweep.Sweep._do
 
-    def counted(self: sweep.Sweep, work: sweep.Work, *given: Any, **more: Any) -> sweep.Done:
+    def counted(self: sweep.Sweep, job: jobs.Job, *given: Any, **more: Any) -> jobs.JobResult:
         if stop and len(done) >= stop[0]:
             raise KeyboardInterrupt
-        done.append(f"{self.name}/{work.key}")
-        return do(self, work, *given, **more)
+        done.append(f"{self.name}/{job.key}")
+        return do(self, job, *given, **more)
 
     monkeypatch.setattr(sweep.Sweep, "_do", counted)
     monkeypatch.setattr("os.cpu_count", lambda: 1)
@@ -398,7 +398,7 @@ def test_another_file_learns_from_the_same_chips_and_is_paired_by_draw(
 
     def watched(self: sweep.Sweep, X: Any, source: str, name: str, places: Any, *given: Any, **more: Any) -> None:
         taught.setdefault(name, set()).add(
-            b"".join(place.train[one.orders].tobytes() for place in places for one in place.cells)
+            b"".join(place.train[one.orders].tobytes() for place in places for one in place.draws)
         )
         made(self, X, source, name, places, *given, **more)
 
@@ -412,7 +412,7 @@ def test_another_file_learns_from_the_same_chips_and_is_paired_by_draw(
     assert done.counts["chips_without_s2_elsewhere"] == done.counts["chips_without_fused_elsewhere"] == 100
     scores = table[(table["question"] == "curve") & (table["metric"] == "balanced_accuracy")]
     value = scores.set_index(["source", "aoi", "features", "n", "seed"])["value"]
-    compared = contrasts(tmp_path, "compared")
+    compared = comparisons(tmp_path, "compared")
     # three sources x three areas x two kinds of features, at n and at all labels
     assert len(compared) == 3 * 3 * 2 * 2 and {one["features"] for one in compared} == {"s2", "fused"}
     for one in compared:
@@ -524,7 +524,7 @@ def test_with_chips_baselines_are_compared_with(embedded: Path) -> None:
     by_source = curve.groupby("source")["features"].agg(set).to_dict()
     assert by_source.pop("embeddings") == {"s2", "s1", "fused", "concat"}
     assert all(offered == {"s2", "s1", "fused"} for offered in by_source.values())
-    compared = contrasts(embedded, "compared")
+    compared = comparisons(embedded, "compared")
     assert {(one["source"], one["features"]) for one in compared} == {
         (source, name) for source in by_source for name in ("s2", "s1", "fused")
     }
@@ -550,7 +550,7 @@ def test_with_chips_inputs_are_removed(embedded: Path) -> None:
     curve = curve[(curve["features"] == "fused") & (curve["n"] == 20)].set_index(keys)["value"]
     nothing = missing[(missing["tested"] == "nothing") & (missing["n"] == 20)].set_index(keys)["value"]
     assert nothing.sort_index().to_numpy() == pytest.approx(curve.sort_index().to_numpy(), abs=1e-4)
-    told = contrasts(embedded, "missing")
+    told = comparisons(embedded, "missing")
     names = {case.name for case in cases}
     assert {(one["tested"], one["score"]["n"]) for one in told} == {(name, n) for name in names for n in (20, 72)}
     score = missing[missing["metric"] == "balanced_accuracy"].set_index(["task", "tested", "n", "seed"])["value"]
@@ -563,7 +563,7 @@ def test_with_chips_inputs_are_removed(embedded: Path) -> None:
 
 def test_the_summary_holds_every_answer_as_json(embedded: Path) -> None:
     summary = strict(embedded / "report/summary.json")
-    assert {one["question"] for one in summary["contrasts"]} == {"compared", "split", "transfer", "missing"}
+    assert {one["question"] for one in summary["comparisons"]} == {"compared", "split", "transfer", "missing"}
     assert [(one["task"], one["n"]) for one in summary["trust"]] == [("upper", 20), ("odd", 20)]
     for one in summary["trust"]:
         assert 0 <= one["ece"]["mean"] <= 1 and one["brier"]["low"] <= one["brier"]["mean"] <= one["brier"]["high"]
@@ -575,7 +575,7 @@ def test_the_summary_holds_every_answer_as_json(embedded: Path) -> None:
     assert retrieval["n"] == (chips.present.all(1) & (chips.split == "test")).sum()
     assert set(summary["over_all_cells"]) == {"95%", "99%"} and summary["over_all_cells"]["95%"]["cells"] > 0
     assert summary["notes"] == []
-    assert {one["aoi"] for one in summary["contrasts"] if one["question"] == "transfer"} == {
+    assert {one["aoi"] for one in summary["comparisons"] if one["question"] == "transfer"} == {
         "west", "east", "all but west", "all but east",
     }  # fmt: skip
 

@@ -170,7 +170,7 @@ def test_killed_while_overwriting_nothing_old_is_kept(
 ) -> None:
     run(tmp_path, n=100)
     with monkeypatch.context() as patch:
-        patch.setattr("geoembed.fits.classifiers.save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("geoembed.fits.classifiers.saved.write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path, n=50, overwrite=True)
     assert not (tmp_path / "out/predictions.gpkg").exists()

@@ -32,15 +32,15 @@ from geoembed.report.markup import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from geoembed.fits.curves import Contrast
+    from geoembed.fits.comparisons import Comparison
 
 
 def split(view: View) -> str:
     """Answer whether scores come from test chips that lie beside training chips."""
-    contrasts = view.contrasts("split")
-    if not contrasts:
+    comparisons = view.comparisons("split")
+    if not comparisons:
         return ""
-    said = [one for one in view.said_of(contrasts) if one.source == OURS] or view.said_of(contrasts)
+    said = [one for one in view.said_of(comparisons) if one.source == OURS] or view.said_of(comparisons)
     finding = (
         f"{view.at(said)} and with {said[0].features} features a random split against the split by place is"
         f" {balance(said, 'higher', 'lower', 'level')}; {mean_change(said)} on average. All other scores here are by"
@@ -51,8 +51,8 @@ def split(view: View) -> str:
         " saw, and it tests other chips. The gap of chip statistics and of the untrained encoder, which saw none, tells"
         " how much of it neighbours are worth."
     )
-    shown = charts.looks(one.source for one in contrasts)
-    main = preferred(view.at_n(contrasts), view.features)
+    shown = charts.looks(one.source for one in comparisons)
+    main = preferred(view.at_n(comparisons), view.features)
     drawn = []
     for kind, name in dict.fromkeys((one.classifier, one.metric) for one in main):
         groups: dict[str, list[charts.Dot]] = {}
@@ -64,14 +64,14 @@ def split(view: View) -> str:
         drawn.append(
             figure(title, charts.dots(f"{title}, leakage", groups, x=f"random \u2212 by place ({_unit(name)})"))
         )
-    ours = [one for one in contrasts if one.source == OURS]
-    others = [one for one in contrasts if one.source != OURS]
+    ours = [one for one in comparisons if one.source == OURS]
+    others = [one for one in comparisons if one.source != OURS]
     folded = details("The gap of what is compared with", _split_table(others, view))
     return section("Is it leakage?", finding, paragraph(caveat, "quiet"), grid(drawn), _split_table(ours, view), folded)
 
 
-def _split_table(contrasts: Sequence[Contrast], view: View) -> str:
-    several = len({one.features for one in contrasts}) > 1
+def _split_table(comparisons: Sequence[Comparison], view: View) -> str:
+    several = len({one.features for one in comparisons}) > 1
     rows = [
         (
             named(one.task, one.metric),
@@ -84,7 +84,7 @@ def _split_table(contrasts: Sequence[Contrast], view: View) -> str:
             give_or_take(one.score),
             give_or_take(one.reference),
         )
-        for one in contrasts
+        for one in comparisons
     ]
     return table(
         ["task", "source", "features", "classifier", "labels", "gap", "random is", "random", "by place"], rows, 4
@@ -97,10 +97,10 @@ def _unit(name: str) -> str:
 
 def transfer(view: View) -> str:
     """Answer whether a classifier works in areas that it was not trained in."""
-    contrasts = view.contrasts("transfer")
-    if not contrasts:
+    comparisons = view.comparisons("transfer")
+    if not comparisons:
         return ""
-    own = [one for one in contrasts if one.source == OURS]
+    own = [one for one in comparisons if one.source == OURS]
     main = preferred(view.at_n(own), view.features)
     shown = []
     for panel in view.panels(main):
@@ -112,7 +112,7 @@ def transfer(view: View) -> str:
             *("all" if one.whole else f"{one.n:,}", signed(one.difference)),
             *(give_or_take(one.score), give_or_take(one.reference)),
         )
-        for one in contrasts
+        for one in comparisons
     ]
     head = ["task", "source", "classifier", "trained in", "tested in", "labels", "difference", "score", "at home"]
     return section(
@@ -129,7 +129,7 @@ def transfer(view: View) -> str:
     )
 
 
-def _travelled(view: View, said: Sequence[Contrast]) -> str:
+def _travelled(view: View, said: Sequence[Comparison]) -> str:
     """Say what scores lose away from home, on average and at worst."""
     if not said:
         return ""
@@ -148,13 +148,13 @@ def _travelled(view: View, said: Sequence[Contrast]) -> str:
     return f"{view.at(said)} and with {said[0].features} features: {'; '.join(told)}."
 
 
-def _matrix(contrasts: Sequence[Contrast], areas: Sequence[str]) -> str:
+def _matrix(comparisons: Sequence[Comparison], areas: Sequence[str]) -> str:
     """Return the matrix of one task: a row per area of training, and one for all areas but the tested."""
-    found = {(one.aoi, one.tested): one for one in contrasts}
-    home = {one.tested: one.reference.mean for one in contrasts}
-    named = dict.fromkeys((*areas, *(one.tested for one in contrasts)))
+    found = {(one.aoi, one.tested): one for one in comparisons}
+    home = {one.tested: one.reference.mean for one in comparisons}
+    named = dict.fromkeys((*areas, *(one.tested for one in comparisons)))
     columns = [area for area in named if area in home]
-    trained = [area for area in dict.fromkeys((*named, *(one.aoi for one in contrasts))) if area in named]
+    trained = [area for area in dict.fromkeys((*named, *(one.aoi for one in comparisons))) if area in named]
 
     def cell(trained: str, tested: str) -> tuple[float, str]:
         one = found.get((trained, tested))
@@ -164,7 +164,7 @@ def _matrix(contrasts: Sequence[Contrast], areas: Sequence[str]) -> str:
         return one.score.mean, plus(loss, digits)
 
     rows = [(area, [cell(area, tested) for tested in columns]) for area in trained]
-    if any(one.aoi.startswith(BUT) for one in contrasts):
+    if any(one.aoi.startswith(BUT) for one in comparisons):
         rows.append(("all but it", [cell(f"{BUT}{tested}", tested) for tested in columns]))
     return matrix(
         "trained \u2193 tested \u2192",
@@ -178,21 +178,21 @@ MODALITY, SEASON, SHARE, CHANNEL = "modality", "season", "random channels", "cha
 
 def missing(view: View) -> str:
     """Answer what is lost where inputs are missing."""
-    contrasts = view.contrasts("missing")
-    if not contrasts:
+    comparisons = view.comparisons("missing")
+    if not comparisons:
         return ""
-    main = preferred(view.at_n(contrasts), view.features)
+    main = preferred(view.at_n(comparisons), view.features)
     rows = [
         (
             *(named(one.task, one.metric), one.features, view.kind(one.classifier), one.tested, f"{one.n:,}"),
             *(give_or_take(one.reference), give_or_take(one.score), signed(one.difference)),
         )
-        for one in contrasts
+        for one in comparisons
         if _removed(one.tested)[0] != CHANNEL
     ]
     return section(
         "What if inputs are missing?",
-        _missed(view, view.said_of(contrasts)),
+        _missed(view, view.said_of(comparisons)),
         paragraph(
             "Inputs are removed from the test chips alone; the classifier is the same. Lines are 95 % intervals of the"
             " difference to nothing removed, paired by draw.",
@@ -204,10 +204,10 @@ def missing(view: View) -> str:
     )
 
 
-def _removals(view: View, contrasts: Sequence[Contrast], kinds: Sequence[str], which: str) -> Iterator[str]:
+def _removals(view: View, comparisons: Sequence[Comparison], kinds: Sequence[str], which: str) -> Iterator[str]:
     """Draw what the loss of each input costs, a chart per task."""
-    for panel in view.panels(contrasts):
-        here = [one for one in contrasts if (one.task, one.classifier) == (panel.task, panel.classifier)]
+    for panel in view.panels(comparisons):
+        here = [one for one in comparisons if (one.task, one.classifier) == (panel.task, panel.classifier)]
         groups = {f"without {kind}": dots for kind in kinds if (dots := _dots(here, kind))}
         if groups:
             title, x = f"{panel.title}{which}", f"change ({_unit(here[0].metric)})"
@@ -222,9 +222,9 @@ def _removed(tested: str) -> tuple[str, str]:
     return SEASON if name in SEASONS else CHANNEL if " " in name else MODALITY, name
 
 
-def _dots(contrasts: Sequence[Contrast], kind: str) -> list[charts.Dot]:
+def _dots(comparisons: Sequence[Comparison], kind: str) -> list[charts.Dot]:
     """Return the rows of one kind of input; channels look like their modality."""
-    names = [(one, name) for one in contrasts for which, name in [_removed(one.tested)] if which == kind]
+    names = [(one, name) for one in comparisons for which, name in [_removed(one.tested)] if which == kind]
     keys = [name.split()[0] if kind == CHANNEL else OURS for _, name in names]
     shown = charts.looks(keys)
     return [
@@ -233,7 +233,7 @@ def _dots(contrasts: Sequence[Contrast], kind: str) -> list[charts.Dot]:
     ]
 
 
-def _missed(view: View, said: Sequence[Contrast]) -> str:
+def _missed(view: View, said: Sequence[Comparison]) -> str:
     """Say what the loss of each kind of input costs, on average over the tasks that share the first one's metric."""
     name = said[0].metric
     costs: dict[str, dict[str, list[float]]] = {kind: {} for kind in (MODALITY, SEASON, CHANNEL, SHARE)}

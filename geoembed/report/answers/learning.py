@@ -40,7 +40,8 @@ from geoembed.report.markup import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from geoembed.fits.curves import Contrast, Curve
+    from geoembed.fits.comparisons import Comparison
+    from geoembed.fits.curves import Curve
 
 LABELS = "number of labels"
 
@@ -193,13 +194,13 @@ def _by_area(view: View) -> str:
 
 def compared(view: View) -> str:
     """Answer what the embeddings are worth beside features that nobody trained, and beside other embeddings."""
-    contrasts = view.contrasts("compared")
+    comparisons = view.comparisons("compared")
     others = [curve for curve in view.curves if curve.source != OURS]
-    if not contrasts and not others:
+    if not comparisons and not others:
         return ""
     finding = _compared(view)
-    main = preferred(contrasts, view.features)
-    rest = [one for one in contrasts if one.features != (main[0].features if main else "")]
+    main = preferred(comparisons, view.features)
+    rest = [one for one in comparisons if one.features != (main[0].features if main else "")]
     return section(
         "Compared with what?",
         finding,
@@ -250,7 +251,7 @@ def _source(curve: Curve, features: str) -> str:
 
 def _compared(view: View) -> str:
     """Say on how many tasks the embeddings are ahead of, level with or behind each other source."""
-    said = view.said_of(view.contrasts("compared"))
+    said = view.said_of(view.comparisons("compared"))
     told = []
     for source in dict.fromkeys(one.source for one in said):
         members = [one for one in said if one.source == source]
@@ -266,12 +267,12 @@ def sober(view: View) -> str:
     return paragraph(f"{said} {_compared(view)}".strip())
 
 
-def _compared_table(contrasts: Sequence[Contrast], view: View) -> str:
+def _compared_table(comparisons: Sequence[Comparison], view: View) -> str:
     rows = [
         (
             named(one.task, one.metric),
             source_name(one.source),
-            one.features if len({one.features for one in contrasts}) > 1 else "",
+            one.features if len({one.features for one in comparisons}) > 1 else "",
             view.kind(one.classifier),
             f"{one.n:,}",
             signed(one.difference),
@@ -279,7 +280,7 @@ def _compared_table(contrasts: Sequence[Contrast], view: View) -> str:
             decimal(one.score.mean),
             decimal(one.reference.mean),
         )
-        for one in contrasts
+        for one in comparisons
     ]
     head = ["task", "against", "features", "classifier", "labels", "difference", "the embeddings are"]
     return table([*head, "their score", "the other's"], rows, 4)

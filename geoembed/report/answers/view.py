@@ -1,4 +1,4 @@
-"""Findings as the report looks at them: which curves and contrasts it is about, and how they are told."""
+"""Findings as the report looks at them: which curves and comparisons it is about, and how they are told."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from geoembed.report.markup import amount, change, listed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from geoembed.fits.curves import Contrast, Curve, Point
+    from geoembed.fits.comparisons import Comparison
+    from geoembed.fits.curves import Curve, Point
     from geoembed.report.findings import Findings
 
 TASK = ("task", "features", "classifier")
@@ -104,7 +105,7 @@ class View:
         """Return the classifier that sentences are about."""
         return self.own[0].classifier if self.own else ""
 
-    def panels(self, items: Sequence[Curve] | Sequence[Contrast]) -> list[Panel]:
+    def panels(self, items: Sequence[Curve] | Sequence[Comparison]) -> list[Panel]:
         """Return the tasks and classifiers of some findings, in their order."""
         pairs = dict.fromkeys((item.classifier, item.task) for item in items)
         return [Panel(task, kind, self.title(task, kind)) for kind, task in sorted(pairs, key=lambda pair: pair[0])]
@@ -113,24 +114,24 @@ class View:
         """Return a chart's title, which names the classifier where there are several."""
         return f"{task} ({classifier})" if self.several else task
 
-    def contrasts(self, question: str) -> list[Contrast]:
-        """Return the contrasts of a question in the headline metrics; but for transfer, of all areas together."""
-        asked = [one for one in self.found.contrasts if one.question == question and one.metric in HEADLINES]
+    def comparisons(self, question: str) -> list[Comparison]:
+        """Return the comparisons of a question in the headline metrics; but for transfer, of all areas together."""
+        asked = [one for one in self.found.comparisons if one.question == question and one.metric in HEADLINES]
         places = {one.aoi for one in asked}
         return asked if question == "transfer" else [one for one in asked if one.aoi == ALL or len(places) == 1]
 
-    def at_n(self, contrasts: Sequence[Contrast]) -> list[Contrast]:
-        """Return the contrasts at n labels; where there is none at all, as areas have fewer, those at all labels."""
-        return [one for one in contrasts if not one.whole] or [one for one in contrasts if one.whole]
+    def at_n(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
+        """Return the comparisons at n labels; where there is none at all, as areas have fewer, those at all labels."""
+        return [one for one in comparisons if not one.whole] or [one for one in comparisons if one.whole]
 
-    def said_of(self, contrasts: Sequence[Contrast]) -> list[Contrast]:
-        """Return the contrasts that a sentence is about: at n labels, of the view's features and classifier."""
-        chosen = preferred(self.at_n(contrasts), self.features)
+    def said_of(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
+        """Return the comparisons that a sentence is about: at n labels, of the view's features and classifier."""
+        chosen = preferred(self.at_n(comparisons), self.features)
         kinds = [one.classifier for one in chosen]
         kind = self.classifier if self.classifier in kinds else kinds[0] if kinds else ""
         return [one for one in chosen if one.classifier == kind]
 
-    def at(self, said: Sequence[Contrast]) -> str:
+    def at(self, said: Sequence[Comparison]) -> str:
         """Return at how many labels that is, to begin a sentence with."""
         return "With all labels of each side" if said[0].whole else f"At {said[0].n:,} labels"
 
@@ -161,10 +162,10 @@ def verdict(difference: Point, above: str = "ahead", below: str = "behind", neit
     return above if difference.low > 0 else below if difference.high < 0 else neither
 
 
-def balance(contrasts: Sequence[Contrast], above: str, below: str, neither: str) -> str:
+def balance(comparisons: Sequence[Comparison], above: str, below: str, neither: str) -> str:
     """Say on how many tasks differences lie above zero, across it, or below it; of the last, which tasks."""
-    told: dict[str, list[Contrast]] = {above: [], neither: [], below: [], UNTOLD: []}
-    for one in contrasts:
+    told: dict[str, list[Comparison]] = {above: [], neither: [], below: [], UNTOLD: []}
+    for one in comparisons:
         told[verdict(one.difference, above, below, neither) or UNTOLD].append(one)
     said = []
     for word, members in told.items():
@@ -172,30 +173,30 @@ def balance(contrasts: Sequence[Contrast], above: str, below: str, neither: str)
             continue
         each = [f"{one.task} by {amount(one.difference.mean, one.metric)}" for one in members]
         sizes = sized(members) if word == above and len(members) > 2 else ", ".join(each)
-        if len(contrasts) == 1:
+        if len(comparisons) == 1:
             said.append(f"{word} on {each[0] if word in (above, below) else members[0].task}")
         else:
-            count = f"{len(members)} of {len(contrasts)}"
-            if len(members) == len(contrasts):
-                count = "both" if len(members) == 2 else f"all {len(contrasts)}"
+            count = f"{len(members)} of {len(comparisons)}"
+            if len(members) == len(comparisons):
+                count = "both" if len(members) == 2 else f"all {len(comparisons)}"
             said.append(f"{word} on {count} tasks" + (f" ({sizes})" if word in (above, below) else ""))
     return listed(said)
 
 
-def sized(contrasts: Sequence[Contrast]) -> str:
+def sized(comparisons: Sequence[Comparison]) -> str:
     """Return the least and the largest size of differences in words, per metric."""
     said = []
-    for metric in dict.fromkeys(one.metric for one in contrasts):
-        sizes = sorted(abs(one.difference.mean) for one in contrasts if one.metric == metric)
+    for metric in dict.fromkeys(one.metric for one in comparisons):
+        sizes = sorted(abs(one.difference.mean) for one in comparisons if one.metric == metric)
         words = dict.fromkeys(amount(size, metric) for size in (sizes[0], sizes[-1]))
         said.append(" to ".join(words).replace(" points to", " to").replace(" of R² to", " to"))
     return f"by {', '.join(said)}"
 
 
-def mean_change(contrasts: Sequence[Contrast]) -> str:
+def mean_change(comparisons: Sequence[Comparison]) -> str:
     """Return the mean difference with its sign in words, per metric."""
     sizes: dict[str, list[float]] = {}
-    for one in contrasts:
+    for one in comparisons:
         if not math.isnan(one.difference.mean):
             sizes.setdefault(one.metric, []).append(one.difference.mean)
     return listed([change(sum(each) / len(each), metric) for metric, each in sizes.items()])
