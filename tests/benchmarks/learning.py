@@ -174,8 +174,8 @@ def show(results: Path, n: int) -> None:
     spread = table[widest & (table["question"] == "curve")].pivot_table(
         "value", ["task", "source", "features"], "n", aggfunc=interval
     )
-    means, spread = (one[sorted(one, key=int)] for one in (means, spread))
-    few = str(n)
+    few, numbers = str(n), sorted(means.columns.astype(str), key=int)
+    means, spread = means[numbers], spread[numbers]
     means["share"] = means[few] / means.iloc[:, -1]
     print(means.join(spread[[few]].rename(columns={few: f"+- {few}"})).round(3).to_string())
     gone = table[widest & (table["question"] == "missing") & (table["n"] == few)]
