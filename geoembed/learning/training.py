@@ -56,9 +56,9 @@ def batch_loss(
     `keep_tokens` is the share of patches that a view keeps, `drop_channels` that of views that go without some
     channels; see `views.view` and `views.drop_channels`.
 
-    Samples with several modalities are contrasted across each two of them, those with one with a second view of
-    themselves. The share `ALONE` of samples is seen as if it had one, the same as far as they have it, so that they
-    are told apart from each other.
+    Samples with several modalities are contrasted across each pair of them, samples with one with a second view of
+    themselves. A random share `ALONE` of all samples is treated as having a single modality, the same one where they
+    have it, so that they are each other's negatives.
     """
     names = model.config.modalities
     present = torch.stack([batch.present[name] for name in names], 1)  # (B, M)

@@ -1,4 +1,4 @@
-"""What embeddings are worth with few labels: the README's table of studies, made with the command line from nothing.
+"""What embeddings are worth with few labels: the studies of README.md here, made with the command line from nothing.
 
 Run: PYTHONPATH=tests python tests/benchmarks/learning.py STUDY FOLDER [--data DATA] [--minutes M] [OPTIONS], where
 STUDY is earth, eurosat or scenes, FOLDER one for these OPTIONS of `geoembed pretrain`, DATA that of the real scenes.
@@ -174,8 +174,8 @@ def show(results: Path, n: int) -> None:
     spread = table[widest & (table["question"] == "curve")].pivot_table(
         "value", ["task", "source", "features"], "n", aggfunc=interval
     )
-    means, spread = (one[sorted(one, key=int)] for one in (means, spread))
-    few = str(n)
+    few, numbers = str(n), sorted(means.columns.astype(str), key=int)
+    means, spread = means[numbers], spread[numbers]
     means["share"] = means[few] / means.iloc[:, -1]
     print(means.join(spread[[few]].rename(columns={few: f"+- {few}"})).round(3).to_string())
     gone = table[widest & (table["question"] == "missing") & (table["n"] == few)]

@@ -17,7 +17,7 @@ def test_the_interval_is_students() -> None:
     point = curve({10: values, 1000: [0.9]}).points[0]
     half = 2.7764451051977934 * np.std(values, ddof=1) / math.sqrt(5)  # Student's t of 4 degrees of freedom, 97.5 %
     assert (point.low, point.high) == pytest.approx((0.65 - half, 0.65 + half), abs=1e-12)
-    assert (point.draws, point.mean) == (5, pytest.approx(0.65))
+    assert point.draws == 5 and point.mean == pytest.approx(0.65)
 
 
 def test_draws_that_are_alike_have_an_interval_without_width() -> None:

@@ -34,7 +34,7 @@ def test_in_another_crs_sides_bend_and_areas_hold() -> None:
 def test_longitudes_run_on_over_180() -> None:
     lattice = grid.utm(1, south=True, size=32, resolution=1000.0)
     columns = np.arange(int(lattice.column_at(np.array([100_000.0]))[0]), 12)
-    chip_ids = np.array([lattice.chip_id(c, 280) for c in columns])
+    chip_ids = np.array([lattice.chip_id(c, 280) for c in columns.tolist()])
     ((points, _),) = outlines.rings("EPSG:4326", grid.cells((lattice,), chip_ids))
     assert np.ptp(points[:, :, 0], axis=1).max() < 1.0
     assert outlines.turns("EPSG:4326") == (-360.0, 0.0, 360.0) and outlines.turns("EPSG:32601") == (0.0,)

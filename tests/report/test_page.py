@@ -3,6 +3,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,8 +56,8 @@ def comparison(question: str, score: float, reference: float, half: float = 0.01
     told = {"source": "embeddings", "task": "water", "aoi": "all", "tested": "all", "features": "fused"} | other
     told.setdefault("metric", "r2" if told["task"] == "biomass" else "balanced_accuracy")
     difference = Point(200, 5, score - reference, score - reference - half, score - reference + half)
-    points = {"score": point(200, score), "reference": point(200, reference), "difference": difference}
-    return Comparison(question, classifier="logistic", **told, **points)
+    described: dict[str, Any] = {"score": point(200, score), "reference": point(200, reference), **told}
+    return Comparison(question, classifier="logistic", difference=difference, **described)
 
 
 def trust(task: str = "water", classes: int = 2) -> Trust:

@@ -18,7 +18,7 @@ from geoembed.report import space
 
 def unit(n: int, width: int, seed: int) -> np.ndarray:
     x = np.random.default_rng(seed).normal(size=(n, width)).astype(np.float32)
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
+    return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True))
 
 
 def circle(n: int) -> np.ndarray:

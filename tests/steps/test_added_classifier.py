@@ -48,7 +48,7 @@ def fitted(found: Embeddings, water: np.ndarray[Any, Any], seed: int, n: int = N
 
 def test_probe_and_apply_map_with_it(tmp_path: Path, world: Any) -> None:
     found, water = world
-    options = {"n": N, "classifier": NAME, "features": "s2", "seed": SEED}
+    options: dict[str, Any] = {"n": N, "classifier": NAME, "features": "s2", "seed": SEED}
     done = probe(tmp_path / "e.h5", labels=tmp_path / "water.csv", output=tmp_path / "out", **options)
     model = fitted(found, water, SEED)
     p = model.predict_proba(scaled(found, found.vectors("s2")))[:, 1]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,11 +17,11 @@ from chip_folders import make_chips
 from safetensors.torch import load_file
 
 from geoembed.errors import ChipError, ConfigError, GeoembedError, ModelError, StaleError
-from geoembed.learning import checkpoint
+from geoembed.learning import checkpoint, training
 from geoembed.steps import pretrain
 from geoembed.steps.pretrain import COLUMNS
 
-SMALL = {"batch_size": 12, "device": "cpu"}
+SMALL: dict[str, Any] = {"batch_size": 12, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")
@@ -121,16 +122,16 @@ def test_killed_twice_it_ends_with_the_same_weights_and_rows(chips: Path, model:
 
 def test_minutes_count_the_time_before_a_kill(chips: Path, tmp_path: Path) -> None:
     output = tmp_path / "model"
-    training = pretrain.pretrain.steps(chips, output=output, minutes=0.05, **SMALL)
-    for progress in training:
+    killed = pretrain.pretrain.steps(chips, output=output, minutes=0.05, **SMALL)
+    for progress in killed:
         if progress.unit == "minutes":
             break
-    training.close()
+    killed.close()
     described = checkpoint.read_config(output)
     session = checkpoint.build(described.model, 0)
     checkpoint.write_state(
         output,
-        pretrain.training.pack(session, pretrain.training.optimiser(session, 1e-3)),
+        training.pack(session, training.optimiser(session, 1e-3)),
         {"step": 7, "seconds": 2.9, "alarmed": False, "losses": [], "rows": []},
     )
     began = time.monotonic()
@@ -175,7 +176,7 @@ def test_collapse_is_said_once(
 
 
 def test_a_loss_that_is_not_finite_stops(chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrain.training, "batch_loss", lambda *_, **__: torch.tensor(float("nan")))
+    monkeypatch.setattr(training, "batch_loss", lambda *_, **__: torch.tensor(float("nan")))
     with pytest.raises(ModelError, match="the loss is nan at step 0; train again with a lower --lr"):
         pretrain.pretrain(chips, output=tmp_path / "model", epochs=1, **SMALL)
 
