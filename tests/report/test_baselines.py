@@ -68,7 +68,7 @@ def split_rows(chipset: ChipSet, split: str) -> np.ndarray:
 def standardised(rows: np.ndarray, train: np.ndarray) -> np.ndarray:
     """By the train rows that are there; what a chip lacks is 0, a chip that lacks everything stays NaN."""
     middle, spread = np.nanmean(rows[train], 0), np.nanstd(rows[train], 0)
-    found = np.nan_to_num((rows - middle) / spread)
+    found = np.asarray(np.nan_to_num((rows - middle) / spread))
     found[np.isnan(rows).all(1)] = np.nan
     return found
 
@@ -146,7 +146,9 @@ def test_chips_outside_train_have_no_influence(base: tuple[ChipSet, Path], tmp_p
     for kind in baselines.KINDS:
         for name in before[kind].names:
             vectors = before[kind].vectors(name), after[kind].vectors(name)
-            same = np.isclose(*vectors, rtol=0, atol=1e-6, equal_nan=True).all(1)
+            same = np.array(
+                [np.allclose(*pair, rtol=0, atol=1e-6, equal_nan=True) for pair in zip(*vectors, strict=True)]
+            )
             assert same[chipset.index["split"] == "train"].all()
             assert not same[(chipset.index["split"] != "train") & before[kind].present.all(1)].any()
 

@@ -549,15 +549,15 @@ def test_with_chips_inputs_are_removed(embedded: Path) -> None:
         ("embeddings", "all", "fused", n) for n in (20, 72)
     }
     # Every case is scored once per draw of labels: a random share's removals have a draw each.
-    for n, seeds in ((20, [0, 1]), (72, [0])):
+    for n, drawn in ((20, [0, 1]), (72, [0])):
         counts = missing[missing["n"] == n].groupby(["tested", "task", "metric"])["seed"].agg(sorted)
-        assert all(found == seeds for found in counts)
+        assert all(found == drawn for found in counts)
     # All test chips fit, so that with nothing missing it is the learning curve.
     keys = ["task", "n", "seed", "metric"]
     curve = table[(table["question"] == "curve") & (table["aoi"] == "all") & (table["source"] == "embeddings")]
-    curve = curve[(curve["features"] == "fused") & (curve["n"] == 20)].set_index(keys)["value"]
+    fused = curve[(curve["features"] == "fused") & (curve["n"] == 20)].set_index(keys)["value"]
     nothing = missing[(missing["tested"] == "nothing") & (missing["n"] == 20)].set_index(keys)["value"]
-    assert nothing.sort_index().to_numpy() == pytest.approx(curve.sort_index().to_numpy(), abs=1e-4)
+    assert nothing.sort_index().to_numpy() == pytest.approx(fused.sort_index().to_numpy(), abs=1e-4)
     told = comparisons(embedded, "missing")
     names = {case.name for case in cases}
     assert {(one["tested"], one["score"]["n"]) for one in told} == {(name, n) for name in names for n in (20, 72)}
