@@ -6,22 +6,18 @@ import fnmatch
 import logging
 import threading
 from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from geoembed.chips import folder as chip_folder
 from geoembed.errors import ChipError, ConfigError, nearest
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 

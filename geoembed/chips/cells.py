@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import shapely
+from numpy.typing import NDArray
 
 from geoembed.errors import AoiError
 from geoembed.ground import crs
@@ -15,9 +17,6 @@ from geoembed.ground import grid as grids
 from geoembed.ground.aoi import Area, holds
 from geoembed.ground.grid import Cells, Grid
 from geoembed.imagery.rasters import Raster
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 CANDIDATES = 1_000_000
 """Cells tested at a time, which bounds memory."""
@@ -126,8 +125,6 @@ def _sorted(area: Area, grid: Grid, pieces: list[NDArray[np.int64]]) -> Taken | 
 
 def _parts_lonlat(area: Area) -> Iterator[tuple[float, float, float, float]]:
     """Yield west, south, east, north (degrees; west may pass -180 and east 180) of each part of an area."""
-    import shapely
-
     bounds = shapely.bounds(shapely.get_parts(area.polygon))
     if crs.same(area.crs, crs.LONLAT):
         yield from (tuple(map(float, part)) for part in bounds)  # type: ignore[misc]

@@ -10,6 +10,8 @@ from threading import local
 from typing import Any
 
 import numpy as np
+import rasterio
+from affine import Affine
 
 from geoembed.chips import folder as chip_folder
 from geoembed.chips.cells import Taken
@@ -93,8 +95,6 @@ class Cutter:
 
     def __call__(self, block: Cells) -> dict[str, Found]:
         """Write a block's chips; return what each has."""
-        import rasterio
-
         found: dict[str, Found] = {chip_id: {} for chip_id in block.chip_ids}
         with rasterio.Env(GDAL_CACHEMAX=256, GDAL_DISABLE_READDIR_ON_OPEN="TRUE"):
             for layer in self._layers:
@@ -138,8 +138,6 @@ class Cutter:
 
 def _box(block: Cells) -> tuple[GeoBox, list[int], list[int]]:
     """Return the box that holds a block's cells, and each cell's first row and column of pixels in it."""
-    from affine import Affine
-
     grid, size = block.grid, block.grid.size
     down = -grid.upward * block.rows
     first_row = int(block.rows[np.argmin(down)])

@@ -7,21 +7,20 @@ import warnings
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import geopandas
 import numpy as np
+import pyogrio
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
 
 from geoembed.errors import ChipError
 from geoembed.ground import grid
+from geoembed.imagery.storage import Storage
 from geoembed.outputs import atomic, digests
 from geoembed.outputs.records import Record
-
-if TYPE_CHECKING:
-    import geopandas
-    from affine import Affine
-    from numpy.typing import NDArray
-
-    from geoembed.imagery.storage import Storage
 
 INDEX, DESCRIPTION, LAYER = "index.gpkg", "chips.json", "chips"
 SPLITS = ("train", "validation", "test")
@@ -87,9 +86,6 @@ def read(folder: Path) -> ChipSet:
 
     Accepts the folder or its index.gpkg. Raises ChipError where there are no finished chips.
     """
-    import geopandas
-    import pyogrio
-
     folder = folder.parent if folder.name == INDEX else folder
     index_path, description_path = folder / INDEX, folder / DESCRIPTION
     if not index_path.exists():
@@ -126,8 +122,6 @@ def read_chip(path: Path) -> Chip:
 
     Raises ChipError when the file is missing or cannot be decoded.
     """
-    import rasterio
-
     _expect_no_place()
     try:
         with rasterio.Env(**_PIXELS_ONLY), rasterio.open(path, driver="GTiff") as source:
@@ -167,8 +161,6 @@ def write_chip(
 
     One tile where the side is a multiple of 16 as GeoTIFF wants it, else one strip; ZSTD level 1 with predictor.
     """
-    import rasterio
-
     size = stored.shape[1]
     layout = {"tiled": True, "blockxsize": size, "blockysize": size} if size % 16 == 0 else {"blockysize": size}
     profile = {

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from geoembed.chips.folder import SPLITS
 from geoembed.ground import crs
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 SHARES = (0.6, 0.2, 0.2)
 MOST_BANDS, LEAST_BANDS, CELLS_ACROSS = 60, 5, 4

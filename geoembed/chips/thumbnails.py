@@ -5,15 +5,13 @@ from __future__ import annotations
 import base64
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
 
 COLOURS = ("red", "green", "blue")
 
@@ -111,9 +109,6 @@ def _overlaps(size: int, wanted: int) -> NDArray[np.float64]:
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:
-    from rasterio.errors import NotGeoreferencedWarning
-    from rasterio.io import MemoryFile
-
     count, height, width = pixels.shape
     with warnings.catch_warnings(), MemoryFile() as memory:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import geopandas
 import numpy as np
+import pyogrio
+import shapely
+from numpy.typing import NDArray
 
 from geoembed.errors import AoiError
 from geoembed.ground import crs
-
-if TYPE_CHECKING:
-    import geopandas
-    from numpy.typing import NDArray
+from geoembed.outputs import digests
 
 ALL = "all"
 """What results of all areas together are called."""
@@ -33,9 +34,6 @@ class Area:
 
 def load(path: Path) -> geopandas.GeoDataFrame:
     """Read the polygons of a vector file; raises AoiError where there are none or the CRS is unknown."""
-    import geopandas
-    import pyogrio
-
     if not path.exists():
         raise AoiError(f"{path}: no such file; name a vector file of polygons")
     try:
@@ -62,8 +60,6 @@ def load(path: Path) -> geopandas.GeoDataFrame:
 
 def areas(path: Path, table: geopandas.GeoDataFrame) -> list[Area]:
     """Return a table's areas: rows with one name are one; without a name column, the file's stem names them all."""
-    import shapely
-
     table = table.assign(_name=table["name"].astype(object) if "name" in table.columns else None)
     names = [_named(name) or path.stem for name in table["_name"]]
     merged = []
@@ -86,8 +82,6 @@ def read(paths: tuple[Path, ...]) -> tuple[tuple[Area, ...], list[tuple[str, str
 
     Raises AoiError where a file has no polygons or no CRS, an area is called all, or two in different CRS share a name.
     """
-    from geoembed.outputs import digests
-
     if not paths:
         raise AoiError("no area of interest; name a vector file with --aoi")
     found: dict[str, Area] = {}
@@ -112,8 +106,6 @@ def _union(one: Area, other: Area, path: Path) -> Area:
 
 def holds(area: Area, points: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Tell which points, (N, 2) degrees east and north, lie in an area or on its edge; tested in the area's CRS."""
-    import shapely
-
     shapely.prepare(area.polygon)
     lon, lat = points[:, 0], points[:, 1]
     if crs.same(area.crs, crs.LONLAT):

@@ -7,20 +7,19 @@ that everyone's chips line up. An aligned grid is anchored at the upper left cor
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
+import shapely
+from numpy.typing import NDArray
 
 from geoembed.errors import ChipError
 from geoembed.ground import crs
 from geoembed.ground.lattice import Lattice
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from numpy.typing import NDArray
+from geoembed.outputs import digests
 
 CHIP_ID = re.compile(r"^(?P<name>(?P<zone>[^-]+)-[^-]+)-(?P<column>-?\d+)-(?P<row>-?\d+)$")
 
@@ -166,8 +165,6 @@ class Cells:
 
         They are computed once, and then belong to the cells.
         """
-        import shapely
-
         corners = self._corners()
         outlines: NDArray[Any] = np.asarray(shapely.polygons(corners))
         for i in np.flatnonzero((corners[:, :, 0] > 180.0).any(axis=1)):
@@ -207,8 +204,6 @@ def aligned(lattice: Lattice, size: int) -> Grid:
 
     Its name is a hash of CRS, pixel size and anchor, and the cell's size in pixels.
     """
-    from geoembed.outputs import digests
-
     name = crs.name(lattice.crs)
     code = digests.of_value([name, lattice.dx, lattice.dy, lattice.x, lattice.y])[:8]
     return Grid(f"{code}-{size}", name, lattice.x, lattice.y, lattice.dx, lattice.dy, size, northward=False)
@@ -243,8 +238,6 @@ def keys(columns: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int6
 
 
 def _cut_at_180(outline: Any) -> Any:
-    import shapely
-
     west = shapely.intersection(outline, shapely.box(0.0, -90.0, 180.0, 90.0))
     east = shapely.intersection(outline, shapely.box(180.0, -90.0, 540.0, 90.0))
     return shapely.multipolygons([west, shapely.transform(east, lambda points: points - [360.0, 0.0])])

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from affine import Affine
 
 from geoembed.ground import crs as crs_
-
-if TYPE_CHECKING:
-    from affine import Affine
 
 TOLERANCE = 0.01
 """Pixel corners that lie within this share of a pixel of each other are the same.
@@ -77,6 +75,4 @@ class GeoBox:
 
     def part(self, row: int, column: int, height: int, width: int) -> GeoBox:
         """Return the box whose upper left pixel is (row, column) of this one, inside it or not."""
-        from affine import Affine
-
         return GeoBox(self.crs, self.transform @ Affine.translation(column, row), height, width)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geoembed.ground import crs as crs_
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from geoembed.ground.grid import Cells
+from geoembed.ground.grid import Cells
 
 SIDE_PARTS = 4
 """Straight pieces of a cell's side in another CRS. A UTM side of 4.5 km at 60 degrees north then lies within 5 cm."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import shapely
+from numpy.typing import NDArray
 
 from geoembed.ground import crs
 from geoembed.imagery.rasters import Raster
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
 OUTLINES = 10_000
 """Outlines looked up at a time: where rasters are many, each meets dozens."""
@@ -22,8 +20,6 @@ class RasterIndex:
     """The rasters of one modality in their order of precedence, and a tree of their bounds in degrees (EPSG:4326)."""
 
     def __init__(self, rasters: Sequence[Raster]) -> None:
-        import shapely
-
         self.rasters = tuple(rasters)
         boxes, owners = [], []
         for number, raster in enumerate(self.rasters):
@@ -44,8 +40,6 @@ class RasterIndex:
 
 def _degrees(raster: Raster) -> list[Any]:
     """Return boxes around a raster in degrees, a little too large, where it and its longitudes a turn away lie."""
-    import shapely
-
     left, bottom, right, top = raster.bounds
     if crs.is_geographic(raster.crs):
         west, south, east, north = left, bottom, right, top

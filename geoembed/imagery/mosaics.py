@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import rasterio
+from numpy.typing import NDArray
 
+from geoembed.ground.lattice import Lattice
 from geoembed.imagery import storage, warp
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from geoembed.ground.lattice import Lattice
-    from geoembed.imagery.rasters import Raster
-    from geoembed.imagery.windows import Readers, Window
+from geoembed.imagery.rasters import Raster
+from geoembed.imagery.windows import Readers, Window
 
 BLOCK_PIXELS = 2**23
 """Pixels read at a time; as float64, with copies and masks, some 200 MB."""
@@ -56,8 +53,6 @@ class Mosaic:
 
     def read(self, window: Window, readers: Readers) -> Any:
         """Return the first channel's pixels in a window as a masked array (height, width)."""
-        import rasterio
-
         kept = storage.of_values(self.rasters)
         box = self.rasters[0].part(window.row, window.column, window.height, window.width)
         with rasterio.Env(GDAL_CACHEMAX=64):  # megabytes; windows hold whole blocks, and none is read twice

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import rasterio
+from affine import Affine
+from rasterio.enums import ColorInterp
 
 from geoembed.errors import ImageryError
 from geoembed.ground import crs as crs_
 from geoembed.ground.lattice import GeoBox
 from geoembed.imagery import addresses
 from geoembed.imagery.modalities import Modality, Source
-
-if TYPE_CHECKING:
-    from affine import Affine
 
 SIDECARS = (".aux.xml", ".msk", ".ovr")
 """Endings of files that GDAL reads beside a raster, and does not list for the rasters behind a VRT."""
@@ -83,8 +84,6 @@ def is_categorical(raster: Raster) -> bool:
 
 def dataset(address: str) -> Any:
     """Return an open data set; raises ImageryError where GDAL cannot open it or it holds several."""
-    import rasterio
-
     try:
         opened = rasterio.open(address)
     except rasterio.errors.RasterioError as error:
@@ -105,8 +104,6 @@ def read(modality: Modality, source: Source, address: str) -> Raster:
 
     Raises ImageryError where it cannot be opened, has no CRS, is rotated, is complex, or its bands have no names.
     """
-    from rasterio.enums import ColorInterp
-
     with dataset(address) as file:
         descriptions = tuple(name or "" for name in file.descriptions)
         bands = _band_numbers(address, source, descriptions)

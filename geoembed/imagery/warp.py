@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.warp import Resampling, reproject
 
 from geoembed.ground import crs as crs_
+from geoembed.ground.lattice import GeoBox
+from geoembed.imagery.rasters import Encoding, Raster
+from geoembed.imagery.storage import Storage
 from geoembed.imagery.windows import Readers, Window, needed, read
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from geoembed.ground.lattice import GeoBox
-    from geoembed.imagery.rasters import Encoding, Raster
-    from geoembed.imagery.storage import Storage
 
 LARGEST_READ = 2**25
 """Source pixels (all bands) held at a time, per thread; a box that needs more is made in parts."""
@@ -122,9 +120,6 @@ def _resample(
     readers: Readers,
 ) -> NDArray[Any]:
     """Warp a window of a raster to a box, as numbers to store, NaN where invalid; SAR is averaged as power."""
-    from affine import Affine
-    from rasterio.warp import Resampling, reproject
-
     encodings = [raster.encodings[i] for i in chosen]
     targets = [storage.encodings[raster.channels[i]] for i in chosen]
     numbers = _with_nan(*read(raster, chosen, window, readers), encodings)

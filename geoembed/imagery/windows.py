@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio import windows
+from rasterio.enums import MaskFlags
 
 from geoembed.errors import ImageryError
 from geoembed.ground import crs as crs_
+from geoembed.ground.lattice import GeoBox
 from geoembed.imagery import rasters
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    from geoembed.ground.lattice import GeoBox
-    from geoembed.imagery.rasters import Raster
+from geoembed.imagery.rasters import Raster
 
 MARGIN = 3
 """Source pixels read beyond what a kernel needs at a box's edge."""
@@ -108,9 +107,6 @@ def read(
 
     Not valid is what nodata, a mask, an alpha band says to be none, and what is not finite. Raises ImageryError.
     """
-    import rasterio
-    from rasterio import windows
-
     source = readers(raster)
     bands = [raster.bands[i] for i in chosen]
     place = windows.Window(window.column, window.row, window.width, window.height)
@@ -131,8 +127,6 @@ def read(
 
 def _unmasked(source: Any, bands: Sequence[int], place: Any) -> NDArray[np.bool_]:
     """Return which pixels no mask hides, (C, h, w): a mask or alpha band of the data set, or a mask of each band."""
-    from rasterio.enums import MaskFlags
-
     shape = (len(bands), place.height, place.width)
     flags = [source.mask_flag_enums[band - 1] for band in bands]
     if all(flag in ([MaskFlags.all_valid], [MaskFlags.nodata]) for flag in flags):

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyogrio
+import shapely
+from numpy.typing import NDArray
 
 from geoembed.errors import LabelError
 from geoembed.ground import crs as crs_
 from geoembed.ground import grid, outlines
+from geoembed.ground.grid import Cells, Grid
 from geoembed.outputs import digests
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from geoembed.ground.grid import Cells, Grid
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +72,6 @@ def read(path: Path, target: str | None = None) -> Labels:
     `label` and columns named by `target` that hold integers, text or true and false are classes; `value` and other
     columns of fractions are numbers. Raises LabelError when the file or its column cannot be used.
     """
-    import pyogrio
-
     if not path.exists():
         raise LabelError(f"{path}: no such label file; make one with geoembed label")
     # CSV has no types of its own; without this option every column is text.
@@ -94,8 +90,6 @@ def read(path: Path, target: str | None = None) -> Labels:
 
 def _fields(path: Path, layer: str, options: dict[str, str]) -> dict[str, str]:
     """Return the columns of a layer and their types as the file has them (NULLs turn integers to floats later)."""
-    import pyogrio
-
     info = pyogrio.read_info(path, layer=layer, **options)
     return dict(zip(map(str, info["fields"]), map(str, info["dtypes"]), strict=True))
 
@@ -176,8 +170,6 @@ def _by_place(
     labels: Labels, table: Any, codes: NDArray[np.float64], cells: Cells
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Return matches as rows of chips, rows of labels and the labels' values."""
-    import shapely
-
     geometry = getattr(table, "geometry", None) if hasattr(table, "crs") else None
     if geometry is None:
         raise LabelError(f"{labels.path}: has neither a column chip_id nor geometry; add one of them")
@@ -226,8 +218,6 @@ def _areas_over_chips(
 
     Pieces that overlap count once. Numbers are averaged by area.
     """
-    import shapely
-
     none = np.empty(0, dtype=np.int64)
     if not shapes.size:
         return none, none, np.empty(0)
@@ -254,8 +244,6 @@ def _areas_over_chips(
 
 def _cells(crs: str, chips: Cells, bounds: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Return chips' outlines near bounds (left, bottom, right, top) in a CRS, and the rows of their chips."""
-    import shapely
-
     cells, owners = [np.empty(0, dtype=object)], [np.empty(0, dtype=np.int64)]
     for points, rows in outlines.rings(crs, chips):
         for turn in outlines.turns(crs):

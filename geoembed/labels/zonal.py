@@ -9,26 +9,27 @@ Only windows near chips are read, block by block, so memory does not grow with t
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import shapely
+from exactextract import exact_extract
+from exactextract.feature import Feature, FeatureSource
+from exactextract.raster import NumPyRasterSource
+from exactextract.writer import Writer
+from numpy.typing import NDArray
 
 from geoembed.ground import outlines
+from geoembed.ground.grid import Cells
 from geoembed.imagery import mosaics
+from geoembed.imagery.mosaics import Mosaic
+from geoembed.imagery.rasters import Raster
 from geoembed.imagery.windows import Readers, Window
 from geoembed.progress import Progress
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    from geoembed.ground.grid import Cells
-    from geoembed.imagery.mosaics import Mosaic
-    from geoembed.imagery.rasters import Raster
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,6 @@ def _near(mosaic: Mosaic, cells: Cells) -> _Outlines:
 
     A chip of a geographic lattice may lie a whole turn away, and where it crosses 180 degrees it lies at both ends.
     """
-    import shapely
-
     lattice = mosaic.lattice
     first, last = mosaic.extents[:, :2].min(axis=0), mosaic.extents[:, 2:].max(axis=0)
     shapes, chips, edges = [np.empty(0, dtype=object)], [np.empty(0, dtype=np.int64)], [np.empty((0, 4))]
@@ -158,8 +157,6 @@ def _add(
 
     A chip may have several of the outlines, and np.add.at adds all of them where `+=` would keep the last.
     """
-    import shapely
-
     if not pixels.count():
         return
     shapes, chip = near.shapes[members], near.chip[members]
@@ -184,10 +181,6 @@ def _add(
 
 def _extract(pixels: Any, window: Window, shapes: NDArray[Any], operations: list[str]) -> list[dict[str, Any]]:
     """Return what exactextract finds in each outline: `count` is the valid pixels' area in pixels."""
-    import shapely
-    from exactextract import exact_extract
-    from exactextract.raster import NumPyRasterSource
-
     features, writer = _exchange()
     left, right = window.column, window.column + window.width
     top, bottom = -window.row, -window.row - window.height
@@ -199,8 +192,6 @@ def _extract(pixels: Any, window: Window, shapes: NDArray[Any], operations: list
 @lru_cache(maxsize=1)
 def _exchange() -> tuple[Any, Any]:
     """Return exactextract's feature source and writer, without its detour over GeoJSON (three times slower)."""
-    from exactextract.feature import Feature, FeatureSource
-    from exactextract.writer import Writer
 
     class Outline(Feature):  # type: ignore[misc]
         def __init__(self, wkb: bytes = b"") -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from geoembed import __version__
@@ -151,15 +153,11 @@ def _header(described: Described) -> str:
 
 
 def _save(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
-    from safetensors.torch import save_file
-
     with atomic.replacing(path) as part:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part, header)
 
 
 def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118

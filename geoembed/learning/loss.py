@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that torch users know
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 LOG_SCALE_LIMITS = (0.0, math.log(100.0))
 """Limits of the logarithm of 1 / temperature; the upper one is CLIP's (Radford et al. 2021, arXiv 2103.00020)."""

@@ -8,17 +8,14 @@ P = patch * patch pixels, D width of encoders, E = 2 D width of the space, and s
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch users know
 
 from geoembed.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 FUSED = "fused"
 SPACE = (

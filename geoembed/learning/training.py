@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from geoembed.chips.batches import Batch
 from geoembed.learning import loss, views
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from geoembed.chips.batches import Batch
-    from geoembed.learning.model import Model
+from geoembed.learning.model import Model
 
 ALONE = 0.2
 """Share of a batch's samples of which one modality is seen, in two views."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,9 +12,6 @@ from torch.nn import functional as F  # noqa: N812 - the name that torch users k
 
 from geoembed.imagery.modalities import SEASONS
 from geoembed.learning.model import Patches
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 SMALLEST_CROP = 0.3
 """Smallest side of a crop, as a share of the chip's."""

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    import geopandas
+import geopandas
 
 WHOLE, EDGE = 2**26, 2**20
 BLOCKS, BLOCK = 256, 2**16

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from geoembed.errors import StaleError
 from geoembed.outputs.records import Record
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _BEGINS = b'{"step":'
 """How every journal begins, a half written one as well."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+import filelock
 
 from geoembed.errors import StaleError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NAME = ".lock"
 """A folder's lock file; a file's is called after it."""
@@ -21,8 +20,6 @@ def hold(output: Path, *, folder: bool) -> Iterator[None]:
 
     Raises StaleError where another process holds it, or where something stands in the folder's place.
     """
-    import filelock
-
     inside = output if folder else output.parent
     require_folder(inside)
     made = [path for path in (inside, *inside.parents) if not path.exists()]

@@ -8,16 +8,14 @@ makes it again. What geoembed did not make is never replaced.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from geoembed.errors import StaleError
 from geoembed.outputs import digests
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
 
 @dataclass(frozen=True)

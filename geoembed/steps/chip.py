@@ -12,9 +12,11 @@ from contextlib import closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import geopandas
 import numpy as np
+import pandas as pd
 
 from geoembed import __version__, settings
 from geoembed.chips import cells, cutting, splits
@@ -31,9 +33,6 @@ from geoembed.outputs.journal import Journal
 from geoembed.outputs.records import Record
 from geoembed.progress import Progress, Result, Steps, verb
 from geoembed.settings import PathLike, Paths
-
-if TYPE_CHECKING:
-    import geopandas
 
 log = logging.getLogger(__name__)
 
@@ -293,9 +292,6 @@ def _channels(layer: Layer, found: Mapping[str, Found]) -> list[str]:
 
 def _index(taken: Sequence[Taken], found: Mapping[str, Found], modalities: list[str], seed: int) -> tuple[Any, float]:
     """Return the index of the chips that have any modality, and the share of neighbours in different splits."""
-    import geopandas
-    import pandas as pd
-
     chips = [cells[[i for i, chip_id in enumerate(cells.chip_ids) if found[chip_id]]] for cells in taken]
     chip_ids = [chip_id for cells in chips for chip_id in cells.chip_ids]
     aois = [cells.area.name for cells in chips for _ in cells.chip_ids]

@@ -9,30 +9,24 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import geopandas
 import numpy as np
+import pandas as pd
+import pyogrio
 
 from geoembed import settings
+from geoembed.chips.folder import ChipSet
 from geoembed.chips.folder import read as read_chips
 from geoembed.errors import LabelError
 from geoembed.imagery import addresses, sources
-from geoembed.imagery.rasters import is_categorical
+from geoembed.imagery.rasters import Raster, is_categorical
 from geoembed.labels import legend, targets, zonal
+from geoembed.labels.zonal import Shares
 from geoembed.outputs import atomic, digests, geopackage, locks, records, styles
 from geoembed.outputs.records import Record, Standing
-from geoembed.progress import Result, verb
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import geopandas
-
-    from geoembed.chips.folder import ChipSet
-    from geoembed.imagery.rasters import Raster
-    from geoembed.labels.zonal import Shares
-    from geoembed.progress import Steps
-    from geoembed.settings import PathLike, Paths
+from geoembed.progress import Result, Steps, verb
+from geoembed.settings import PathLike, Paths
 
 log = logging.getLogger(__name__)
 
@@ -149,9 +143,6 @@ def _label(
 
 def _read_all(paths: list[Path]) -> geopandas.GeoDataFrame:
     """Return the rows of some label files, whose stems stand in the column `labels`."""
-    import pandas as pd
-    import pyogrio
-
     tables = [pyogrio.read_dataframe(path, layer=targets.LAYER).assign(labels=path.stem) for path in paths]
     return pd.concat(tables, ignore_index=True)
 

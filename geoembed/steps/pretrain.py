@@ -7,21 +7,25 @@ import io
 import logging
 import math
 import time
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that torch users know
 
 from geoembed import settings
 from geoembed.chips import batches
 from geoembed.chips import folder as chip_folder
-from geoembed.chips.batches import Reader, Statistics
+from geoembed.chips.batches import Batch, Reader, Statistics
 from geoembed.errors import ChipError, ModelError
 from geoembed.learning import checkpoint, loss, training, views
 from geoembed.learning.checkpoint import Described
@@ -30,16 +34,7 @@ from geoembed.learning.presets import PRESETS, Options
 from geoembed.outputs import atomic, locks, records
 from geoembed.outputs.records import Record, Standing
 from geoembed.progress import Progress, Result, Steps, verb
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
-
-    import pandas as pd
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from geoembed.chips.batches import Batch
-    from geoembed.settings import PathLike, Words
+from geoembed.settings import PathLike, Words
 
 T = TypeVar("T")
 
@@ -214,8 +209,6 @@ def _finish(session: Session) -> dict[str, int | float]:
 
 
 def _read_log(folder: Path) -> pd.DataFrame:
-    import pandas as pd
-
     return pd.read_csv(folder / checkpoint.LOG)
 
 

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import geopandas
 import numpy as np
+import pandas as pd
+import pyogrio
+from numpy.typing import NDArray
 
 from geoembed.errors import ProbeError
 from geoembed.fits import classifiers, draws, metrics
 from geoembed.fits import embeddings as embeddings_file
 from geoembed.fits import features as features_of
+from geoembed.fits.classifiers import Fitted
+from geoembed.fits.embeddings import Embeddings
 from geoembed.ground import grid
 from geoembed.labels import targets as label_file
+from geoembed.labels.targets import Labels, Targets
 from geoembed.outputs import atomic, digests, geopackage, locks, records, styles
 from geoembed.outputs.records import Record, Standing
 from geoembed.progress import Progress, Result, Steps, verb
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    import geopandas
-    from numpy.typing import NDArray
-
-    from geoembed.fits.classifiers import Fitted
-    from geoembed.fits.embeddings import Embeddings
-    from geoembed.labels.targets import Labels, Targets
-    from geoembed.settings import PathLike
+from geoembed.settings import PathLike
 
 log = logging.getLogger(__name__)
 
@@ -199,8 +197,6 @@ def _apply(
 
 
 def _read_map(path: Path) -> geopandas.GeoDataFrame:
-    import pyogrio
-
     return pyogrio.read_dataframe(path, layer=LAYER)
 
 
@@ -305,9 +301,6 @@ def _map(
     found: Embeddings, task: Task, fitted: Fitted, predicted: NDArray[np.float64], usable: NDArray[np.bool_]
 ) -> geopandas.GeoDataFrame:
     """Return a row per chip; NULL predictions where a chip lacks the features."""
-    import geopandas
-    import pandas as pd
-
     outlines = grid.cells(found.grids, found.chip_id).outlines
     columns: dict[str, Any] = {"chip_id": found.chip_id, "aoi": found.aoi, "split": found.split}
     if task.classes:
@@ -337,8 +330,6 @@ def _probability_columns(classes: tuple[Any, ...]) -> list[str]:
 
 def _class_column(task: Task, positions: NDArray[np.float64]) -> Any:
     """Return classes by position, NULL where NaN; true and false are written as 1 and 0."""
-    import pandas as pd
-
     names = list(task.classes)
     if isinstance(names[0], str):
         return np.array([None if np.isnan(at) else names[int(at)] for at in positions], dtype=object)
@@ -347,8 +338,6 @@ def _class_column(task: Task, positions: NDArray[np.float64]) -> Any:
 
 def _add_labels(table: geopandas.GeoDataFrame, targets: Targets, rows: NDArray[np.int64]) -> None:
     """Add the labels (NULL where a chip has none) and which of them were drawn."""
-    import pandas as pd
-
     drawn = np.zeros(len(table), dtype=np.int32)
     drawn[rows] = 1
     if targets.classes:

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import geopandas
 import numpy as np
+import pyogrio
+import rasterio
+import shapely
+import shapely.affinity
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import Transformer
+from rasterio.io import DatasetWriter
+from rasterio.warp import Resampling, reproject, transform_bounds
+from rasterio.windows import Window
 
 from geoembed import __version__
+from geoembed.earth import landscape, optics, radar
+from geoembed.earth.places import PLACES, Place
+from geoembed.earth.surfaces import LEGEND
 from geoembed.errors import GeoembedError, StaleError
 from geoembed.ground import aoi
 from geoembed.outputs import atomic, locks, records
 from geoembed.outputs.records import Record, Standing
-from geoembed.progress import Progress, Result, verb
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import geopandas
-    from affine import Affine
-    from numpy.typing import NDArray
-    from rasterio.io import DatasetWriter
-
-    from geoembed.earth.places import Place
-    from geoembed.progress import Steps
-    from geoembed.settings import PathLike
+from geoembed.progress import Progress, Result, Steps, verb
+from geoembed.settings import PathLike
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +54,6 @@ class Site:
 
     def transform(self, pixel: float) -> Affine:
         """Return the affine transform of a raster of such pixels."""
-        from affine import Affine
-
         return Affine(pixel, 0, self.left, 0, -pixel, self.top)
 
 
@@ -77,8 +80,6 @@ def sample(
 
 
 def _simulate(folder: Path, seed: int, update: bool, overwrite: bool) -> Steps[geopandas.GeoDataFrame]:
-    from geoembed.earth.places import PLACES
-
     rasters = [*(f"{kind}/{place.name}.tif" for place in PLACES for kind in ("s2", "s1", "coh")), "landcover.tif"]
     texts = {"geoembed.toml": SETTINGS, "Makefile": MAKEFILE, "README.txt": README}
     files = [*rasters, "aoi.gpkg", *texts]
@@ -131,10 +132,6 @@ def _remove(folder: Path) -> None:
 
 def sites() -> list[Site]:
     """Return where the five areas' rasters lie; corners are multiples of 20 m, so that all lattices agree."""
-    from pyproj import Transformer
-
-    from geoembed.earth.places import PLACES
-
     found = []
     for place in PLACES:
         zone = int((place.longitude + 180) // 6) + 1
@@ -146,10 +143,6 @@ def sites() -> list[Site]:
 
 
 def _write_imagery(folder: Path, seed: int, missing: list[str]) -> Iterator[str]:
-    import contextlib
-
-    from geoembed.earth import landscape, optics, radar
-
     with contextlib.ExitStack() as stack:
         cover = None
         if "landcover.tif" in missing:
@@ -181,8 +174,6 @@ def _write_imagery(folder: Path, seed: int, missing: list[str]) -> Iterator[str]
 def _write_raster(
     path: Path, channels: dict[str, NDArray[Any]], site: Site, pixel: float, scale: float, nodata: float
 ) -> None:
-    import rasterio
-
     first = next(iter(channels.values()))
     with (
         atomic.replacing(path) as part,
@@ -201,12 +192,6 @@ def _write_raster(
 
 def _open_cover(path: Path) -> DatasetWriter:
     """Open one land-cover raster that spans all areas; tiles that no area touches take no room (sparse)."""
-    import rasterio
-    from affine import Affine
-
-    from geoembed.earth.places import PLACES
-    from geoembed.earth.surfaces import LEGEND
-
     west = np.floor(min(place.longitude for place in PLACES) - 0.1)
     east = np.ceil(max(place.longitude for place in PLACES) + 0.1)
     south = np.floor(min(place.latitude for place in PLACES) - 0.1)
@@ -223,10 +208,6 @@ def _open_cover(path: Path) -> DatasetWriter:
 
 
 def _write_cover(cover: DatasetWriter, site: Site, classes: NDArray[np.uint8]) -> None:
-    from affine import Affine
-    from rasterio.warp import Resampling, reproject, transform_bounds
-    from rasterio.windows import Window
-
     reach = PIXELS * 10
     west, south, east, north = transform_bounds(
         f"EPSG:{site.epsg}", "EPSG:4326", site.left, site.top - reach, site.left + reach, site.top
@@ -247,12 +228,6 @@ def _write_cover(cover: DatasetWriter, site: Site, classes: NDArray[np.uint8]) -
 
 def _write_areas(path: Path) -> None:
     """Write the five polygons, each turned a little off its rasters' lattice, as hand-drawn areas are."""
-    import geopandas
-    import pyogrio
-    import shapely
-    import shapely.affinity
-    from pyproj import Transformer
-
     shapes = []
     for number, site in enumerate(sites()):
         x, y = site.left + PIXELS * 5, site.top - PIXELS * 5
