@@ -25,12 +25,12 @@ def write(path: Path, layer: str, table: geopandas.GeoDataFrame, record: Record)
 
 
 def renew(path: Path, layer: str, record: Record) -> None:
-    """Give a GeoPackage that `write` wrote another record; its rows stay."""
+    """Replace the record of a GeoPackage that `write` wrote, and keep its rows."""
     write(path, layer, pyogrio.read_dataframe(path, layer=layer), record)
 
 
 def record_of(path: Path, layer: str) -> Record | None:
-    """Return the record of a GeoPackage that `write` wrote; None where it is missing or something else."""
+    """Return the record of a GeoPackage; None where the file is missing or was not written by `write`."""
     try:
         metadata = pyogrio.read_info(path, layer=layer).get("layer_metadata") or {}
         return Record.from_json(json.loads(metadata.get(_RECORD, "null")))

@@ -139,7 +139,7 @@ def _cells(
 def _sources(layer: Layer, taken: Sequence[Taken], files: digests.Files) -> list[list[str]]:
     """Return names and digests of a modality's rasters that lie near the cells, in order of precedence."""
     used = {raster for part in taken for raster in layer.catalogue.near(part.outlines)}
-    return [files.told(raster.address, raster.files) for raster in layer.catalogue.rasters if raster in used]
+    return [files.fingerprint(raster.address, raster.files) for raster in layer.catalogue.rasters if raster in used]
 
 
 def _description(folder: Path) -> dict[str, Any] | None:

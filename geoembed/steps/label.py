@@ -194,7 +194,7 @@ def _require_meaning(rasters: Sequence[Raster], classes: bool) -> None:
 
 def _record(rasters: Sequence[Raster], chip_set: ChipSet, wanted: Wanted, known: dict[str, str]) -> Record:
     files = digests.Files(known)
-    named = [files.told(raster.address, raster.files) for raster in rasters]
+    named = [files.fingerprint(raster.address, raster.files) for raster in rasters]
     of_class = {"threshold": wanted.threshold, "values": sorted(wanted.values)}
     chosen = of_class if wanted.values else {"above": wanted.above}
     return Record(
