@@ -22,7 +22,8 @@ from geoembed.fits import embeddings as embeddings_file
 from geoembed.fits import features as features_of
 from geoembed.fits.curves import NOTHING, OURS, Fit
 from geoembed.fits.sweep import Sweep, Tested
-from geoembed.labels import targets as label_file
+from geoembed.labels import files as label_files
+from geoembed.labels import targets as targets_of
 from geoembed.outputs import atomic, locks, records
 from geoembed.outputs import journal as journals
 from geoembed.outputs.journal import Journal
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from geoembed.fits.calibration import Trust
     from geoembed.fits.embeddings import Embeddings
     from geoembed.fits.sweep import Place
-    from geoembed.labels.targets import Labels
+    from geoembed.labels.files import LabelFile
     from geoembed.report.origin import Origin
     from geoembed.report.protocol import Layout, Source
     from geoembed.settings import PathLike, Paths, Words
@@ -116,7 +117,7 @@ def evaluate(
         raise ProbeError(f"--repeats {repeats}: draw at least once")
     if n < 2:
         raise ProbeError(f"--n {n}: learn from two labels at least")
-    read = [label_file.read(path, target) for path in settings.paths(labels)]
+    read = [label_files.read(path, target) for path in settings.paths(labels)]
     _require_names(read)
     origin = _origin(None if chips is None else Path(chips), Path(model), found, device)
     others = {name: embeddings_file.read(path) for name, path in _names_of(settings.paths(against), origin).items()}
@@ -126,7 +127,7 @@ def evaluate(
             "embeddings": found.digest,
             "against": {name: other.digest for name, other in others.items()},
             "chips": origin.chipset.digest if origin else None,
-            "labels": {one.name: label_file.digest(one) for one in read},
+            "labels": {one.name: one.digest for one in read},
             "geoembed_version": __version__,
         },
         options={
@@ -145,7 +146,7 @@ def evaluate(
     if not dry_run and _is_kept(folder, record, update=update, overwrite=overwrite):
         kept = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
         return Result((folder / REPORT,), kept["counts"], kept["table"], rows)
-    tasks = tuple(label_file.join(one, found.chip_id, found.grids) for one in read)
+    tasks = tuple(targets_of.join(one, found.chip_id, found.grids) for one in read)
     laid = protocol.layout(found, tasks, numbers, full=full, n=n, repeats=repeats, seed=seed)
     sources = [protocol.source(OURS, found, found.chip_id, names)]
     sources += [protocol.source(name, other, found.chip_id, names) for name, other in others.items()]
@@ -210,7 +211,7 @@ def _names_of(against: Sequence[Path], origin: Origin | None) -> dict[str, Path]
     return found
 
 
-def _require_names(read: Sequence[Labels]) -> None:
+def _require_names(read: Sequence[LabelFile]) -> None:
     names: dict[str, Path] = {}
     for one in read:
         if one.name in names:

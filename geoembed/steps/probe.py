@@ -23,8 +23,10 @@ from geoembed.fits import features as features_of
 from geoembed.fits.classifiers import Fitted
 from geoembed.fits.embeddings import Embeddings
 from geoembed.ground import grid
-from geoembed.labels import targets as label_file
-from geoembed.labels.targets import Labels, Targets
+from geoembed.labels import files as label_files
+from geoembed.labels import targets as targets_of
+from geoembed.labels.files import LabelFile
+from geoembed.labels.targets import Targets
 from geoembed.outputs import atomic, digests, geopackage, locks, records, styles
 from geoembed.outputs.records import Record, Standing
 from geoembed.progress import Progress, Result, Steps, verb
@@ -96,15 +98,15 @@ def _fit(
     overwrite: bool,
 ) -> Steps[geopandas.GeoDataFrame]:
     """Fit, score and map, unless that is kept."""
-    found, read = embeddings_file.read(embeddings), label_file.read(labels, target)
+    found, label_file = embeddings_file.read(embeddings), label_files.read(labels, target)
     features_of.require(found, (options["features"],))
     classifiers.require((options["classifier"],))
     if options["draw"] not in DRAWS:
         raise ProbeError(f"--draw {options['draw']}: unknown; there are {' and '.join(DRAWS)}")
-    output = output or Path("probe") / read.name.replace(":", "-")
+    output = output or Path("probe") / label_file.name.replace(":", "-")
     record = Record(
         "probe",
-        inputs={"embeddings": found.digest, "labels": label_file.digest(read)},
+        inputs={"embeddings": found.digest, "labels": label_file.digest},
         options={"labels": labels.name, **options},
     )
     map_file = partial(_read_map, output / PREDICTIONS)
@@ -112,26 +114,26 @@ def _fit(
         if _is_kept(output, record, (METRICS, FITTED), update=update, overwrite=overwrite):
             report = json.loads((output / METRICS).read_text(encoding="utf-8"))
             return Result((output / PREDICTIONS,), report["counts"], _table(report), map_file)
-        report = yield from _fit_anew(output, found, read, record)
+        report = yield from _fit_anew(output, found, label_file, record)
         return Result((output / PREDICTIONS,), report["counts"], _table(report), map_file)
 
 
 def _fit_anew(
-    output: Path, found: Embeddings, read: Labels, record: Record
+    output: Path, found: Embeddings, label_file: LabelFile, record: Record
 ) -> Generator[Progress, None, dict[str, Any]]:
     """Fit, score, map and write all files; return what metrics.json says."""
     options = record.options
     features, classifier = options["features"], options["classifier"]
     yield Progress(0, 3, "steps", "reading")
-    targets = label_file.join(read, found.chip_id, found.grids)
+    targets = targets_of.join(label_file, found.chip_id, found.grids)
     X = features_of.read(found, features)
     usable = features_of.usable(found, features)
     scaling = features_of.scaling(X, np.flatnonzero(usable & (found.split == "train")))
     Z = features_of.scaled(X, scaling)
     yield Progress(1, 3, "steps", "fitting")
-    rows = _draw(found, targets, usable, options["n"], options["draw"], options["seed"], read.path)
+    rows = _draw(found, targets, usable, options["n"], options["draw"], options["seed"], label_file.path)
     if targets.numeric and classifier == "logistic":
-        log.warning("%s: column %s holds numbers, so logistic means ridge", read.path, targets.column)
+        log.warning("%s: column %s holds numbers, so logistic means ridge", label_file.path, targets.column)
     fitted = classifiers.fit(classifier, Z[rows], targets.values[rows], len(targets.classes), options["seed"])
     predicted = classifiers.predict(fitted, Z)
     yield Progress(2, 3, "steps", "mapping")
