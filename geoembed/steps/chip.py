@@ -108,13 +108,11 @@ def chip(
 
 def _modalities(source: Mapping[str, Paths] | Sequence[str | Modality], config: Path | None) -> tuple[Modality, ...]:
     """Return the modalities that have imagery."""
-    if isinstance(source, Mapping):
-        located = {name: tuple(map(str, settings.paths(paths))) for name, paths in source.items()}
-        return modalities.read(config, located)
     ready = tuple(item for item in source if isinstance(item, Modality))
     if ready:
         return ready
-    return modalities.read(config, modalities.located([item for item in source if isinstance(item, str)]))
+    located = source if isinstance(source, Mapping) else list(map(str, source))
+    return modalities.read(config, settings.by_modality("--source", located))
 
 
 def _cells(

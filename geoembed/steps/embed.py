@@ -122,7 +122,7 @@ def embed(
         raise ConfigError(f"batch_size {batch_size} is below 1")
     chipset = chip_folder.read(Path(chips))
     trained = checkpoint.read(Path(model), device=target)
-    used, unknown = _choose(chipset, trained, settings.words(modalities), settings.globs(channels))
+    used, unknown = _choose(chipset, trained, settings.words(modalities), settings.globs("--channels", channels))
     if unknown:
         log.warning("%d channels of the chips are left out, as the model does not know them", unknown)
     known = {name: trained.described.model.channels[name] for name in used}
