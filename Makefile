@@ -1,8 +1,9 @@
-# make demo   set up, simulate an Earth, run everything, end on a report
-# make test   set up and run the tests
-# make check  format, lint, strict types, tests: what a change must pass
-# make bench  ratios against peers and limits, printed
+# make demo         set up, simulate an Earth, run everything, end on a report
+# make test         set up and run the tests
+# make check        format, lint, strict types, then `make test`: what a change must pass
+# make bench        ratios against peers and limits, printed
 # make completions  write completions/ anew
+# make pictures     draw the README's pictures anew, from what `make demo` made
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
@@ -27,13 +28,16 @@ check: $(VENV)/checked
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2
+	$(MAKE) --no-print-directory test
 
 bench: $(VENV)/tested
 	for file in tests/benchmarks/bench_*.py; do echo "== $$file"; PYTHONPATH=tests $(BIN)/python $$file || exit 1; done
 
 completions: $(VENV)/installed
 	$(BIN)/python tests/test_completions.py
+
+pictures: demo
+	$(BIN)/python tests/pictures/draw.py $(DEMO)
 
 # The stamps: an environment with geoembed, with what its tests need, with what its checks need.
 $(VENV)/installed: pyproject.toml
@@ -51,4 +55,4 @@ $(VENV)/checked: $(VENV)/tested
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help demo test check bench completions
+.PHONY: help demo test check bench completions pictures

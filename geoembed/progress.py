@@ -6,7 +6,7 @@ A step is a generator that yields `Progress` and returns a `Result`; `verb` make
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, wraps
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Generic, ParamSpec, Protocol, TypeAlias, TypeV
 if TYPE_CHECKING:
     from rich.console import Console
 
+Table: TypeAlias = Sequence[Sequence[str]]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -43,13 +44,13 @@ class Result(Generic[T]):
 
     paths: of what was written, as the user spelled them.
     counts: of what was made, kept and left out.
-    table: a table for people, empty where there is none.
+    table: rows of text for people, the head first; empty where there is no table.
     read: returns what was made.
     """
 
     paths: tuple[Path, ...]
     counts: dict[str, int | float] = field(default_factory=dict)
-    table: str = ""
+    table: Table = ()
     read: Callable[[], T] | None = field(default=None, repr=False)
 
     @property
@@ -136,3 +137,16 @@ def stderr() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, soft_wrap=True)
+
+
+def show(table: Table) -> None:
+    """Print a table on standard error, as wide as the terminal (80 columns where there is none)."""
+    from rich.table import Table as Grid
+
+    grid = Grid(box=None, pad_edge=False)
+    for title, *cells in zip(*table, strict=True):
+        numbers = all(cell[:1] in "0123456789.-" for cell in cells)
+        grid.add_column(title, justify="right" if numbers else "left", overflow="fold")
+    for row in table[1:]:
+        grid.add_row(*row)
+    stderr().print(grid, highlight=False, markup=False, soft_wrap=False)

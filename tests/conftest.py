@@ -106,8 +106,11 @@ def edit_raster(path: Path, change: Callable[[Any], Any]) -> None:
         file.write(np.asarray(change(pixels)).astype(pixels.dtype))
 
 
+Run = Callable[..., Any]
+
+
 @pytest.fixture
-def run() -> Callable[..., Any]:
+def run() -> Run:
     """Run geoembed in this process, as on the command line."""
     from typer.testing import CliRunner
 

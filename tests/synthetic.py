@@ -11,6 +11,7 @@ import rasterio
 from affine import Affine
 
 from geoembed.fits import embeddings
+from geoembed.fits.curves import Fit
 from geoembed.ground import grid
 from geoembed.outputs import atomic
 from geoembed.outputs.records import Record
@@ -83,3 +84,20 @@ def embeddings_file(
         path, chip_ids, aoi, split, grids=(LATTICE,), modalities=modalities, blocks=[block], attributes=attributes
     )
     return embeddings.read(path)
+
+
+def blobs(n: int, classes: int, seed: int = 0, d: int = 24) -> tuple[Any, Any]:
+    """Features (n, d) and classes that overlap a little; of two, the second has a fifth of the chips."""
+    rng = np.random.default_rng(seed)
+    share = np.array([0.8, 0.2]) if classes == 2 else np.full(classes, 1 / classes)
+    y = rng.choice(classes, n, p=share)
+    centres = np.random.default_rng(99).normal(size=(classes, d))
+    return (centres[y] * 0.6 + rng.normal(size=(n, d))).astype(np.float32), y.astype(float)
+
+
+def fit(n: int, seed: int, value: float, metric: str = "balanced_accuracy", **other: Any) -> Fit:
+    """The score of one fit; all labels are 1,000."""
+    key = {"question": "curve", "source": "embeddings", "aoi": "all", "tested": "all", "whole": n == 1000, **other}
+    return Fit(
+        task="water", features="s2", classifier="logistic", n=n, seed=seed, scores={metric: value}, seconds=0.1, **key
+    )

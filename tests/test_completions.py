@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.completion import get_completion_script
+from typer.completion import get_completion_script  # type: ignore[attr-defined]
+
+from geoembed.fits import classifiers
 
 FOLDER = Path(__file__).parents[1] / "completions"
 FILES = {"bash": "geoembed.bash", "zsh": "_geoembed", "fish": "geoembed.fish"}
@@ -29,13 +31,15 @@ def test_bash_completes_commands_and_options() -> None:
             capture_output=True,
             text=True,
             check=True,
-            env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"},
+            env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": str(FOLDER.parent)},
         )
         return done.stdout.split()
 
     function = "_geoembed_completion geoembed"
     assert {"chip", "embed", "probe", "sample"} <= set(completed("geoembed ''", 1))
     assert "--min-valid" in completed("geoembed chip --min", 2)
+    assert completed("geoembed probe --classifier ''", 3) == [*classifiers.TABLE]
+    assert completed("geoembed evaluate --classifiers logistic,f", 3) == ["logistic,forest"]
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def test_the_door_lists_all_commands_and_no_more() -> None:
     assert set(geoembed.__all__) == {*COMMANDS, "open_embeddings"}
     assert set(geoembed.__all__) <= set(dir(geoembed))
     with pytest.raises(AttributeError, match="no attribute 'chop'"):
-        geoembed.chop  # type: ignore[attr-defined]  # noqa: B018
+        geoembed.chop  # noqa: B018
 
 
 def test_importing_loads_nothing() -> None:

@@ -166,7 +166,7 @@ def test_a_sceptics_evaluation_of_five_places(five: Path) -> None:
     for learned, tested in zip(travelled.aoi, travelled.tested, strict=True):
         assert learned == f"all but {tested}" or learned in set(PLACES) - {tested}
     summary = json.loads((five / "sceptic" / "summary.json").read_text())
-    beaten = {one["source"] for one in summary["contrasts"] if one["question"] == "compared" and one["aoi"] == "all"}
+    beaten = {one["source"] for one in summary["comparisons"] if one["question"] == "compared" and one["aoi"] == "all"}
     assert beaten == sources - {"embeddings"}
     (retrieval,) = summary["retrieval"]
     assert retrieval["n"] > 100 and retrieval["at_10"] > 10 / retrieval["n"]  # better than chance

@@ -13,7 +13,7 @@ import geopandas
 import numpy as np
 import pytest
 import rasterio
-from conftest import edit_raster
+from conftest import Run, edit_raster
 from places import make_place
 
 from geoembed.steps import sample
@@ -37,7 +37,7 @@ OUTPUTS = {
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> Path:
     """A folder in which every step has run."""
     (tmp_path / "one").mkdir()
     make_place(tmp_path / "one")
@@ -52,7 +52,9 @@ def contents() -> dict[str, bytes]:
     return {step: Path(output).read_bytes() for step, output in OUTPUTS.items()}
 
 
-def test_a_plain_copy_and_touched_inputs_keep_everything(project: Path, run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plain_copy_and_touched_inputs_keep_everything(
+    project: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     copy = project.parent / "copy"
     shutil.copytree(project, copy, copy_function=shutil.copyfile)  # other modification times, same bytes
     monkeypatch.chdir(copy)
@@ -68,7 +70,7 @@ def test_a_plain_copy_and_touched_inputs_keep_everything(project: Path, run, mon
         assert [step for step in kept if after[step] != before[step]] == []
 
 
-def test_older_inputs_are_refused_and_update_makes_again_what_they_touch(project: Path, run) -> None:
+def test_older_inputs_are_refused_and_update_makes_again_what_they_touch(project: Path, run: Run) -> None:
     edit_raster(Path("landcover.tif"), lambda pixels: np.where(np.arange(pixels.shape[2]) < 40, 80, pixels))
     refused = run("label", *PIPELINE["label"])
     assert (refused.exit_code, refused.stdout) == (1, "")
@@ -83,7 +85,7 @@ def test_older_inputs_are_refused_and_update_makes_again_what_they_touch(project
         assert run(step, *words).exit_code == 0
 
 
-def test_an_edited_label_makes_the_map_again(project: Path, run) -> None:
+def test_an_edited_label_makes_the_map_again(project: Path, run: Run) -> None:
     labels = geopandas.read_file("labels/water.gpkg", layer="labels")
     labels[["chip_id", "label"]].to_csv("mine.csv", index=False)
     words = ("probe", "--labels", "mine.csv")
@@ -97,7 +99,7 @@ def test_an_edited_label_makes_the_map_again(project: Path, run) -> None:
     assert (made[labels["chip_id"]].to_numpy() == labels["label"].to_numpy()).all()
 
 
-def test_other_options_are_refused_even_with_update(project: Path, run) -> None:
+def test_other_options_are_refused_even_with_update(project: Path, run: Run) -> None:
     others = {
         "chip": ("--min-valid", "0.9"),
         "label": ("--threshold", "0.9"),

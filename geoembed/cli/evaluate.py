@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from geoembed.cli import options
 from geoembed.cli.app import command
 from geoembed.cli.options import Device, Embeddings, Model, Output, Overwrite, Seed, Target, Update
+from geoembed.fits.classifiers import TABLE
 
 Labels = Annotated[
     list[Path], typer.Option("--labels", metavar="FILE", help="Labels of one task: any vector file. Repeatable.")
@@ -38,7 +40,15 @@ Sizes = Annotated[
     ),
 ]
 Repeats = Annotated[int, typer.Option("--repeats", metavar="NUMBER", min=1, help="Draws of labels per size.")]
-Classifiers = Annotated[str, typer.Option("--classifiers", metavar="NAMES", help="logistic, ridge, forest, knn.")]
+Classifiers = Annotated[
+    str,
+    typer.Option(
+        "--classifiers",
+        metavar="NAMES",
+        help=f"One or more of {', '.join(TABLE)}.",
+        autocompletion=options.classifier_names,
+    ),
+]
 Features = Annotated[
     str | None,
     typer.Option(

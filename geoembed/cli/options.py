@@ -7,6 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
+from geoembed.fits.classifiers import TABLE
+
+
+def classifier_names(incomplete: str) -> list[str]:
+    """Complete a classifier's name, or the last one of a list such as "logistic,forest"."""
+    before, comma, begun = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in TABLE if name.startswith(begun)]
+
+
 Config = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="Settings file [default: geoembed.toml where it exists]."),
@@ -34,7 +43,10 @@ BatchSize = Annotated[
     int | None, typer.Option("--batch-size", metavar="NUMBER", min=1, help="Chips per batch [default: the preset's].")
 ]
 Modalities = Annotated[str | None, typer.Option("--modalities", metavar="NAMES", help="Only these, such as s1,coh.")]
-Classifier = Annotated[str, typer.Option("--classifier", metavar="NAME", help="logistic, ridge, forest or knn.")]
+Classifier = Annotated[
+    str,
+    typer.Option("--classifier", metavar="NAME", help=f"One of {', '.join(TABLE)}.", autocompletion=classifier_names),
+]
 Target = Annotated[
     str | None, typer.Option("--target", metavar="COLUMN", help="The labels' column [default: label, else value].")
 ]

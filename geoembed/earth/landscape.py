@@ -17,7 +17,7 @@ from geoembed.earth.surfaces import CODES, Surface
 from geoembed.earth.waters import Waters, embanked, make_waters
 
 PIXEL = 10.0
-ROUND = 999.0  # stands for the distance to the edge in circular fields, which have no hedges
+ROUND = 999.0  # in place of the distance to the edge in circular fields, which have no hedges
 Mask = NDArray[np.bool_]
 CROPS = (Surface.CEREAL, Surface.SUMMER_CROP, Surface.RICE, Surface.FALLOW, Surface.GREENHOUSE)
 
@@ -31,7 +31,7 @@ class Landscape:
     surface: NDArray[np.uint8]  # of `Surface`
     shift: Field  # how early (-) or late (+) a parcel's year is, in seasons
     vigour: Field  # how well a parcel or patch grows, about -1 to 1
-    damp: Field  # standing of the soil's moisture, 0 ridge to 1 hollow
+    damp: Field  # rank of the soil's moisture, 0 on ridges to 1 in hollows
     street: Field  # direction of the streets, radians north of east
     depth: Field  # of the full reservoirs, metres
     playa: Field  # of basins that fill in the wet season, metres
@@ -86,7 +86,7 @@ def build(place: Place, rng: np.random.Generator, n: int = 1088) -> Landscape:
 def _wild(
     place: Place, rng: np.random.Generator, height: Field, steep: Field, low: Field, waters: Waters
 ) -> NDArray[np.uint8]:
-    """Clothe the ground as if nobody lived there: forest, shrub, grass, marsh, and what is bare."""
+    """Cover the ground as if nobody lived there: with forest, shrub, grass and marsh, or leave it bare."""
     n = height.shape[0]
     high = ranks(height)
     broad, fine = fractal(rng, n, 2.5, 500, 3), fractal(rng, n, 1.2, 30, 2)
@@ -145,7 +145,7 @@ def _farm(
     place: Place, rng: np.random.Generator, surface: NDArray[np.uint8], number: NDArray[np.int64],
     ids: NDArray[np.uint64], fields: Cells, steep: Field, low: Field, waters: Waters, towns: Settlement,
 ) -> Mask:  # fmt: skip
-    """Plough the best parcels, whole ones, and plant them; hedges and lanes follow their edges."""
+    """Make the best parcels fields with crops, with hedges and lanes on their edges; return the farmed pixels."""
     n = surface.shape[0]
     fertile = 0.8 * fractal(rng, n, 3.0, 500, 20) - 7 * steep + 0.8 * low + 1.2 * np.exp(-waters.to_river / 700)
     fertile += 0.7 * np.exp(-towns.to_road / 400)
@@ -159,10 +159,10 @@ def _farm(
     for crop, until in zip(CROPS[::-1], edges[::-1], strict=True):
         use[draw < until] = crop
     use[np.bincount(number[fields.edge == ROUND], minlength=ids.size) > 0] = Surface.SUMMER_CROP
-    other = uniform(ids, 13)
-    use[other < 0.20] = Surface.PASTURE
-    use[other < 0.05] = Surface.BROADLEAF
-    use[other < 0.025] = Surface.ORCHARD
+    uncropped = uniform(ids, 13)
+    use[uncropped < 0.20] = Surface.PASTURE
+    use[uncropped < 0.05] = Surface.BROADLEAF
+    use[uncropped < 0.025] = Surface.ORCHARD
     surface[farm] = use[number][farm]
     border = farm & (fields.edge < 6.5)
     hedge = fractal(rng, n, 1.6, 40, 2)
@@ -221,7 +221,7 @@ def _farmsteads(rng: np.random.Generator, surface: NDArray[np.uint8], towns: Set
 
 
 def _water(place: Place, rng: np.random.Generator, surface: NDArray[np.uint8], waters: Waters) -> tuple[Field, Field]:
-    """Draw the permanent water last, under all bridges; return how silty it is and where plants float on it."""
+    """Draw the permanent water, except under bridges; return how silty it is and how much floating plants cover."""
     n = surface.shape[0]
     surface[waters.bars & (surface != Surface.PAVED)] = Surface.SAND
     surface[waters.oxbow] = Surface.WATER

@@ -33,7 +33,7 @@ LEAF = {
     S.RICE: (0.040, 0.080, 0.040), S.GRASS: (0.055, 0.088, 0.046), S.GARDEN: (0.052, 0.082, 0.046),
 }  # fmt: skip
 CROP_LEAF = (0.036, 0.076, 0.034)
-FLOOR = {  # what lies under the plants; the place's own soil or rock where nothing is said
+FLOOR = {  # the colour under the plants; for other surfaces the place's soil or rock
     S.CONIFER: (0.045, 0.045, 0.035), S.BROADLEAF: (0.105, 0.085, 0.060), S.SAND: (0.330, 0.260, 0.180),
     S.MUD: (0.175, 0.150, 0.108),
     S.MARSH: (0.040, 0.045, 0.040), S.TILES: (0.195, 0.130, 0.100), S.BRIGHT_ROOF: (0.285, 0.275, 0.26),
@@ -61,7 +61,7 @@ ROUGH = {
 
 
 def yearly(place: Place, table: Mapping[S, tuple[float, ...]], natural: float) -> NDArray[np.float32]:
-    """Return a table of shares by surface and phase; grass and shrub follow the place's own year."""
+    """Return shares (surface, phase) from a table; grass and shrub follow the place's own year."""
     rows = np.zeros((len(S), 4), np.float32)
     for surface, values in table.items():
         rows[surface] = values
@@ -76,11 +76,11 @@ def yearly(place: Place, table: Mapping[S, tuple[float, ...]], natural: float) -
 
 
 def at_phase(table: NDArray[np.float32], land: Landscape, phase: int) -> Field:
-    """Look a yearly table up for each pixel, early parcels a little into the last phase, late ones into the next."""
+    """Look up each pixel in a table (surface, phase); early parcels lean to the next phase, late ones to the last."""
     now, before, after = (table[:, (phase + k) % 4] for k in (0, -1, 1))
     away = np.abs(land.shift)
-    other = np.where(land.shift < 0, after[land.surface], before[land.surface])
-    return np.asarray((1 - away) * now[land.surface] + away * other)
+    beside = np.where(land.shift < 0, after[land.surface], before[land.surface])
+    return np.asarray((1 - away) * now[land.surface] + away * beside)
 
 
 def observe(land: Landscape, rng: np.random.Generator) -> dict[str, NDArray[np.uint16]]:
@@ -176,7 +176,7 @@ def sunlight(height: Field, elevation: float, south: bool) -> tuple[Field, Field
 
 
 def _moved(field: Field, rows: int, columns: int) -> Field:
-    """Return for each pixel the value that lies so many rows and columns further, the edge's beyond it."""
+    """Return a field moved by some rows and columns; beyond its edge, the edge's values repeat."""
     n, m = field.shape
     r = np.clip(np.arange(n) + rows, 0, n - 1)
     c = np.clip(np.arange(m) + columns, 0, m - 1)
@@ -184,7 +184,7 @@ def _moved(field: Field, rows: int, columns: int) -> Field:
 
 
 def _cloud(rng: np.random.Generator, n: int, share: float) -> tuple[NDArray[np.bool_], Field]:
-    """Return pixels that no date saw clearly, and the veil (0-1) that is left over around them."""
+    """Return the pixels that are cloudy on every date, and the haze (0-1) around them."""
     field = fractal(rng, n, 3.2, 350, 8)
     edge = float(np.quantile(field[::4, ::4], 1 - share))
     return field > edge, (0.16 * np.clip(1 - (edge - field) / 0.35, 0, 1) ** 2).astype(np.float32)

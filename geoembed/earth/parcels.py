@@ -15,16 +15,16 @@ PIXEL = 10.0
 
 @dataclass(frozen=True)
 class Cells:
-    """A cutting of the area: an id per pixel, and metres from the cell's own edges (along both directions)."""
+    """An area cut into parcels."""
 
-    ids: Ids
-    edge: Field
+    ids: Ids  # of the parcel that each pixel lies in
+    edge: Field  # metres to the nearest edge of that parcel
 
 
 def districts(
     rng: np.random.Generator, n: int, count: int, bend: tuple[Field, Field], reach: float
 ) -> NDArray[np.int64]:
-    """Return the number of the nearest of `count` random seeds, borders bent by up to some `reach` pixels."""
+    """Return each pixel's nearest of `count` random seeds, by number; borders are bent by some `reach` pixels."""
     seeds = np.ones((n, n), bool)
     at = rng.integers(0, n, (count, 2))
     seeds[at[:, 0], at[:, 1]] = False
@@ -38,7 +38,7 @@ def districts(
 
 
 def turned(n: int, angle: Field | float, bend: tuple[Field, Field], reach: float) -> tuple[Field, Field]:
-    """Return metres along and across directions turned by `angle` (radians, north of east), bent by `reach` pixels."""
+    """Return metres along and across a direction `angle` radians north of east, bent by some `reach` pixels."""
     rows, columns = np.indices((n, n), dtype=np.float32, sparse=True)
     east = (columns + reach * bend[1]) * PIXEL
     north = -(rows + reach * bend[0]) * PIXEL
@@ -48,11 +48,11 @@ def turned(n: int, angle: Field | float, bend: tuple[Field, Field], reach: float
 
 
 def bricks(group: NDArray[np.int64], along: Field, across: Field, width: Field, length: Field) -> Cells:
-    """Cut each group into columns of uneven `width` and those into uneven rows of about `length` (metres).
+    """Cut each group into columns of about `width` and these into rows of about `length` (metres), all of uneven size.
 
     Some cells are cut once more, along or across, as fields are inherited and sold.
     """
-    # A sine keeps the cuts in order (its slope stays above -1), and neighbours far from equal.
+    # The sines make neighbours uneven; as their slopes stay above -1, the cuts stay in order.
     u = along / width
     u = u + 0.42 * np.sin(u * 1.7 + 6.28 * uniform(mixed(group), 1))
     column = np.floor(u)
@@ -74,7 +74,7 @@ def bricks(group: NDArray[np.int64], along: Field, across: Field, width: Field, 
 
 
 def numbered(ids: Ids) -> tuple[NDArray[np.int64], Ids]:
-    """Return small numbers in place of ids, and the id of each number."""
+    """Return numbers from 0 in place of ids, and the id of each number."""
     names, number = np.unique(ids.ravel(), return_inverse=True)
     return number.reshape(ids.shape).astype(np.int64), names
 

@@ -64,7 +64,7 @@ def power(land: Landscape, rng: np.random.Generator) -> dict[str, Field]:
     patch, fine = fractal(rng, n, 1.8, 80, 3), fractal(rng, n, 0.4, 8, 2)
     corner = _corners(land)
     green_share = yearly(land.place, GREEN, 1.0)
-    found = {}
+    channels = {}
     for index, season in enumerate(SEASONS):
         phase = land.place.phase(index)
         green = np.clip(at_phase(green_share, land, phase) * (1 + 0.25 * land.vigour), 0, 1)
@@ -86,14 +86,14 @@ def power(land: Landscape, rng: np.random.Generator) -> dict[str, Field]:
             open_water = open_water * (1 - floating) + (-10.8 - 6.2 * band + patch) * floating
             level = np.where(sheet, open_water, level)
             level = np.where(flooded, -17.5 - 6.0 * band + 1.5 * patch, level)
-            found[f"{season}_{name}"] = _relief(10 ** (level / 10).astype(np.float32), rise)
-    return found
+            channels[f"{season}_{name}"] = _relief(10 ** (level / 10).astype(np.float32), rise)
+    return channels
 
 
 def _corners(land: Landscape) -> Field:
-    """Return dB that walls add: much where streets run square to the look, little elsewhere, none off the towns.
+    """Return the dB that walls add: much where streets run at a right angle to the radar's look, none outside towns.
 
-    A few buildings shine: heights differ, and so do their reflectors.
+    Buildings differ in height and in how they reflect; a few are very bright.
     """
     off = np.abs((LOOK - (np.pi / 2 - land.street) + np.pi / 4) % (np.pi / 2) - np.pi / 4)
     n = land.surface.shape[0]
@@ -105,32 +105,32 @@ def _corners(land: Landscape) -> Field:
 
 
 def _relief(gamma: Field, rise: Field) -> Field:
-    # Terrain flattening leaves a part of the slope's effect, and layover, which it cannot mend (Small 2011).
+    # Terrain flattening leaves part of the slope's effect, and cannot remove layover (Small 2011).
     left = (np.tan(INCIDENCE) / np.tan(np.clip(INCIDENCE - rise, 0.12, 1.45))) ** 0.45
     layover = np.clip((rise - 0.9 * INCIDENCE) / 0.1, 0, 1)
     return np.asarray(scipy.ndimage.gaussian_filter(gamma * left * (1 + layover), 0.8, mode="nearest"), np.float32)
 
 
 def amplitude(powers: dict[str, Field], rng: np.random.Generator) -> dict[str, NDArray[np.int16]]:
-    """Return stored gamma0 (dB * 100) per channel: power and noise under gamma-distributed speckle of `LOOKS`."""
-    found = {}
+    """Return stored gamma0 (dB * 100) per channel: power and noise, times gamma-distributed speckle of LOOKS looks."""
+    channels = {}
     for name, value in powers.items():
         seen = rng.standard_gamma(LOOKS, value.shape, np.float32) / np.float32(LOOKS)
         decibels = 10 * np.log10(np.maximum((value + RESIDUE * NOISE) * seen, 1e-5))
-        found[name] = np.rint(100 * decibels).astype(np.int16)
-    return found
+        channels[name] = np.rint(100 * decibels).astype(np.int16)
+    return channels
 
 
 def coherence(land: Landscape, powers: dict[str, Field], rng: np.random.Generator) -> dict[str, NDArray[np.uint8]]:
     """Return stored coherence (times 100, at least 1) of VV per channel on 20 m pixels.
 
-    Within a pixel, coherence is the mean over its parts weighted by their power; what the instrument's noise takes is
-    the factor S / (S + N).
+    A pixel's coherence is the mean over its parts weighted by their power, times S / (S + N) for the instrument's
+    noise.
     """
     green_share = yearly(land.place, GREEN, 1.0)
     tables = np.array([MEMORY[surface] for surface in S], np.float32)  # (surface, bare or green, rho or tau)
     upset = fractal(rng, land.height.shape[0], 2.2, 200, 6)
-    found = {}
+    channels = {}
     for index, season in enumerate(SEASONS):
         phase = land.place.phase(index)
         green = np.clip(at_phase(green_share, land, phase) * (1 + 0.25 * land.vigour), 0, 1)
@@ -150,15 +150,15 @@ def coherence(land: Landscape, powers: dict[str, Field], rng: np.random.Generato
             decayed = rho + (1 - rho) * np.exp(-days / tau)
             true = _halved(decayed * signal) / weight * weight / (weight + NOISE)
             stored = np.clip(np.rint(100 * estimated(true.astype(np.float32), WINDOW, rng)), 1, 100)
-            found[f"{season}_coh{days}"] = stored.astype(np.uint8)
-    return found
+            channels[f"{season}_coh{days}"] = stored.astype(np.uint8)
+    return channels
 
 
 def estimated(true: Field, looks: int, rng: np.random.Generator) -> Field:
     """Return the sample coherence that `looks` independent looks give for a true coherence.
 
     Drawn exactly, from the Bartlett factor of a complex Wishart matrix, so it has the bias and the scatter that Touzi
-    et al. 1999 derive: near nought it is about sqrt(pi / (4 * looks)) and never 0.
+    et al. 1999 derive: for a true coherence near 0 it is about sqrt(pi / (4 * looks)) and never 0.
     """
     first = np.sqrt(rng.standard_gamma(looks, true.shape, np.float32))
     second = rng.standard_gamma(looks - 1, true.shape, np.float32)

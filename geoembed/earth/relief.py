@@ -13,22 +13,22 @@ from scipy.sparse.csgraph import depth_first_order, minimum_spanning_tree
 from geoembed.earth.noise import Field, fractal
 from geoembed.earth.places import Place
 
-COARSE = 64.0  # metres; the valleys are made on this lattice, the detail between on the 10 m one
+COARSE = 64.0  # metres; valleys are made on this lattice, the detail between them on the 10 m one
 INFLOW = 3000  # cells' worth of water that the main river brings from upstream of the area
 
 
 @dataclass(frozen=True)
 class Drainage:
-    """Which coarse cell each flows to (the outlet's is its own), and how many drain through it (`area`)."""
+    """Where the water of each coarse cell goes; all by flat index of the cells."""
 
-    receiver: NDArray[np.int64]
-    order: NDArray[np.int64]  # depth first from the outlet: what drains through a cell follows it at once
-    area: NDArray[np.float64]
-    cells: NDArray[np.int64]  # the same without what comes in from outside
+    receiver: NDArray[np.int64]  # the cell that each flows to, the outlet to itself
+    order: NDArray[np.int64]  # depth first from the outlet: the cells that drain through a cell come right after it
+    area: NDArray[np.float64]  # how many cells drain through each, with the river's inflow from outside
+    cells: NDArray[np.int64]  # the same without that inflow
 
 
 def edges(shape: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return from, to and length (in cells) of the links between each cell and its eight neighbours, once each."""
+    """Return start, end and length (in cells) of the links between each cell and its eight neighbours, once each."""
     index = np.arange(shape[0] * shape[1]).reshape(shape)
     pairs = [
         (index[:, :-1], index[:, 1:], 1.0),
@@ -46,8 +46,8 @@ def drain(height: NDArray[np.float64], outlet: int, inlet: int) -> Drainage:
     """Send every cell's water to the outlet over the lowest passes.
 
     The lowest pass between any two cells lies on the minimum spanning tree of the graph whose links weigh as much as
-    their higher end (the idea of priority flood, Barnes et al. 2014, in one library call); a little of the lower
-    end's height makes water prefer the steepest way down.
+    their higher end (the idea of priority flood, Barnes et al. 2014, in one library call); a small
+    share of the drop is subtracted, so that water prefers the steepest way down.
     """
     flat = height.ravel()
     a, b, length = edges((height.shape[0], height.shape[1]))

@@ -20,10 +20,10 @@ PIXEL = 10.0
 
 @dataclass(frozen=True)
 class Settlement:
-    """Where people live: roads as metres to the nearest, towns as a density with 0 outside and 1 in the middle."""
+    """Where people live."""
 
-    to_road: Field
-    density: Field
+    to_road: Field  # metres to the nearest road
+    density: Field  # of towns, 0 outside to 1 in the middle
 
 
 def settle(
@@ -46,14 +46,14 @@ def settle(
 
 
 def _spread(score: Field, count: int, apart: float) -> NDArray[np.int64]:
-    score, found = score.copy(), []
+    score, centres = score.copy(), []
     score[:6], score[-6:], score[:, :6], score[:, -6:] = -99, -99, -99, -99
     rows, columns = np.indices(score.shape)
     for _ in range(count):
         at = np.unravel_index(int(np.argmax(score)), score.shape)
-        found.append(at)
+        centres.append(at)
         score[np.hypot(rows - at[0], columns - at[1]) < apart] = -99
-    return np.asarray(found)
+    return np.asarray(centres)
 
 
 def _roads(

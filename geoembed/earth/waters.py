@@ -14,8 +14,8 @@ from geoembed.earth.relief import COARSE, Drainage
 
 Line = NDArray[np.float64]  # (points, 2): row and column, in pixels of 10 m
 PIXEL = 10.0
-LAKES = (0.45, 0.3, 0.25)  # shares of the lakes' area; several, so that no band of the area is left without
-PLAYAS = (0.28, 0.22)  # the same of basins that stand dry for half the year
+LAKES = (0.45, 0.3, 0.25)  # shares of the lakes' area; several, so that no split lacks water
+PLAYAS = (0.28, 0.22)  # shares of the same for basins that are dry for half of the year
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def chains(flow: Drainage, least: float) -> list[NDArray[np.int64]]:
     np.add.at(feeders, flow.receiver[keep], 1)
     heads = np.flatnonzero(wet & (feeders == 0))
     seen = np.zeros(flow.area.size, bool)
-    found = []
+    streams = []
     # The largest flow first, so that the main river's line runs through where others join it.
     for head in heads[np.argsort(-flow.area[heads], kind="stable")]:
         line, cell = [int(head)], int(head)
@@ -48,8 +48,8 @@ def chains(flow: Drainage, least: float) -> list[NDArray[np.int64]]:
             cell = int(flow.receiver[cell])
             line.append(cell)
         if len(line) > 4:
-            found.append(np.asarray(line))
-    return found
+            streams.append(np.asarray(line))
+    return streams
 
 
 def smooth_line(cells: NDArray[np.int64], columns: int, sigma: float, spacing: float = 0.6) -> Line:
@@ -76,7 +76,7 @@ def meandering(line: Line, width: float, angle: float, rng: np.random.Generator)
     wander /= wander.std(axis=1, keepdims=True) + 1e-9
     phase = rng.uniform(0, 2 * np.pi) + np.cumsum(2 * np.pi * step / wavelength * np.exp(0.4 * wander[0]))
     bend = np.clip(angle * (0.75 + 0.45 * wander[1]), 0.05, 1.75)  # past 2.2 a curve would cross itself
-    # One bend's curve on a table of angles, scaled so that a wavelength advances by itself.
+    # The curve of a bend for each angle, scaled so that a wavelength of the curve advances by one wavelength.
     angles = np.linspace(0, 2 * np.pi, 241)
     sideways, forward = np.zeros(len(line)), np.zeros(len(line))
     levels = np.linspace(0, bend.max(), 24)
@@ -99,7 +99,7 @@ def meandering(line: Line, width: float, angle: float, rng: np.random.Generator)
 
 
 def distance_to(lines: list[Line], values: list[NDArray[np.float64]], n: int) -> tuple[Field, Field]:
-    """Return metres to the nearest line and that line's value there; lines are joined up at 10 m."""
+    """Return metres to the nearest line and the line's value there; lines are filled in between their points."""
     missing = np.ones((n, n), bool)
     value = np.zeros((n, n), np.float32)
     for line, along in zip(lines, values, strict=True):
@@ -149,7 +149,7 @@ def make_waters(
 def _reservoirs(
     place: Place, rng: np.random.Generator, coarse: NDArray[np.float64], flow: Drainage, height: Field
 ) -> tuple[Field, Field]:
-    """Return the depth of lakes and of playas of the wished areas: each the best of several dams, and apart."""
+    """Return depths of lakes and playas of the wanted areas, each behind the best of some dams and away from others."""
     rank = np.argsort(flow.order)
     depth, playa = np.zeros((2, *height.shape), np.float32)
     taken = np.zeros(coarse.shape, bool)
@@ -164,12 +164,12 @@ def _reservoirs(
             basin = basin[apart.ravel()[basin] > 8]
             if basin.size <= wanted:
                 continue
-            # Water runs downhill to the dam, so whatever lies below a level there is joined up.
+            # All of the basin drains to the dam, so that what lies below a level in it is one pool.
             level = float(np.partition(coarse.ravel()[basin], int(wanted))[int(wanted)])
             pool = np.zeros(coarse.shape, bool)
             pool.ravel()[basin[coarse.ravel()[basin] <= level]] = True
             rim = pool[[0, -1]].sum() + pool[:, [0, -1]].sum()
-            # A long rim would leave the area, a high dam would look it.
+            # The pool should not be cut off by the area's border, and the dam should not be high.
             cost = rim + 200 * (level - coarse.ravel()[site]) / (place.uplift + place.tilt)
             if cost < best:
                 best, chosen = cost, (level, pool)
@@ -189,7 +189,7 @@ def _reservoirs(
 
 
 def embanked(height: Field, waters: Waters) -> Field:
-    """Return the ground as seen from above: water is level, so is what silt fills, and dams slope down from it."""
+    """Return heights as seen from above: lakes and playas are level, and dams slope down from them."""
     lake = waters.depth + waters.playa
     seen = height + lake
     if not lake.any():

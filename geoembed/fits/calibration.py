@@ -26,12 +26,22 @@ _EDGES = np.linspace(0.0, 1.0, BINS + 1)[1:-1]
 class Trust:
     """Probabilities of one task on its test chips, over several draws of n labels.
 
-    predicted, observed, share: per bin of the probability (ten of equal width) the mean probability, the share of chips
-        of the class, and the share of all chips that fall into it; over all draws together; NaN, NaN, 0 where empty.
-        For two classes the probability is that of the positive class, else that of the most probable class.
-    coverage, accuracy: accuracy is over the most confident share `coverage` of the chips, 0.05 to 1, a Point a share;
-        a chip's class is here the most probable one and its confidence that probability.
+    The bins are ten of equal width, over all draws together. For two classes the probability is that of the positive
+    class, else that of the most probable one. A chip's class is the most probable one, its confidence that probability.
+
+    task: what was predicted.
+    features: what the features are called.
+    classifier: name of the classifier.
+    classes: how many there are.
+    n: number of labels.
+    predicted: per bin the mean probability; NaN where it is empty.
+    observed: per bin the share of its chips that are of the class; NaN where it is empty.
+    share: per bin the share of all chips that fall into it.
+    coverage: shares of the chips, the most confident first, 0.05 to 1.
+    accuracy: over each of these shares of the chips.
     majority: the accuracy of always saying the most frequent class.
+    ece: expected calibration error, as `ece` has it.
+    brier: Brier's score, as `brier` has it.
     """
 
     task: str
@@ -101,8 +111,9 @@ def brier(truth: NDArray[np.float64], p: NDArray[np.float64]) -> float:
     """
     if p.shape[1] == 2:
         return float(((p[:, 1] - truth) ** 2).mean())
-    own = p[np.arange(len(p)), truth.astype(np.int64)]
-    return float(((p**2).sum(axis=1) - 2 * own + 1).mean())
+    of_truth = p[np.arange(len(p)), truth.astype(np.int64)]
+    # The sum over classes of (p - y)^2, y being 1 for the true one and 0 for the others.
+    return float(((p**2).sum(axis=1) - 2 * of_truth + 1).mean())
 
 
 def _bins(truth: NDArray[np.float64], p: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -112,8 +123,8 @@ def _bins(truth: NDArray[np.float64], p: NDArray[np.float64]) -> NDArray[np.floa
     else:
         top = p.argmax(axis=1)
         sure, hit = p[np.arange(len(p)), top], top == truth
-    at = np.searchsorted(_EDGES, sure)
-    return np.stack([np.bincount(at, weights, BINS) for weights in (None, hit, sure)])
+    bins = np.searchsorted(_EDGES, sure)
+    return np.stack([np.bincount(bins, weights, BINS) for weights in (None, hit, sure)])
 
 
 def _covered(truth: NDArray[np.float64], p: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,19 +1,21 @@
-"""Scores of single fits brought together: learning curves, contrasts between two ways, and what is enough."""
+"""Scores of single fits brought together: learning curves, and how many labels are enough."""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 LEVELS = (0.95, 0.99)
 """Shares of the full-label score that count as enough."""
+
+CONFIDENCE = 0.95
+"""Of all intervals."""
 
 ERRORS = frozenset({"rmse", "brier", "ece"})
 """Metrics that are better when small."""
@@ -34,9 +36,18 @@ NAN = math.nan
 class Fit:
     """One fit scored on one set of test chips.
 
-    question: curve, split, transfer or missing, as in `Contrast`. source: whose features.
-    aoi: where the labels are from; tested: where the test chips are from, or what is missing in them.
+    question: curve, or what a comparison asks: split, transfer or missing.
+    source: whose features they are.
+    task: what was predicted.
+    aoi: where the labels are from.
+    tested: where the test chips are from, or what is missing in them.
+    features: what the features are called.
+    classifier: name of the classifier.
+    n: number of labels.
+    seed: that of the draw of labels.
     whole: the n labels are all there are.
+    scores: by metric.
+    seconds: how long the fit took.
     """
 
     question: str
@@ -57,7 +68,10 @@ class Fit:
 class Point:
     """The mean score over the draws of n labels, and its 95 % t-interval: the uncertainty of which labels are drawn.
 
-    The interval is NaN where there is one draw, as with all labels.
+    n: number of labels.
+    draws: how many draws there are.
+    mean: over the draws.
+    low, high: the interval's ends; NaN where there is one draw, as with all labels.
     """
 
     n: int
@@ -69,9 +83,16 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """The learning curve of one cell in one metric; `full` is the score with all labels, None where not fitted.
+    """A learning curve: scores in one metric over growing numbers of labels.
 
     source: whose features they are: 'embeddings', a baseline, or the name of another embeddings file.
+    task: what was predicted.
+    aoi: where labels and test chips are from.
+    features: what the features are called.
+    classifier: name of the classifier.
+    metric: of the scores.
+    points: by number of labels, from few to many.
+    full: the score with all labels, None where not fitted.
     chance: what guessing scores, NaN where that depends on how one guesses.
     """
 
@@ -101,77 +122,22 @@ class Curve:
         return reached
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """One way of doing it beside another, at n labels: the mean scores over draws, and score - reference.
-
-    question: which of the report's questions it answers:
-        compared: score is the embeddings', reference that of `source`, paired by draw;
-        split: score is on a random split, reference on the split by place; independent draws;
-        transfer: score is trained in `aoi` and tested in `tested`, reference trained and tested in `tested`;
-            independent draws. `aoi` is an area, or 'all but <tested>';
-        missing: score is with the inputs that `tested` names removed from the test chips, reference with all; paired.
-    source: whose features; for `compared`, what the embeddings are compared with.
-    whole: it is at all labels that each side has, which need not be as many.
-    """
-
-    question: str
-    source: str
-    task: str
-    aoi: str
-    tested: str
-    features: str
-    classifier: str
-    metric: str
-    score: Point
-    reference: Point
-    difference: Point
-    whole: bool = False
-
-    @property
-    def n(self) -> int:
-        """Return the number of labels."""
-        return self.score.n
-
-
 def point(n: int, values: Sequence[float]) -> Point:
     """Return mean and interval of the scores of several draws of n labels."""
+    from scipy import stats
+
     mean, k = float(np.mean(values)), len(values)
     if k < 2:
         return Point(n, k, mean, NAN, NAN)
-    half = _t(k - 1) * float(np.std(values, ddof=1)) / math.sqrt(k)
-    return Point(n, k, mean, mean - half, mean + half)
-
-
-def _t(freedom: float) -> float:
-    from scipy.stats import t
-
-    return float(t.ppf(0.975, freedom))
-
-
-def difference(n: int, scores: dict[int, float], references: dict[int, float], *, paired: bool) -> Point:
-    """Return the mean of scores - references, both by seed, and its 95 % t-interval over draws.
-
-    Paired, only seeds that both have count; else the interval is Welch's (1947, Biometrika 34).
-    """
-    if paired:
-        return point(
-            n, [scores[seed] - references[seed] for seed in sorted(scores.keys() & references.keys())] or [NAN]
-        )
-    a, b = np.array(list(scores.values())), np.array(list(references.values()))
-    mean = float(a.mean() - b.mean())
-    if min(len(a), len(b)) < 2:
-        return Point(n, min(len(a), len(b)), mean, NAN, NAN)
-    va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
-    if va + vb == 0:
-        return Point(n, min(len(a), len(b)), mean, mean, mean)
-    freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
-    half = _t(freedom) * math.sqrt(va + vb)
-    return Point(n, min(len(a), len(b)), mean, mean - half, mean + half)
+    error = float(stats.sem(values))
+    if error == 0:  # of a distribution without width scipy knows no interval
+        return Point(n, k, mean, mean, mean)
+    low, high = stats.t.interval(CONFIDENCE, k - 1, loc=mean, scale=error)
+    return Point(n, k, mean, float(low), float(high))
 
 
 def of_fits(fits: Iterable[Fit], chance: Callable[[str, str], float]) -> list[Curve]:
-    """Return a curve per cell and metric, out of the fits that answer the question `curve`.
+    """Return a curve per task, area, features, classifier and metric, out of the fits that answer the question `curve`.
 
     `chance` tells what guessing scores, by task and metric.
     """
@@ -181,73 +147,25 @@ def of_fits(fits: Iterable[Fit], chance: Callable[[str, str], float]) -> list[Cu
             for metric, value in fit.scores.items():
                 key = (fit.source, fit.task, fit.aoi, fit.features, fit.classifier, metric)
                 scores.setdefault(key, {}).setdefault((fit.whole, fit.n), []).append(value)
-    found = []
+    curves = []
     for (source, task, aoi, features, classifier, metric), by_size in scores.items():
         points = tuple(point(n, values) for (whole, n), values in sorted(by_size.items()) if not whole)
         full = next((point(n, values) for (whole, n), values in by_size.items() if whole), None)
-        found.append(Curve(source, task, aoi, features, classifier, metric, points, full, chance(task, metric)))
-    return found
-
-
-def contrasts(fits: Iterable[Fit], n: int, headline: Callable[[str], str]) -> list[Contrast]:
-    """Set fits beside those that they are to be compared with, in the task's headline metric.
-
-    At n labels where both sides have as many, and at all that each side has.
-    """
-    found_by: dict[tuple[str, ...], dict[int, dict[int, Fit]]] = defaultdict(lambda: defaultdict(dict))
-    for fit in fits:
-        of = (fit.question, fit.source, fit.task, fit.aoi, fit.tested, fit.features, fit.classifier)
-        found_by[of][WHOLE if fit.whole else fit.n][fit.seed] = fit
-    found = []
-    for key in list(found_by):
-        for question, other, paired, first in _asked(key):
-            ours, theirs = (found_by[key], found_by.get(other)) if first else (found_by.get(other), found_by[key])
-            for size in (n, WHOLE):
-                if ours and theirs and size in ours and size in theirs:
-                    sides = ours[size], theirs[size]
-                    found.append(_contrast(question, headline(key[2]), *sides, theirs is found_by[key], paired))
-    return found
-
-
-def _asked(key: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...], bool, bool]]:
-    """Yield question, the key of what fits are compared with, whether by draw, and whether they are the score of it."""
-    question, source, task, aoi, tested, features, classifier = key
-    rest = (features, classifier)
-    if question == "curve" and source != OURS:
-        yield "compared", ("curve", OURS, task, aoi, tested, *rest), True, False
-    if question == "split":
-        yield "split", ("curve", source, task, aoi, tested, *rest), False, True
-    if question == "transfer":
-        yield "transfer", ("curve", source, task, tested, tested, *rest), False, True
-    if question == "missing" and tested != NOTHING:
-        yield "missing", ("missing", source, task, aoi, NOTHING, *rest), True, True
-
-
-def _contrast(
-    question: str, metric: str, scores: dict[int, Fit], references: dict[int, Fit], other: bool, paired: bool
-) -> Contrast:
-    """`other` tells that the references, not the scores, are what the contrast is named after."""
-    of = next(iter((references if other else scores).values()))
-    ours, theirs = ({seed: fit.scores[metric] for seed, fit in side.items()} for side in (scores, references))
-    n, m = (next(iter(side.values())).n for side in (scores, references))
-    return Contrast(
-        question, of.source, of.task, of.aoi, of.tested, of.features, of.classifier, metric,
-        point(n, list(ours.values())), point(m, list(theirs.values())), difference(n, ours, theirs, paired=paired),
-        of.whole,
-    )  # fmt: skip
+        curves.append(Curve(source, task, aoi, features, classifier, metric, points, full, chance(task, metric)))
+    return curves
 
 
 def over_cells(curves: Iterable[Curve], level: float) -> dict[str, float] | None:
-    """Return over all cells the median number of labels that is enough, their sum and that of all; None for no cell.
+    """Return over all curves the median number of labels that is enough, their sum and that of all; None for no curve.
 
     `saving` is 1 - sum n / sum N.
     """
-    told = [(enough, curve.full.n) for curve in curves if curve.full and (enough := curve.enough(level)) is not None]
-    if not told:
+    sizes = [(enough, curve.full.n) for curve in curves if curve.full and (enough := curve.enough(level)) is not None]
+    if not sizes:
         return None
-    few, whole = np.array(told).T
+    few, whole = np.array(sizes).T
     return {
-        "cells": len(told),
+        "cells": len(sizes),
         "median": float(np.median(few)),
         "labels": int(few.sum()),
         "all": int(whole.sum()),
@@ -272,15 +190,9 @@ def to_json(curve: Curve) -> dict[str, Any]:
     }
 
 
-def contrast_to_json(contrast: Contrast) -> dict[str, Any]:
-    """Return a contrast as summary.json holds it."""
-    found = {key: value for key, value in vars(contrast).items() if isinstance(value, str | bool)}
-    return found | {key: point_to_json(getattr(contrast, key)) for key in ("score", "reference", "difference")}
-
-
-def point_to_json(one: Point) -> dict[str, Any]:
+def point_to_json(mean: Point) -> dict[str, Any]:
     """Return a point as summary.json holds it."""
-    return {key: number(value) if isinstance(value, float) else value for key, value in asdict(one).items()}
+    return {key: number(value) if isinstance(value, float) else value for key, value in asdict(mean).items()}
 
 
 def number(value: float) -> float | None:
@@ -288,21 +200,13 @@ def number(value: float) -> float | None:
     return round(value, 6) if math.isfinite(value) else None
 
 
-def table(curves: Sequence[Curve]) -> str:
-    """Return mean scores as text: a row per task, features and source, a column per number of labels."""
-    sizes = sorted({one.n for curve in curves for one in curve.points})
-    head = ("task", "metric", "features", "from", *map(str, sizes), "all")
-    rows = [head]
+def table(curves: Sequence[Curve]) -> list[tuple[str, ...]]:
+    """Return mean scores: a row per task, features and source, a column per number of labels; the head first."""
+    sizes = sorted({point.n for curve in curves for point in curve.points})
+    rows: list[tuple[str, ...]] = [("task", "metric", "features", "from", *map(str, sizes), "all")]
     for curve in curves:
-        means = {one.n: one.mean for one in curve.points}
-        shown = [format(means[n], ".3f") if n in means else "" for n in sizes]
-        last = f"{curve.full.mean:.3f}" if curve.full else ""
-        rows.append((curve.task, curve.metric.replace("_", " "), curve.features, curve.source, *shown, last))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            text.ljust(width) if i < 4 else text.rjust(width)
-            for i, (text, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    )
+        means = {point.n: point.mean for point in curve.points}
+        scores = [format(means[n], ".3f") if n in means else "" for n in sizes]
+        whole = f"{curve.full.mean:.3f}" if curve.full else ""
+        rows.append((curve.task, curve.metric.replace("_", " "), curve.features, curve.source, *scores, whole))
+    return rows

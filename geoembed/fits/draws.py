@@ -3,18 +3,65 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
+    from geoembed.labels.targets import Targets
 
 PER_CLASS = 2
 """Labels of each class that every draw holds, where there are that many."""
 
 BINS = 10
 """Equally filled ranges of a number that a stratified draw keeps in proportion."""
+
+
+@dataclass(frozen=True)
+class TaskDraws:
+    """The draws of one task's labels among some train chips.
+
+    task: number of the task.
+    sizes: the numbers of labels to draw, without that of all.
+    full: how many labels there are; 0 where all together are not asked for.
+    orders: (repeats, number of labels) positions among the train chips: the first n of a row are a draw of n.
+    """
+
+    task: int
+    sizes: tuple[int, ...]
+    full: int
+    orders: NDArray[np.int64]
+
+
+def of_task(
+    number: int,
+    task: Targets,
+    train: NDArray[np.int64],
+    keys: NDArray[np.uint64],
+    sizes: Sequence[int],
+    *,
+    full: bool,
+    repeats: int,
+    seed: int,
+) -> TaskDraws | None:
+    """Draw a task's labels among the train chips `train` (rows); None where they are of one class alone.
+
+    `keys` (N,) are all chips'. Sizes below two labels per class, and from all labels on, are left out.
+    """
+    pool = np.flatnonzero(task.known[train])
+    values = task.values[train[pool]]
+    if len(np.unique(values)) < 2:
+        return None
+    least = smallest(values, numeric=task.numeric)
+    drawn = tuple(n for n in sizes if least <= n < len(pool))
+    of_pool = keys[train[pool]]
+    orders = [pool[order(of_pool, values, numeric=task.numeric, seed=seed + k)] for k in range(repeats)]
+    return TaskDraws(number, drawn, len(pool) if full else 0, np.stack(orders))
 
 
 def keys(chip_ids: NDArray[Any]) -> NDArray[np.uint64]:

@@ -33,7 +33,11 @@ ROWS = 8192
 
 @dataclass(frozen=True)
 class Scaling:
-    """Mean and standard deviation per column, from train-split chips only; a constant column counts as deviation 1."""
+    """How features are scaled, from train-split chips only.
+
+    mean: (D,) of each column.
+    deviation: (D,) standard deviation of each column; 1 for a constant one.
+    """
 
     mean: NDArray[np.float32]
     deviation: NDArray[np.float32]
@@ -61,20 +65,20 @@ def require(embeddings: Embeddings, wanted: Sequence[str] | None) -> tuple[str, 
     if not wanted:
         raise ProbeError(f"--features: names none; name some of {', '.join(names(embeddings))}, or leave it out")
     known, M = [*names(embeddings), CONCAT, SUBSETS], embeddings.modalities
-    found: list[str] = []
+    chosen: list[str] = []
     for name in wanted:
         if name == SUBSETS:
             if len(M) < 3:
                 raise ProbeError(f"--features {SUBSETS}: {embeddings.path} has {len(M)} modalities; it takes three")
-            found += [JOINED.join(some) for k in range(2, len(M)) for some in combinations(M, k)]
+            chosen += [JOINED.join(subset) for k in range(2, len(M)) for subset in combinations(M, k)]
             continue
         joined = [] if name in known else name.split(JOINED)
         for part in joined:
             if part not in M:
                 near = nearest(part, M if len(joined) > 1 else known)
                 raise ProbeError(f"--features {name}: not in {embeddings.path}{near}")
-        found.append(JOINED.join(one for one in M if one in joined) if joined else name)
-    return tuple(dict.fromkeys(found))
+        chosen.append(JOINED.join(one for one in M if one in joined) if joined else name)
+    return tuple(dict.fromkeys(chosen))
 
 
 def parts(embeddings: Embeddings, name: str) -> tuple[str, ...]:

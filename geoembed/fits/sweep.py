@@ -1,9 +1,10 @@
-"""Fits over sizes, draws, tasks and places: learn from draws of labels, score on one or several sets of test chips.
+"""Fits over sizes, draws, tasks and experiments: learn from draws of labels, score on sets of test chips.
 
-Two shapes of work share what fits have in common. Up to SMALL labels, all draws of all tasks of a place are fitted in
-one batch. Above, one draw is followed through its growing sizes: tasks that drew the same chips (draws are nested, and
-differ only by the classes that they must hold) share one decomposition, and the penalty of more than `linear.FEW`
-labels is chosen on the first draw and used for the others.
+Two shapes of job share what fits have in common. Up to jobs.SMALL labels, all draws of all tasks of an experiment are
+fitted in one batch. Above, one draw is followed through its growing sizes: tasks that drew the same chips (draws are
+nested, and differ only by the classes that they must hold) share one decomposition, and the penalty of more than
+`linear.FEW` labels is chosen on the first draw and used for the others. A classifier that fits no batches follows every
+draw, and fits each size alone.
 """
 
 from __future__ import annotations
@@ -11,387 +12,246 @@ from __future__ import annotations
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geoembed.fits import classifiers, draws, features, linear, metrics
+from geoembed.fits import classifiers, jobs, linear, metrics
+from geoembed.fits.classifiers.protocol import Batched
 from geoembed.fits.curves import WHOLE, Fit
+from geoembed.fits.experiments import ScaledFeatures
+from geoembed.fits.jobs import JobResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from geoembed.fits.classifiers import Fitted
+    from geoembed.fits.classifiers.protocol import Classifier, Fitted
+    from geoembed.fits.draws import TaskDraws
+    from geoembed.fits.experiments import Experiment
+    from geoembed.fits.jobs import Job
     from geoembed.labels.targets import Targets
 
-SMALL = 100
-"""Most labels of draws that are fitted in one batch."""
 
-BATCH = 2**22
-"""Numbers (labels times features) of the draws that are fitted together; some 150 MB at work."""
-
-HELD, FREELY = 1.0, 2**28
-"""Copies of all chips' features, scaled for different places, that are held at a time, or bytes where that is more."""
-
-SLOW = ("forest", "knn")
-"""Classifiers of which every fit stands alone."""
-
-
-@dataclass(frozen=True)
-class Tested:
-    """Chips to score on.
-
-    rows: (m,) rows of the chips, whose labels are the truth. vectors: (m, D) their features, where they are not those
-    of the table. sizes: the numbers of labels at which they are asked, WHOLE for all labels; None for every size.
-    draw: the one draw of labels for which they are asked; None for every draw.
-    """
-
-    question: str
-    name: str
-    rows: NDArray[np.int64]
-    vectors: NDArray[np.float32] | None = None
-    sizes: frozenset[int] | None = None
-    draw: int | None = None
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One task of a place: its labels in the order of each draw, as positions in the place's `train`.
-
-    sizes: the numbers of labels to draw, all of them (`full`, 0 where not asked) not among them.
-    orders: (repeats, number of labels).
-    """
-
-    task: int
-    sizes: tuple[int, ...]
-    full: int
-    orders: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where labels are from, by which features are scaled: an area, all of them, or all but one; and what to score on.
-
-    train: (m,) rows of the chips of the train split. tested: the first is asked at every size.
-    """
-
-    name: str
-    train: NDArray[np.int64]
-    cells: tuple[Cell, ...]
-    tested: tuple[Tested, ...]
-
-
-@dataclass(frozen=True)
-class Work:
-    """What is done at once: a batch of small draws, or one draw through its larger sizes.
-
-    kinds: classifiers. small: the number of labels of the batch, 0 for a draw that is followed.
-    draw: number of that draw. start, stop: of the batch's (cell, draw) pairs.
-    """
-
-    place: int
-    kinds: tuple[str, ...]
-    small: int = 0
-    draw: int = 0
-    start: int = 0
-    stop: int = 0
-
-    @property
-    def key(self) -> str:
-        """Return a name that is the same in every run."""
-        return f"{self.place}/{'+'.join(self.kinds)}/{self.small}/{self.draw}/{self.start}"
-
-
-@dataclass
-class Done:
-    """What a piece of work gave: fits, how many models were fitted, and the first draw's penalties by task and size."""
-
-    key: str
-    fits: list[Fit] = field(default_factory=list)
-    models: int = 0
-    penalties: dict[str, float] = field(default_factory=dict)
-
-
-def cell(
-    number: int,
-    task: Targets,
-    train: NDArray[np.int64],
-    keys: NDArray[np.uint64],
-    sizes: Sequence[int],
-    *,
-    full: bool,
-    repeats: int,
-    seed: int,
-) -> Cell | None:
-    """Lay out one task's labels among the train chips `train` (rows); None where they are of one class alone.
-
-    `keys` (N,) are all chips'. Sizes below two labels per class, and from all labels on, are left out.
-    """
-    pool = np.flatnonzero(task.known[train])
-    values = task.values[train[pool]]
-    if len(np.unique(values)) < 2:
-        return None
-    least = draws.smallest(values, numeric=task.numeric)
-    drawn = tuple(n for n in sizes if least <= n < len(pool))
-    of_pool = keys[train[pool]]
-    orders = [pool[draws.order(of_pool, values, numeric=task.numeric, seed=seed + k)] for k in range(repeats)]
-    return Cell(number, drawn, len(pool) if full else 0, np.stack(orders))
-
-
-def fits(places: Sequence[Place], kinds: Sequence[str]) -> int:
-    """Return how many models the places ask for."""
-    each = [len(one.sizes) * len(one.orders) + (one.full > 0) for place in places for one in place.cells]
-    return sum(each) * len(kinds)
+def fits(experiments: Sequence[Experiment], kinds: Sequence[str]) -> int:
+    """Return how many models the experiments ask for."""
+    draws = [task_draws for experiment in experiments for task_draws in experiment.draws]
+    return len(kinds) * sum(len(one.sizes) * len(one.orders) + (one.full > 0) for one in draws)
 
 
 class Sweep:
-    """All fits on the features X (N, D) that are called `name`, of one source."""
+    """All fits on the features X (N, D) that are called `name`, of one source.
+
+    `kinds` are names of classifiers. Raises ProbeError for one that there is not, or that cannot learn a task.
+    """
 
     def __init__(
         self,
         X: NDArray[np.float32],
         source: str,
         name: str,
-        places: Sequence[Place],
+        experiments: Sequence[Experiment],
         tasks: Sequence[Targets],
         kinds: Sequence[str],
         *,
         seed: int,
     ) -> None:
-        self.X, self.source, self.name, self.places, self.tasks = X, source, name, places, tasks
-        self.kinds, self.seed = kinds, seed
+        self.X, self.source, self.name, self.experiments, self.tasks = X, source, name, experiments, tasks
+        self.kinds, self.seed = classifiers.require(kinds), seed
+        self.numbers = sorted({len(task.classes) for task in tasks})
+        self.batched = tuple(
+            kind for kind in self.kinds if all(isinstance(classifiers.named(kind, n), Batched) for n in self.numbers)
+        )
 
-    def run(self, done: Mapping[str, Any]) -> Iterator[Done]:
-        """Yield what each piece of work gives that is not among those done before, by key (to its penalties).
+    def classifier(self, kind: str, task: int) -> Classifier:
+        """Return what learns a task."""
+        return classifiers.named(kind, len(self.tasks[task].classes))
 
-        Pieces run side by side, each on one core: the small matrices of few labels gain nothing from a threaded BLAS,
+    def jobs(self, numbers: Sequence[int]) -> list[Job]:
+        """Return the jobs of some experiments, given by number."""
+        alone = [kind for kind in self.kinds if kind not in self.batched]
+        return jobs.lay_out(self.experiments, numbers, self.batched, alone, self.X.shape[1])
+
+    def run(self, done: Mapping[str, Any]) -> Iterator[JobResult]:
+        """Yield what each job gives that is not among those done before, by key (to its penalties).
+
+        Jobs run side by side, each on one core: the small matrices of few labels gain nothing from a threaded BLAS,
         which besides crawls where the cores are shared. First draws come first, as the others take their penalties.
         """
         from threadpoolctl import threadpool_limits
 
-        classifiers.load_libraries(self.kinds, [len(task.classes) for task in self.tasks])
-        with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-            for some in self._held_together():
-                penalties: dict[int, dict[str, float]] = {i: {} for i in some}
-                first: list[Work] = []
-                rest: list[Work] = []
-                for work in self.work(some):
-                    if work.key in done:
-                        penalties[work.place] |= done[work.key]
+        classifiers.load_libraries(self.kinds, self.numbers)
+        # A BLAS is limited everywhere at once, OpenMP only in the thread that asks for it.
+        with (
+            threadpool_limits(1),
+            ThreadPoolExecutor(os.cpu_count(), initializer=threadpool_limits, initargs=(1, "openmp")) as pool,
+        ):
+            for group in jobs.held_together(self.experiments, *self.X.shape):
+                penalties: dict[int, dict[str, float]] = {number: {} for number in group}
+                first: list[Job] = []
+                rest: list[Job] = []
+                for job in self.jobs(group):
+                    if job.key in done:
+                        penalties[job.experiment] |= done[job.key]
                     else:
-                        (first if work.draw == 0 and not work.small else rest).append(work)
-                ready = {i: pool.submit(_Ready, self.X, self.places[i]) for i in {one.place for one in first + rest}}
-                do = partial(self._do, ready=ready, penalties=penalties)
-                for works in (first, rest):
-                    yield from pool.map(do, works)
-                del ready, do  # before the next places' features are made
+                        (first if job.draw == 0 and not job.small else rest).append(job)
+                asked = {job.experiment for job in first + rest}
+                scaled = {n: pool.submit(ScaledFeatures, self.X, self.experiments[n]) for n in asked}
+                do = partial(self._do, scaled=scaled, penalties=penalties)
+                for wave in (first, rest):
+                    yield from pool.map(do, wave)
+                del scaled, do  # before the next experiments' features are made
+
+    def _do(self, job: Job, scaled: Mapping[int, Any], penalties: Mapping[int, dict[str, float]]) -> JobResult:
+        known = penalties[job.experiment]
+        result = _JobRun(self, job, scaled[job.experiment].result(), known).run()
+        known.update(result.penalties)
+        return result
 
     def probabilities(self, kind: str, n: int) -> Iterator[tuple[int, NDArray[np.float64], NDArray[np.float64]]]:
-        """Yield task, truth (m,) and probabilities (m, K) of the first place's test chips, for every draw of n labels.
+        """Yield task, truth (m,) and probabilities (m, K) of the first experiment's test chips, for every draw of n.
 
         Tasks that have not as many as n labels, or cannot hold two of each class in n, are left out.
         """
-        at = _Ready(self.X, self.places[0])
-        rows = at.place.tested[0].rows
-        for one in at.place.cells:
-            task = self.tasks[one.task]
-            known = task.known[rows]
-            first: Fitted | None = None
-            for order in one.orders if n in one.sizes and not task.numeric else ():
-                drawn = order[:n]
-                values, classes = self._values(one, at, drawn), len(task.classes)
-                if kind in SLOW:
-                    model = classifiers.fit(kind, at.Z[drawn], values, classes, self.seed)
-                else:
-                    given = None if first is None or n <= linear.FEW else np.array([classifiers.penalty_of(first)])
-                    model = classifiers.fit_linear(kind, linear.design(at.Z[drawn]), values[None], classes, given)[0]
-                first = first or model
-                yield one.task, task.values[rows[known]], classifiers.predict(model, at.tested[0])[known]
-
-    def _held_together(self) -> Iterator[list[int]]:
-        """Yield places in groups whose features take no more memory than a few times all chips'."""
-        group: list[int] = []
-        held, most = 0, max(HELD * len(self.X), FREELY / (4 * self.X.shape[1]))
-        for i, place in enumerate(self.places):
-            size = len(place.train) + sum(len(one.rows) for one in place.tested)
-            if group and held + size > most:
-                yield group
-                group, held = [], 0
-            group.append(i)
-            held += size
-        if group:
-            yield group
-
-    def work(self, places: Iterable[int]) -> Iterator[Work]:
-        """Yield the pieces of work of some places, in an order in which the share done tells the time left."""
-        pieces = []
-        linear_kinds = tuple(kind for kind in self.kinds if kind not in SLOW)
-        for i in places:
-            place = self.places[i]
-            for n in sorted({n for one in place.cells for n in _small(one)}):
-                pairs = sum(len(one.orders) for one in place.cells if n in _small(one))
-                size = max(1, BATCH // (n * self.X.shape[1]))
-                pieces += [
-                    Work(i, linear_kinds, n, start=at, stop=min(at + size, pairs))
-                    for at in range(0, pairs if linear_kinds else 0, size)
-                ]
-            for k in range(max((len(one.orders) for one in place.cells), default=0)):
-                pieces += [Work(i, (kind,), draw=k) for kind in self.kinds if kind in SLOW]
-                if linear_kinds:
-                    pieces.append(Work(i, linear_kinds, draw=k))
-        order = np.random.default_rng(0).permutation(len(pieces))
-        return (pieces[i] for i in order)
-
-    def _do(self, work: Work, ready: Mapping[int, Any], penalties: Mapping[int, dict[str, float]]) -> Done:
-        at = ready[work.place].result()
-        if work.small:
-            return self._batch(work, at)
-        found = self._follow(work, at, penalties[work.place])
-        penalties[work.place].update(found.penalties)
-        return found
-
-    def _batch(self, work: Work, at: _Ready) -> Done:
-        """Fit small draws, each on a design of its own, all at once where they have as many classes."""
-        found = Done(work.key)
-        cells = [one for one in self.places[work.place].cells if work.small in _small(one)]
-        pairs = [(one, k) for one in cells for k in range(len(one.orders))][work.start : work.stop]
-        by_classes: dict[int, list[tuple[Cell, int]]] = {}
-        for pair in pairs:
-            by_classes.setdefault(len(self.tasks[pair[0].task].classes), []).append(pair)
-        for classes, some in by_classes.items():
-            start = time.perf_counter()
-            rows = np.stack([one.orders[k, : work.small] for one, k in some])
-            values = np.stack([self._values(one, at, row) for (one, _), row in zip(some, rows, strict=True)])
-            design = linear.Few(at.Z[rows])
-            shared = (time.perf_counter() - start) / len(some) / len(work.kinds)
-            for kind in work.kinds:
-                start = time.perf_counter()
-                models = classifiers.fit_linear(kind, design, values, classes)
-                seconds = shared + (time.perf_counter() - start) / len(some)
-                for (one, k), model in zip(some, models, strict=True):
-                    self._score(found, at, one, kind, work.small, k, model, seconds)
-        return found
-
-    def _follow(self, work: Work, at: _Ready, penalties: Mapping[str, float]) -> Done:
-        """Fit one draw of every task at its sizes, the small ones only where each fit stands alone anyway."""
-        found = Done(work.key)
-        cells = self.places[work.place].cells
-        before: dict[int, Fitted] = {}
-        for n in sorted({n for one in cells for n in self._followed(one, work)}):
-            there = [one for one in cells if n in self._followed(one, work)]
-            if work.kinds[0] in SLOW:
-                for one in there:
-                    self._alone(found, at, one, work, n)
+        scaled = ScaledFeatures(self.X, self.experiments[0])
+        rows = scaled.experiment.tested[0].rows
+        for draws in scaled.experiment.draws:
+            task = self.tasks[draws.task]
+            if task.numeric or n not in draws.sizes:
                 continue
-            for same in _same_chips(there, work.draw, n):
-                start = time.perf_counter()
-                rows = np.sort(same[0].orders[work.draw, :n])
-                design = linear.design(at.Z[rows])
-                shared = (time.perf_counter() - start) / len(same) / len(work.kinds)
-                for kind in work.kinds:
-                    self._together(found, at, same, kind, work.draw, rows, design, penalties, before, shared)
-        return found
+            known, classes = task.known[rows], len(task.classes)
+            classifier, penalties = self.classifier(kind, draws.task), None
+            for order in draws.orders:
+                X, values = scaled.train[order[:n]], task.values[scaled.experiment.train[order[:n]]]
+                if isinstance(classifier, Batched):
+                    model = classifier.fit_together(linear.design(X), values[None], classes, penalties)[0]
+                    if penalties is None and n > linear.FEW:  # as in the sweep, the first draw chooses for the others
+                        penalties = np.array([classifier.ridge_penalty(model)])
+                else:
+                    model = classifier.fit(X, values, classes, self.seed)
+                yield draws.task, task.values[rows[known]], model.predict(scaled.tested[0])[known]
 
-    def _together(
-        self,
-        found: Done,
-        at: _Ready,
-        same: Sequence[Cell],
-        kind: str,
-        draw: int,
-        rows: NDArray[np.int64],
-        design: Any,
-        penalties: Mapping[str, float],
-        before: dict[int, Fitted],
-        shared: float,
-    ) -> None:
-        """Fit one draw of tasks that share a design."""
-        n = len(rows)
-        for classes in {len(self.tasks[one.task].classes) for one in same}:
-            some = [one for one in same if len(self.tasks[one.task].classes) == classes]
+
+class _JobRun:
+    """A job being done, on the scaled features of its experiment and with the penalties that first draws chose."""
+
+    def __init__(self, sweep: Sweep, job: Job, scaled: ScaledFeatures, penalties: Mapping[str, float]) -> None:
+        self.sweep, self.job, self.scaled, self.penalties = sweep, job, scaled, penalties
+        self.result = JobResult(job.key)
+        self.fewer: dict[tuple[str, int], Fitted] = {}  # by kind and task, the model of the size before
+
+    def run(self) -> JobResult:
+        """Do the job."""
+        if self.job.small:
+            self._fit_batch()
+        else:
+            self._follow()
+        return self.result
+
+    def _fit_batch(self) -> None:
+        """Fit small draws, each on a design of its own, all at once where they have as many classes."""
+        job = self.job
+        draws = [one for one in self.scaled.experiment.draws if job.small in jobs.small_sizes(one)]
+        pairs = [(one, draw) for one in draws for draw in range(len(one.orders))][job.start : job.stop]
+        by_classes: dict[int, list[tuple[TaskDraws, int]]] = {}
+        for pair in pairs:
+            by_classes.setdefault(self._classes(pair[0]), []).append(pair)
+        for classes, batch in by_classes.items():
             start = time.perf_counter()
-            keys = [f"{one.task}/{n}" for one in some]
-            given = found.penalties if draw == 0 else penalties
-            known = np.array([given[key] for key in keys]) if n > linear.FEW and all(k in given for k in keys) else None
-            warm = (
-                [before[one.task] for one in some]
-                if kind == "logistic" and all(o.task in before for o in some)
-                else None
-            )
-            values = np.stack([self._values(one, at, rows) for one in some])
-            models = classifiers.fit_linear(kind, design, values, classes, known, warm)
-            seconds = shared + (time.perf_counter() - start) / len(some)
-            for one, key, model in zip(some, keys, models, strict=True):
-                if kind == "logistic":
-                    before[one.task] = model
-                if draw == 0 and n > linear.FEW:
-                    found.penalties[key] = classifiers.penalty_of(model)
-                self._score(found, at, one, kind, n, draw, model, seconds)
+            rows = np.stack([task_draws.orders[draw, : job.small] for task_draws, draw in batch])
+            values = np.stack([self._values(one, of_draw) for (one, _), of_draw in zip(batch, rows, strict=True)])
+            design = linear.Few(self.scaled.train[rows])
+            shared = (time.perf_counter() - start) / len(batch) / len(job.kinds)
+            for kind in job.kinds:
+                start = time.perf_counter()
+                models = self._batched(kind, batch[0][0]).fit_together(design, values, classes)
+                seconds = shared + (time.perf_counter() - start) / len(batch)
+                for (task_draws, draw), model in zip(batch, models, strict=True):
+                    self._score(task_draws, kind, job.small, draw, model, seconds)
 
-    def _alone(self, found: Done, at: _Ready, one: Cell, work: Work, n: int) -> None:
+    def _follow(self) -> None:
+        """Fit one draw of every task at its sizes, from few labels to many."""
+        job, draws = self.job, self.scaled.experiment.draws
+        batched = job.kinds[0] in self.sweep.batched
+        sizes = [(one, jobs.sizes_followed(one, job.draw, batched=batched)) for one in draws]
+        for n in sorted({n for _, followed in sizes for n in followed}):
+            there = [task_draws for task_draws, followed in sizes if n in followed]
+            if batched:
+                for group in jobs.same_chips(there, job.draw, n):
+                    self._fit_on_one_design(group, n)
+            else:
+                for task_draws in there:
+                    self._fit_alone(task_draws, n)
+
+    def _fit_on_one_design(self, group: Sequence[TaskDraws], n: int) -> None:
+        """Fit one draw of tasks that drew the same chips, which differ in order alone."""
         start = time.perf_counter()
-        rows, kind = one.orders[work.draw, :n], work.kinds[0]
-        model = classifiers.fit(
-            kind, at.Z[rows], self._values(one, at, rows), len(self.tasks[one.task].classes), self.seed
-        )
-        self._score(found, at, one, kind, n, work.draw, model, time.perf_counter() - start)
+        rows = np.sort(group[0].orders[self.job.draw, :n])
+        design = linear.design(self.scaled.train[rows])
+        shared = (time.perf_counter() - start) / len(group) / len(self.job.kinds)
+        for kind in self.job.kinds:
+            for classes in {self._classes(task_draws) for task_draws in group}:
+                alike = [task_draws for task_draws in group if self._classes(task_draws) == classes]
+                self._fit_together(alike, kind, rows, design, shared)
 
-    def _followed(self, one: Cell, work: Work) -> tuple[int, ...]:
-        """Return the sizes at which a draw of a cell is followed."""
-        sizes = one.sizes if work.kinds[0] in SLOW else tuple(n for n in one.sizes if n > SMALL)
-        if work.draw >= len(one.orders):
-            return ()
-        return (*sizes, one.full) if one.full and work.draw == 0 else sizes
-
-    def _values(self, one: Cell, at: _Ready, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        return self.tasks[one.task].values[at.place.train[rows]]
-
-    def _score(
-        self, found: Done, at: _Ready, one: Cell, kind: str, n: int, draw: int, model: Fitted, seconds: float
+    def _fit_together(
+        self, alike: Sequence[TaskDraws], kind: str, rows: NDArray[np.int64], design: linear.Design, shared: float
     ) -> None:
-        task, place = self.tasks[one.task], at.place
-        found.models += 1
-        for tested, Z in zip(place.tested, at.tested, strict=True):
-            size = WHOLE if n == one.full else n
+        """Fit tasks of as many classes; of many labels with the first draw's penalties, if this is not that draw."""
+        start, n, draw = time.perf_counter(), len(rows), self.job.draw
+        classifier, classes = self._batched(kind, alike[0]), self._classes(alike[0])
+        keys = [f"{task_draws.task}/{n}" for task_draws in alike]
+        chosen = self.result.penalties if draw == 0 else self.penalties
+        many = n > linear.FEW
+        known = np.array([chosen[key] for key in keys]) if many and all(key in chosen for key in keys) else None
+        before = [self.fewer[kind, one.task] for one in alike if (kind, one.task) in self.fewer]
+        values = np.stack([self._values(task_draws, rows) for task_draws in alike])
+        warm = before if len(before) == len(alike) else None
+        models = classifier.fit_together(design, values, classes, known, warm)
+        seconds = shared + (time.perf_counter() - start) / len(alike)
+        for task_draws, key, model in zip(alike, keys, models, strict=True):
+            self.fewer[kind, task_draws.task] = model
+            if draw == 0 and many:
+                self.result.penalties[key] = classifier.ridge_penalty(model)
+            self._score(task_draws, kind, n, draw, model, seconds)
+
+    def _fit_alone(self, task_draws: TaskDraws, n: int) -> None:
+        start, kind = time.perf_counter(), self.job.kinds[0]
+        rows, classifier = task_draws.orders[self.job.draw, :n], self.sweep.classifier(kind, task_draws.task)
+        values, classes = self._values(task_draws, rows), self._classes(task_draws)
+        model = classifier.fit(self.scaled.train[rows], values, classes, self.sweep.seed)
+        self._score(task_draws, kind, n, self.job.draw, model, time.perf_counter() - start)
+
+    def _batched(self, kind: str, task_draws: TaskDraws) -> Batched:
+        classifier = self.sweep.classifier(kind, task_draws.task)
+        assert isinstance(classifier, Batched)
+        return classifier
+
+    def _classes(self, task_draws: TaskDraws) -> int:
+        return len(self.sweep.tasks[task_draws.task].classes)
+
+    def _values(self, task_draws: TaskDraws, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self.sweep.tasks[task_draws.task].values[self.scaled.experiment.train[positions]]
+
+    def _score(self, task_draws: TaskDraws, kind: str, n: int, draw: int, model: Fitted, seconds: float) -> None:
+        """Score a model on each set of test chips that is asked for this draw and number of labels."""
+        sweep, experiment = self.sweep, self.scaled.experiment
+        task, whole = sweep.tasks[task_draws.task], n == task_draws.full
+        self.result.models += 1
+        for tested, Z in zip(experiment.tested, self.scaled.tested, strict=True):
+            size = WHOLE if whole else n
             if (tested.sizes is not None and size not in tested.sizes) or tested.draw not in (None, draw):
                 continue
             known = task.known[tested.rows]
             truth = task.values[tested.rows[known]]
-            predicted = classifiers.predict(model, Z)[known]
-            decided = classifiers.decide(model, predicted) if model.classes else np.empty(0, dtype=np.int64)
+            predicted = model.predict(Z)[known]
+            decided = model.decide(predicted) if model.classes else np.empty(0, dtype=np.int64)
             scores = metrics.score(truth, predicted, decided, model.classes)
-            found.fits.append(
+            self.result.fits.append(
                 Fit(
-                    tested.question, self.source, task.name, place.name, tested.name, self.name, kind, n,
-                    self.seed + draw, n == one.full, scores, seconds,
+                    tested.question, sweep.source, task.name, experiment.name, tested.name, sweep.name, kind, n,
+                    sweep.seed + draw, whole, scores, seconds,
                 )
             )  # fmt: skip
-
-
-class _Ready:
-    """A place's features, scaled by its train chips: of the train chips, and of each set of test chips."""
-
-    def __init__(self, X: NDArray[np.float32], place: Place) -> None:
-        by = features.scaling(X, place.train)
-        self.place = place
-        self.Z = features.scaled(X, by, place.train)
-        self.tested = [
-            features.scaled(X, by, one.rows) if one.vectors is None else features.scaled(one.vectors, by)
-            for one in place.tested
-        ]
-
-
-def _small(one: Cell) -> tuple[int, ...]:
-    return tuple(n for n in one.sizes if n <= SMALL)
-
-
-def _same_chips(cells: Sequence[Cell], draw: int, n: int) -> list[list[Cell]]:
-    """Group cells by which chips their first n labels lie on."""
-    groups: dict[bytes, list[Cell]] = {}
-    for one in cells:
-        groups.setdefault(np.sort(one.orders[draw, :n]).tobytes(), []).append(one)
-    return list(groups.values())

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import pydantic
 from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, StrictStr
@@ -17,24 +16,11 @@ from geoembed.imagery import addresses
 SEASONS = ("djf", "mam", "jja", "son")
 """Seasons, named by the first letters of their months, as winter and summer differ between the hemispheres."""
 
+Model = TypeVar("Model")
 RESERVED = {"fused", "concat", "chip_id", "aoi", "split", "geometry", "geom", "fid", "grid", "column", "row"}
 """Words that no modality may be called: they mean something else in an index or among features."""
 
-Resampling = Literal["nearest", "bilinear", "cubic", "average", "mode"]
-Stored = Literal["value", "db", "linear", "amplitude"]
-Model = TypeVar("Model")
-Number = Annotated[StrictFloat | None, Field(description="a number")]
-Paths = Annotated[
-    tuple[StrictStr, ...],
-    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
-    Field(alias="source", description="a path or a list of paths"),
-]
-Bands = Annotated[
-    tuple[StrictInt | StrictStr, ...] | None,
-    Field(min_length=1, description="a list of numbers from 1 or band descriptions"),
-]
-Names = Annotated[tuple[StrictStr, ...] | None, Field(min_length=1, description="a list of words")]
-"""Types of the keys of a table; error messages quote the descriptions."""
+Paths = Annotated[tuple[StrictStr, ...], BeforeValidator(lambda paths: (paths,) if isinstance(paths, str) else paths)]
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(populate_by_name=True))
@@ -50,14 +36,14 @@ class Source:
     stored: what a scaled SAR number is: db, linear (power) or amplitude; None: db in a modality in dB.
     """
 
-    paths: Paths = ()
-    bands: Bands = None
-    names: Names = None
-    scale: Number = None
-    offset: Number = None
-    nodata: Number = None
-    resampling: Annotated[Resampling | None, Field(description=f"one of {', '.join(get_args(Resampling))}")] = None
-    stored: Annotated[Stored | None, Field(description=f"one of {', '.join(get_args(Stored))}")] = None
+    paths: Annotated[Paths, Field(alias="source")] = ()
+    bands: Annotated[tuple[StrictInt | StrictStr, ...] | None, Field(min_length=1)] = None
+    names: Annotated[tuple[StrictStr, ...] | None, Field(min_length=1)] = None
+    scale: StrictFloat | None = None
+    offset: StrictFloat | None = None
+    nodata: StrictFloat | None = None
+    resampling: Literal["nearest", "bilinear", "cubic", "average", "mode"] | None = None
+    stored: Literal["value", "db", "linear", "amplitude"] | None = None
 
     @pydantic.model_validator(mode="after")
     def _agree(self) -> Self:
@@ -79,8 +65,8 @@ class Table(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="allow")
 
-    unit: Annotated[StrictStr | None, Field(description="text")] = None
-    sources: Annotated[list[dict[str, Any]] | None, Field(description="[[...]] tables")] = None
+    unit: StrictStr | None = None
+    sources: list[dict[str, Any]] | None = None
 
     def source_tables(self) -> list[dict[str, Any]]:
         """Return the keys of each source."""
@@ -166,24 +152,18 @@ def _parse(modality: Modality, table: Any, config: Path) -> Modality:
 
 def _validate(kind: type[Model], keys: dict[str, Any], place: str) -> Model:
     """Return an instance made of the keys of a table; raises ConfigError with the first fault."""
-    known = _schema(Source) | _schema(Table)
+    known = ["source", *(field.name for field in fields(Source)[1:]), *Table.model_fields]
     for key in keys:
         if key not in known:
             raise ConfigError(f"{place}: unknown key {key}{nearest(key, known)}")
     try:
         return pydantic.TypeAdapter(kind).validate_python(keys)
     except pydantic.ValidationError as error:
-        fault = error.errors()[0]
+        fault = error.errors(include_url=False)[0]
     if not fault["loc"]:
         raise ConfigError(f"{place}: {fault['ctx']['error']}")
-    key = str(fault["loc"][0])
-    raise ConfigError(f"{place}: {key} = {keys[key]!r} must be {known[key]['description']}")
-
-
-@cache
-def _schema(model: type) -> dict[str, Any]:
-    properties: dict[str, Any] = pydantic.TypeAdapter(model).json_schema()["properties"]
-    return properties
+    key, text = str(fault["loc"][0]), fault["msg"].replace("Input", "input").replace("Tuple", "list")
+    raise ConfigError(f"{place}: {key} = {keys[key]!r}: {text.replace('tuple', 'list')}; mend it")
 
 
 def _relocate(modality: Modality, paths: tuple[str, ...]) -> Modality:

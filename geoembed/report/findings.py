@@ -1,15 +1,16 @@
-"""What an evaluation found: everything that the report tells, and summary.json holds."""
+"""What an evaluation found: everything that the report tells and summary.json holds."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from geoembed.fits import curves, metrics
+from geoembed.fits import comparisons, curves, metrics
 
 if TYPE_CHECKING:
     from geoembed.fits.calibration import Trust
-    from geoembed.fits.curves import Contrast, Curve
+    from geoembed.fits.comparisons import Comparison
+    from geoembed.fits.curves import Curve
     from geoembed.report.pictures import Gallery
     from geoembed.report.space import Health, Map, Retrieval
 
@@ -18,9 +19,16 @@ if TYPE_CHECKING:
 class Facts:
     """What was measured on.
 
-    chips: chips per split. tasks: per task its classes (none for numbers) and the number of labelled chips.
-    counts: fits, and what was left out. n: labels at which all questions but the learning curves are asked, besides at
-    all.
+    chips: number of chips per split.
+    tasks: for each task its classes (none where the target is a number) and the number of labelled chips.
+    areas: their names.
+    counts: the number of fits, and of chips and cells that were left out, by reason.
+    n: number of labels for every question except the learning curves, which is also asked at all labels.
+    repeats: draws of labels per number.
+    seed: of the first draw.
+    embeddings: name of the embeddings file.
+    model: the first characters of its model's digest.
+    split_apart: share of neighbouring chips that lie in different splits; NaN without neighbours.
     """
 
     chips: dict[str, int]
@@ -32,24 +40,28 @@ class Facts:
     seed: int
     embeddings: str
     model: str
-    split_apart: float  # share of neighbouring chips that fall into different splits; NaN without neighbours
+    split_apart: float
 
 
 @dataclass(frozen=True)
 class Findings:
     """The answers, in the order of the report's questions; what was not asked for is empty.
 
-    curves: of every source, task, area, features, classifier and metric.
-    contrasts: answers to the questions `compared`, `split`, `transfer` and `missing`.
-    trust: whether probabilities hold, per task.
-    maps, neighbours: what the space looks like.
-    health: per kind of vector. retrieval: per pair of modalities, in the space that training contrasts.
-    notes: why a question was not asked; cautions: what makes scores uncertain; a sentence each.
+    facts: what was measured on.
+    curves: learning curves of every source, task, area, features, classifier and metric.
+    comparisons: answers to the questions `compared`, `split`, `transfer` and `missing`.
+    trust: for each task whether probabilities can be trusted.
+    maps: the space in two dimensions.
+    neighbours: pictures of chips beside those whose embeddings are most similar.
+    health: for each kind of vector how it fills its space.
+    retrieval: for each two modalities whether they find each other, in the space that training contrasts.
+    notes: which questions were not asked, and why; a sentence each.
+    cautions: what makes scores uncertain; a sentence each.
     """
 
     facts: Facts
     curves: tuple[Curve, ...]
-    contrasts: tuple[Contrast, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
     trust: tuple[Trust, ...] = ()
     maps: tuple[Map, ...] = ()
     neighbours: tuple[Gallery, ...] = ()
@@ -59,12 +71,12 @@ class Findings:
     cautions: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return what summary.json holds: all but pictures and maps, as JSON has it."""
-        own = [one for one in self.curves if one.source == curves.OURS and one.metric in metrics.HEADLINES]
+        """Return what summary.json holds: all but facts, pictures and maps, JSON-ready."""
+        ours = [curve for curve in self.curves if curve.source == curves.OURS and curve.metric in metrics.HEADLINES]
         return {
-            "cells": [curves.to_json(one) for one in self.curves],
-            "over_all_cells": {f"{level:.0%}": curves.over_cells(own, level) for level in curves.LEVELS},
-            "contrasts": [curves.contrast_to_json(one) for one in self.contrasts],
+            "cells": [curves.to_json(curve) for curve in self.curves],
+            "over_all_cells": {f"{level:.0%}": curves.over_cells(ours, level) for level in curves.LEVELS},
+            "comparisons": [comparisons.to_json(comparison) for comparison in self.comparisons],
             **{name: [_plain(vars(one)) for one in getattr(self, name)] for name in ("trust", "health", "retrieval")},
             "notes": list(self.notes),
             "cautions": list(self.cautions),
@@ -72,10 +84,11 @@ class Findings:
 
 
 def _plain(value: Any) -> Any:
+    """Return a field's value JSON-ready."""
     if isinstance(value, curves.Point):
         return curves.point_to_json(value)
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: _plain(part) for key, part in value.items()}
     if isinstance(value, tuple):
-        return [_plain(one) for one in value]
+        return [_plain(part) for part in value]
     return curves.number(value) if isinstance(value, float) else value

@@ -1,4 +1,4 @@
-"""Pieces of an HTML page: paragraphs, tables, figures, and numbers as people read them. Text given is escaped here."""
+"""Pieces of an HTML page: paragraphs, tables, figures, and numbers as people read them. All text is escaped here."""
 
 from __future__ import annotations
 
@@ -14,40 +14,6 @@ if TYPE_CHECKING:
     from geoembed.report.pictures import Gallery
 
 MINUS = "\u2212"
-
-STYLE = """
-:root{color-scheme:light}
-body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;margin:0 auto;max-width:72rem;padding:1rem;
-overflow-wrap:break-word}
-h1{font-size:1.5rem;line-height:1.3;font-weight:650;margin:.5rem 0 1rem;max-width:46rem}
-h2{font-size:1.25rem;line-height:1.3;margin:2.5rem 0 .5rem;padding-top:.8rem;border-top:1px solid #ccc}
-h3,figcaption{font-size:1rem;font-weight:600;margin:1rem 0 .3rem}figure figcaption{margin-top:0}
-p,li{max-width:46rem}.quiet{color:#555;font-size:.9rem}
-.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:1.2rem;margin:1rem 0}
-figure{margin:0;break-inside:avoid}figure svg{display:block;max-width:32rem}.first svg{max-width:36rem}
-.scroll{overflow-x:auto;margin:.5rem 0}
-table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
-th,td{padding:.25rem .5rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
-th{font-weight:600}thead th{border-bottom-color:#888;
-white-space:normal;vertical-align:bottom}.name{text-align:left}small{font-size:.8em}
-.name:first-child{position:sticky;left:0;background:#fff}
-.wide{grid-template-columns:repeat(auto-fill,minmax(min(100%,27rem),1fr))}
-.matrix th{white-space:normal;font-size:.85em;line-height:1.2}.matrix th,.matrix td{padding:.25rem .35rem}
-.matrix thead th+th{text-align:center}.matrix td{text-align:center;min-width:2.4rem;line-height:1.2;
-border:1px solid #fff;print-color-adjust:exact;
--webkit-print-color-adjust:exact}.matrix small{display:block}
-summary{cursor:pointer;font-weight:600;margin:1rem 0 .5rem}
-.row{display:flex;gap:.5rem;overflow-x:auto;margin:.5rem 0;break-inside:avoid}
-.row figure{flex:0 0 6rem}.row img{width:100%;display:block;image-rendering:pixelated}
-.row figure:first-child img{outline:3px solid #0072B2;outline-offset:-3px}
-.row figcaption{font:.75rem/1.25 system-ui,sans-serif;margin:.2rem 0 0}
-@media print{body{max-width:none;font-size:10.5pt;padding:0}.scroll,.row{overflow:visible}.row{flex-wrap:wrap}
-.charts{grid-template-columns:1fr 1fr}h2,h3,.finding{break-after:avoid}tr{break-inside:avoid}
-details:not([open]){display:none}table{font-size:.8rem}}
-@media (max-width:30rem){h1{font-size:1.25rem}th,td{padding:.25rem .4rem}td.name{white-space:normal}
-.row figure{flex-basis:4.6rem}
-.matrix{font-size:.78rem}.matrix th,.matrix td{padding:.2rem;min-width:2rem}}
-"""
 
 
 def text(words: str) -> str:
@@ -66,7 +32,7 @@ def heading(words: str) -> str:
 
 
 def section(question: str, finding: str, *parts: str) -> str:
-    """Return a question as a heading, what was found as a sentence, and what shows it."""
+    """Return a question as a heading, its answer as a sentence, and what shows it."""
     return f"<section><h2>{text(question)}</h2>{paragraph(finding, 'finding')}{''.join(parts)}</section>"
 
 
@@ -82,7 +48,7 @@ def grid(figures: Iterable[str], kind: str = "") -> str:
 
 
 def details(title: str, inside: str) -> str:
-    """Return what opens on a click, nothing for nothing."""
+    """Return a part that opens on a click; nothing where there is nothing inside."""
     return f"<details><summary>{text(title)}</summary>{inside}</details>" if inside else ""
 
 
@@ -99,11 +65,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], names: int = 1) ->
 
 
 HOME = "home"
-"""The remark of what the others are compared with."""
+"""The remark of a cell that the others of its column are compared with; such a cell is bold."""
 
 
 def matrix(corner: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[tuple[float, str]]]]) -> str:
-    """Return a table of numbers shaded from the lowest to the highest, each with a small remark below."""
+    """Return a table of numbers, shaded from the lowest to the highest, each with a small remark below it."""
     known = [value for _, cells in rows for value, _ in cells if not math.isnan(value)]
     low, high = min(known, default=0.0), max(known, default=1.0)
     head = f"<th class=name>{text(corner)}</th>" + "".join(f"<th scope=col>{text(name)}</th>" for name in columns)
@@ -128,8 +94,8 @@ def _shaded(value: float, remark: str, share: float) -> str:
     return f'<td style="background:rgb({red},{green},{blue});color:{ink}">{shown}</td>'
 
 
-def gallery(one: Gallery) -> str:
-    """Return rows of small pictures: what was asked for first, then what lies nearest."""
+def gallery(shown: Gallery) -> str:
+    """Return rows of small pictures: a chip, then what lies nearest to it."""
     rows = "".join(
         '<div class="row">'
         + "".join(
@@ -138,13 +104,13 @@ def gallery(one: Gallery) -> str:
             for picture in row
         )
         + "</div>"
-        for row in one.rows
+        for row in shown.rows
     )
-    return f"{heading(one.title)}{paragraph(one.note, 'quiet')}{rows}"
+    return f"{heading(shown.title)}{paragraph(shown.note, 'quiet')}{rows}"
 
 
 def number(n: int | None) -> str:
-    """Return a count with its thousands apart, nothing for None."""
+    """Return a count with a comma between thousands, nothing for None."""
     return "" if n is None else f"{n:,}"
 
 
@@ -159,7 +125,7 @@ def plus(value: float, digits: int = 3) -> str:
 
 
 def give_or_take(point: Point) -> str:
-    """Return a mean and half its interval."""
+    """Return a mean and half the width of its interval."""
     half = "" if math.isnan(point.low) else f" ±{(point.high - point.low) / 2:.3f}"
     return decimal(point.mean) + half
 
@@ -175,7 +141,7 @@ def metric(name: str) -> str:
 
 
 def scale(name: str) -> float:
-    """Return what differences of a metric are told in: points of a hundred for shares, R² as it is."""
+    """Return the factor that differences of a metric are shown with: shares are shown in points, hundredths."""
     return 1 if name == "r2" else 100
 
 
@@ -186,15 +152,15 @@ def amount(size: float, name: str) -> str:
 
 def change(size: float, name: str) -> str:
     """Return a difference with its sign in words."""
-    told = amount(size, name)
-    return told if not re.search("[1-9]", told.split()[0]) else f"{'+' if size > 0 else MINUS}{told}"
+    words = amount(size, name)
+    return words if not re.search("[1-9]", words.split()[0]) else f"{'+' if size > 0 else MINUS}{words}"
 
 
 def saved(n: int, whole: int) -> str:
-    """Return how many labels n saves of all of them, never rounded up."""
+    """Return the share of all labels that is saved by using n of them, never rounded up."""
     return f"{math.floor(1000 * (1 - n / whole) + 1e-9) / 10:.3g} %"
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names as people list them."""
+    """Return names with commas and an `and` before the last."""
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

@@ -1,15 +1,16 @@
-"""The page that tells what an evaluation found: one HTML file that opens offline, prints, and fits a phone."""
+"""The report: one HTML file that opens offline, prints, and fits a phone."""
 
 from __future__ import annotations
 
 import math
+from importlib import resources
 from typing import TYPE_CHECKING
 
 from geoembed.fits.curves import LEVELS
 from geoembed.report import answers
 from geoembed.report.answers.learning import first, sober
 from geoembed.report.answers.view import View, best
-from geoembed.report.markup import STYLE, paragraph, saved, text
+from geoembed.report.markup import paragraph, saved, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def answer(curves: Sequence[Curve]) -> str:
-    """Answer in one sentence how many labels are enough, for all areas together."""
+    """Answer in a sentence how many labels are enough, for all areas together."""
     chosen = [curve for curve in best(curves) if curve.full and curve.enough(LEVELS[0]) is not None]
     if not chosen:
         return "How many labels are enough cannot be told: no task has a full-label score to compare with."
@@ -45,13 +46,14 @@ def _all(curve: Curve) -> int:
 
 
 def html(findings: Findings) -> str:
-    """Return the page: the answer and one chart, then the questions that were asked, then how it was measured."""
+    """Return the page: the answer with a chart, the questions that were asked, and how it was measured."""
     view = View.of(findings)
+    style = resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     return "".join(
         [
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width,initial-scale=1">',
-            f"<title>How many labels are enough?</title><style>{STYLE}</style></head><body>",
+            f"<title>How many labels are enough?</title><style>{style}</style></head><body>",
             f"<h1>{text(answer(findings.curves))}</h1>",
             sober(view),
             first(view),
@@ -67,34 +69,32 @@ def _measured(findings: Findings) -> str:
     """Return how it was measured, what was left out, and what the tasks are."""
     facts = findings.facts
     chips = ", ".join(f"{number:,} {name}" for name, number in facts.chips.items())
-    left = [
+    left_out = [
         f"{number:,} {key.replace('_', ' ')}"
         for key, number in facts.counts.items()
         if number and key.startswith(("chips_", "cells_"))
     ]
-    apart = (
-        ""
-        if math.isnan(facts.split_apart)
-        else f", and touch along the bands' edges alone: {facts.split_apart:.0%} of neighbouring chips are parted"
-    )
-    said = [
+    apart = ""
+    if not math.isnan(facts.split_apart):
+        apart = f": {facts.split_apart:.0%} of neighbouring chips are in different splits"
+    lines = [
         f"{facts.counts.get('fits', 0):,} fits on {facts.embeddings} (model {facts.model}); chips: {chips};"
         f" {'area' if len(facts.areas) == 1 else 'areas'}: {', '.join(facts.areas)}.",
-        "Scores are those of the test split. Whole bands of each area are dealt out to train, validation and test"
-        + f"{apart}.".replace("%", " %"),
-        "Labels are drawn at random from the train split, at least two of each class, nested over sizes; seeds"
-        f" {facts.seed} to {facts.seed + facts.repeats - 1}. All questions but the first are asked at {facts.n:,}"
-        " labels and at all.",
-        "Intervals are 95 % t-intervals of the mean over draws of labels, that is the uncertainty of which labels are"
+        "Scores are those of the test split. Each area is cut into bands, and whole bands are train, validation or"
+        " test, so that splits touch only along the edges of bands" + f"{apart}.".replace("%", " %"),
+        "Labels are drawn at random from the train split, at least two of each class; a larger draw contains the"
+        f" smaller ones (seeds {facts.seed} to {facts.seed + facts.repeats - 1}). All questions but the first are"
+        f" answered at {facts.n:,} labels and at all.",
+        "Intervals are 95 % t-intervals of the mean over draws of labels. They show the uncertainty of which labels are"
         " drawn, not of which places are tested. With all labels there is one draw and no interval. Level means that an"
-        " interval holds 0, not that two are equal; with few draws intervals are wide.",
+        " interval includes 0, not that two scores are equal; with few draws intervals are wide.",
         "Regularisation is chosen on the drawn training labels alone, never on test chips: by leave-one-out for every"
-        " draw of up to 1,000 labels, above that on the first draw for all of that size. Features are scaled by the"
-        " train split.",
+        " draw of up to 1,000 labels; of more labels, on the first draw, for all draws of as many. Features are scaled"
+        " by the train split.",
         "The class predicted is the one whose probability is highest relative to its share among the drawn labels,"
         " which is what balanced accuracy rewards; guessing scores 1 / number of classes. R² is 1 for a perfect and 0"
         " for a constant prediction.",
-        f"Left out: {', '.join(left) or 'nothing'}.",
+        f"Left out: {', '.join(left_out) or 'nothing'}.",
         *findings.notes,
     ]
     tasks = [
@@ -102,8 +102,8 @@ def _measured(findings: Findings) -> str:
         for name, (classes, labelled) in facts.tasks.items()
     ]
     return (
-        f"<section><h2>How this was measured</h2>{_list(said)}<h3>Tasks</h3>{_list(tasks)}"
-        f"{paragraph('Points are hundredths of balanced accuracy.', 'quiet')}</section>"
+        f"<section><h2>How this was measured</h2>{_list(lines)}<h3>Tasks</h3>{_list(tasks)}"
+        f"{paragraph('A point is a hundredth of balanced accuracy.', 'quiet')}</section>"
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geoembed.chips import thumbnails
-from geoembed.ground import grid
+from geoembed.ground import distances, grid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,17 +18,20 @@ if TYPE_CHECKING:
     from geoembed.chips.thumbnails import Stretch
 
 CHIPS, ACROSS = 32, 64
-"""Most train chips that brightness is measured on, and about how many pixels along each side."""
-
-EARTH_RADIUS = 6371.0088
-"""Kilometres; the mean radius of the ellipsoid (Moritz 2000, Geodetic Reference System 1980)."""
+"""Most train chips that brightness is measured on, and about how many pixels along each side of them."""
 
 _MEMORY = 2**27
+"""Bytes of chips that an album remembers, as one chip may be a neighbour of several."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A chip as people see it: a PNG as a data URI, what it shows (alternative text), and a short caption."""
+    """A chip as people see it.
+
+    uri: a PNG as a data URI.
+    alt: what it shows, in words.
+    caption: a few words below it.
+    """
 
     uri: str
     alt: str
@@ -37,9 +40,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Queries and what lies nearest to each: `rows` hold the query first, then its neighbours, nearest first.
+    """Chips and what lies nearest to each.
 
-    title: such as 'fused' or 's1 to s2'; note: one sentence on how neighbours were chosen.
+    title: such as 'fused' or 's1 to s2'.
+    note: how neighbours were chosen, and which channels are shown.
+    rows: a query first, then its neighbours, nearest first.
     """
 
     title: str
@@ -51,8 +56,8 @@ class Gallery:
 class Album:
     """How the chips of a folder are shown.
 
-    reader: reads the channels that are shown, one to three per modality, and no others.
-    stretches: per modality how bright its values are.
+    reader: reads the channels that are shown, one to three per modality.
+    stretches: for each modality how values become brightness.
     lonlat: (N, 2) centres of the chips, degrees east and north.
     """
 
@@ -76,18 +81,18 @@ class Album:
         return Picture(thumbnails.uri(values, self.stretches[modality]), alt, f"{area}, {caption}" if caption else area)
 
     def legend(self, modality: str) -> str:
-        """Tell which channels a modality's pictures show, such as 'red jja_red, green jja_green, blue jja_blue'."""
+        """Return which channels a modality's pictures show, such as 'red jja_red, green jja_green, blue jja_blue'."""
         names = self.reader.channels.get(modality, ())
         if len(names) == 1:
             return f"grey {names[0]}"
-        told = (*names, f"{names[0]} - {names[1]}") if len(names) == 2 else names
-        return ", ".join(f"{colour} {name}" for colour, name in zip(thumbnails.COLOURS, told, strict=False))
+        bands = (*names, f"{names[0]} - {names[1]}") if len(names) == 2 else names
+        return ", ".join(f"{colour} {band}" for colour, band in zip(thumbnails.COLOURS, bands, strict=False))
 
 
 def album(chipset: ChipSet) -> Album:
-    """Choose how chips are shown, from at most 32 train chips per modality (any chips where none is train).
+    """Choose how chips are shown, by at most CHIPS train chips per modality (any chips where no train chip has it).
 
-    Shown are channels that all of those chips have. A modality of which no chip can be read has no pictures.
+    Only channels that all of these chips have are shown. A modality of which none can be read has no pictures.
     """
     from geoembed.chips.batches import Reader
 
@@ -99,13 +104,13 @@ def album(chipset: ChipSet) -> Album:
         rows = np.flatnonzero(here & train if (here & train).any() else here)
         rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), CHIPS)).astype(int)]
         step = max(1, chipset.size // ACROSS)
-        found = [pixels[:, ::step, ::step] for row in rows if (pixels := reader.pixels(int(row), modality)) is not None]
-        if not found:
+        chips = [pixels[:, ::step, ::step] for row in rows if (pixels := reader.pixels(int(row), modality)) is not None]
+        if not chips:
             continue
-        shared = [name for i, name in enumerate(channels) if all(np.isfinite(pixels[i]).any() for pixels in found)]
+        shared = [name for i, name in enumerate(channels) if all(np.isfinite(pixels[i]).any() for pixels in chips)]
         names[modality] = thumbnails.shown(shared or channels)
         at = [channels.index(name) for name in names[modality]]
-        stretches[modality] = thumbnails.stretch([pixels[at] for pixels in found])
+        stretches[modality] = thumbnails.stretch([pixels[at] for pixels in chips])
     centres = grid.cells(chipset.grids, reader.chip_ids).lonlat()
     return Album(Reader(chipset, names, memory=_MEMORY), stretches, centres)
 
@@ -121,29 +126,26 @@ def gallery(
 ) -> Gallery:
     """Show queries (q,) and their neighbours (q, k), both rows of the index, nearest first; -1 is none.
 
-    Captions tell a neighbour's area and its distance from the query. What has no picture is left out, and with it the
-    row of a query without a picture or without neighbours.
+    Captions give a neighbour's area and its distance from the query. Chips without a picture are left out, and so are
+    queries without a picture or without neighbours.
     """
     rows = []
-    for query, found in zip(queries.tolist(), neighbours.tolist(), strict=True):
+    for query, nearest in zip(queries.tolist(), neighbours.tolist(), strict=True):
         first = album.picture(query, query_modality)
-        others = [
-            album.picture(row, neighbour_modality, _apart(album.lonlat[query], album.lonlat[row], query == row))
-            for row in found
+        beside = [
+            album.picture(row, neighbour_modality, _distance(album.lonlat[query], album.lonlat[row], query == row))
+            for row in nearest
             if row >= 0
         ]
-        shown = tuple(one for one in others if one is not None)
+        shown = tuple(picture for picture in beside if picture is not None)
         if first is not None and shown:
             rows.append((first, *shown))
     return Gallery(title, note, tuple(rows))
 
 
-def _apart(one: NDArray[np.float64], other: NDArray[np.float64], same: bool) -> str:
-    """Tell the distance of two places (degrees east and north) on the sphere, by the haversine formula."""
+def _distance(query: NDArray[np.float64], place: NDArray[np.float64], same: bool) -> str:
+    """Return in words how far a place is from a query, both degrees east and north."""
     if same:
         return "the same chip"
-    (east, north), (east_too, north_too) = np.radians(one), np.radians(other)
-    squared = np.sin((north_too - north) / 2) ** 2
-    squared += np.cos(north) * np.cos(north_too) * np.sin((east_too - east) / 2) ** 2
-    distance = 2 * EARTH_RADIUS * np.arcsin(np.sqrt(min(squared, 1.0)))
+    distance = float(distances.metres(query, place)) / 1000
     return f"{distance:.1f} km" if distance < 9.95 else f"{distance:,.0f} km"

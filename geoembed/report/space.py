@@ -1,4 +1,4 @@
-"""What a space of embeddings looks like, and whether it is healthy."""
+"""The space of embeddings: maps of it, how it is filled, whether modalities find each other, and what is nearest."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ FEWEST = 5
 """Chips below which nothing is mapped."""
 
 ROWS = 1024
-"""Rows that are compared with all others at a time."""
+"""Rows that are compared with all rows at a time."""
 
 
 @dataclass(frozen=True)
 class Map:
     """A map of some chips in two dimensions.
 
-    method: 'PCA' or 't-SNE'. xy: (n, 2). note: what to know of it, such as the share of variance shown.
-    values: per task (n,) float: position of the class or the number, NaN where a chip has no label.
+    method: 'PCA' or 't-SNE'.
+    features: the name of the features.
+    xy: (n, 2).
+    values: for each task (n,) float: position of the class, or the number; NaN where a chip has no label.
     aoi: (n,) names of areas.
+    note: what to know of it, such as the share of variance shown.
     """
 
     method: str
@@ -42,10 +45,14 @@ class Map:
 
 @dataclass(frozen=True)
 class Health:
-    """How one kind of vector fills its space, from n chips.
+    """How one kind of vector fills its space.
 
-    effective_rank: Roy and Vetterli 2007, of `dimensions` possible. uniformity: Wang and Isola 2020 (arXiv 2005.10242),
-    log mean exp(-2 |x - y|^2) over pairs of unit vectors; the lower, the more evenly spread.
+    features: the name of the vectors.
+    n: number of chips.
+    dimensions: of the vectors, the most that the effective rank can be.
+    effective_rank: Roy and Vetterli 2007 (EUSIPCO 15).
+    uniformity: log mean exp(-2 |x - y|^2) over pairs of unit vectors, lower where they are more evenly spread (Wang and
+        Isola 2020, arXiv 2005.10242).
     """
 
     features: str
@@ -57,12 +64,13 @@ class Health:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Whether two modalities of a chip find each other, in the space that training contrasts (embeddings before their
-    mean is taken off), among n chips.
+    """Whether two modalities of a chip find each other, in the space that training contrasts.
 
-    at_1, at_10: share of chips whose other modality is the nearest, or among the ten nearest, both ways; `chance` is
-    1 / n. alignment: mean |x - y|^2 of the two vectors of a chip (Wang and Isola 2020). gap: distance of the two
-    modalities' mean vectors (Liang et al. 2022, arXiv 2203.02053).
+    first, second: the modalities.
+    n: number of chips that have both.
+    at_1, at_10: share of chips whose other modality is the nearest, or one of the ten nearest, mean of both directions.
+    alignment: mean |x - y|^2 of the two vectors of a chip (Wang and Isola 2020, arXiv 2005.10242).
+    gap: distance between the mean vectors of the two modalities (Liang et al. 2022, arXiv 2203.02053).
     """
 
     first: str
@@ -75,7 +83,7 @@ class Retrieval:
 
     @property
     def chance(self) -> float:
-        """Return the share that chance would find first."""
+        """Return the share that guessing would find first."""
         return 1 / self.n
 
 
@@ -88,8 +96,8 @@ def maps(
 ) -> tuple[Map, ...]:
     """Map (n, D) vectors, scaled to unit length, by PCA and by t-SNE (van der Maaten and Hinton 2008, JMLR 9).
 
-    `values` and `aoi` are those of `Map`. The same input gives the same maps, whatever the number of cores. Fewer than
-    five chips, or chips that are all alike, have no map.
+    `values` and `aoi` are those of `Map`. The same input gives the same maps, whatever the number of cores. There is no
+    map of fewer than FEWEST chips, or of chips that are all alike.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
@@ -103,19 +111,19 @@ def maps(
     with threadpool_limits(1):  # t-SNE adds up what its threads find in any order
         pca = PCA(2, random_state=seed)
         flat = pca.fit_transform(x)
-        bent = TSNE(init="pca", perplexity=perplexity, random_state=seed, n_jobs=1).fit_transform(x)
+        curved = TSNE(init="pca", perplexity=perplexity, random_state=seed, n_jobs=1).fit_transform(x)
     first, second = 100 * pca.explained_variance_ratio_
-    shown = (
+    notes = (
         ("PCA", flat, f"The two axes show {first:.0f} % and {second:.0f} % of the variance."),
-        ("t-SNE", bent, f"Perplexity {perplexity:.0f}; neighbours tell, distances between groups do not."),
+        ("t-SNE", curved, f"Perplexity {perplexity:.0f}. Near chips are alike; distances between groups mean nothing."),
     )
-    return tuple(Map(method, features, xy.astype(np.float64), values, aoi, note) for method, xy, note in shown)
+    return tuple(Map(method, features, xy.astype(np.float64), values, aoi, note) for method, xy, note in notes)
 
 
 def health(features: str, vectors: NDArray[np.float32]) -> Health:
     """Measure how (n, D) vectors, scaled to unit length, fill their space; rows with NaN are left out.
 
-    Figures are NaN for fewer than two chips.
+    Both measures are NaN for fewer than two chips.
     """
     import torch
 
@@ -131,15 +139,15 @@ def _uniformity(x: NDArray[np.float64]) -> float:
     n = len(x)
     if n < 2:
         return math.nan
-    everything = sum(float(np.exp(4.0 * (x[start : start + ROWS] @ x.T) - 4.0).sum()) for start in range(0, n, ROWS))
+    pairs = sum(float(np.exp(4.0 * (x[start : start + ROWS] @ x.T) - 4.0).sum()) for start in range(0, n, ROWS))
     selves = float(np.exp(4.0 * (x**2).sum(axis=1) - 4.0).sum())
-    return math.log((everything - selves) / (n * (n - 1)))
+    return math.log((pairs - selves) / (n * (n - 1)))
 
 
 def retrieval(first: str, second: str, a: NDArray[np.float32], b: NDArray[np.float32]) -> Retrieval:
-    """Measure how two modalities of chips, (n, E) vectors of unit length each, find each other.
+    """Measure whether two modalities of chips, (n, E) vectors of unit length each, find each other.
 
-    Chips with NaN in either are left out; figures are NaN where none is left.
+    Chips with NaN in either are left out; all measures are NaN where none is left.
     """
     import torch
 
@@ -156,20 +164,22 @@ def retrieval(first: str, second: str, a: NDArray[np.float32], b: NDArray[np.flo
 
 
 def neighbours(
-    query: NDArray[np.float32], vectors: NDArray[np.float32], keep: NDArray[np.bool_], k: int
+    queries: NDArray[np.float32], vectors: NDArray[np.float32], allowed: NDArray[np.bool_], k: int
 ) -> NDArray[np.int64]:
     """Return the rows of the k nearest by cosine to each query, nearest first, (q, k); -1 where there are fewer.
 
-    query: (q, D). vectors: (n, D); rows with NaN are never found. keep: (q, n), which rows may be found.
+    queries: (q, D).
+    vectors: (n, D); rows with NaN are left out.
+    allowed: (q, n), which rows may be neighbours of each query.
     """
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))  # the vectors may be many: no copy of them
     with np.errstate(invalid="ignore"):
-        near = (query @ vectors.T) / lengths
-    near[~keep | np.isnan(near)] = -np.inf
-    order = np.argsort(-near, axis=1, kind="stable")[:, :k]
-    found = np.full((len(query), k), -1)
-    found[:, : order.shape[1]] = np.where(np.take_along_axis(near, order, axis=1) > -np.inf, order, -1)
-    return found
+        cosines = (queries @ vectors.T) / lengths  # times the query's length, which changes no order
+    cosines[~allowed | np.isnan(cosines)] = -np.inf
+    order = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
+    nearest = np.full((len(queries), k), -1)
+    nearest[:, : order.shape[1]] = np.where(np.take_along_axis(cosines, order, axis=1) > -np.inf, order, -1)
+    return nearest
 
 
 def contrasted(trained: Trained, batches: Iterable[Batch]) -> dict[str, NDArray[np.float32]]:
@@ -182,18 +192,18 @@ def contrasted(trained: Trained, batches: Iterable[Batch]) -> dict[str, NDArray[
     from geoembed.learning import model as encoders
 
     model = trained.model
-    found: dict[str, list[NDArray[np.float32]]] = {}
+    parts: dict[str, list[NDArray[np.float32]]] = {}
     with torch.no_grad():
         for batch in batches:
             with encoders.autocast(model.log_scale.device):
                 vectors = encoders.contrasted(model, batch.values)
-            for name, some in vectors.items():
-                found.setdefault(name, []).append(some.cpu().numpy())
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+            for name, values in vectors.items():
+                parts.setdefault(name, []).append(values.cpu().numpy())
+    return {name: np.concatenate(values) for name, values in parts.items()}
 
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return vectors (n, D) scaled to unit length; zeros stay."""
+    """Return vectors (n, D) scaled to unit length; vectors of zeros stay."""
     x = vectors.astype(np.float64)
     lengths = np.linalg.norm(x, axis=1, keepdims=True)
     return np.asarray(x / np.where(lengths == 0.0, 1.0, lengths))

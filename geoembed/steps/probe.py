@@ -20,7 +20,8 @@ from geoembed.errors import ProbeError
 from geoembed.fits import classifiers, draws, metrics
 from geoembed.fits import embeddings as embeddings_file
 from geoembed.fits import features as features_of
-from geoembed.fits.classifiers import Fitted
+from geoembed.fits.classifiers import saved
+from geoembed.fits.classifiers.protocol import Fitted
 from geoembed.fits.embeddings import Embeddings
 from geoembed.ground import grid
 from geoembed.labels import files as label_files
@@ -132,10 +133,12 @@ def _fit_anew(
     Z = features_of.scaled(X, scaling)
     yield Progress(1, 3, "steps", "fitting")
     rows = _draw(found, targets, usable, options["n"], options["draw"], options["seed"], label_file.path)
-    if targets.numeric and classifier == "logistic":
-        log.warning("%s: column %s holds numbers, so logistic means ridge", label_file.path, targets.column)
-    fitted = classifiers.fit(classifier, Z[rows], targets.values[rows], len(targets.classes), options["seed"])
-    predicted = classifiers.predict(fitted, Z)
+    learner = classifiers.named(classifier, len(targets.classes))
+    if learner.name != classifier:
+        message = "%s: column %s holds numbers, so %s means %s"
+        log.warning(message, label_file.path, targets.column, classifier, learner.name)
+    fitted = learner.fit(Z[rows], targets.values[rows], len(targets.classes), options["seed"])
+    predicted = fitted.predict(Z)
     yield Progress(2, 3, "steps", "mapping")
     counts: dict[str, int | float] = {
         **targets.counts,
@@ -150,7 +153,7 @@ def _fit_anew(
     arrays = {"mean": scaling.mean, "deviation": scaling.deviation}
     (output / PREDICTIONS).unlink(missing_ok=True)
     atomic.write_json(output / METRICS, report)  # first, as it says whose the files are
-    classifiers.save(output / FITTED, fitted, described, arrays)
+    saved.write(output / FITTED, fitted, described, arrays)
     table = _map(found, task, fitted, predicted, usable)
     _add_labels(table, targets, rows)
     _write_map(output, table, task, record)
@@ -167,7 +170,7 @@ def _apply(
     """
     path = fitted / FITTED if fitted.is_dir() else fitted
     found = embeddings_file.read(embeddings)
-    model, described, arrays = classifiers.load(path)
+    model, described, arrays = saved.read(path)
     task = Task(described["task"], described["column"], tuple(described["classes"]))
     features = described["features"]
     features_of.require(found, (features,))
@@ -188,7 +191,7 @@ def _apply(
         X = features_of.read(found, features)
         usable = features_of.usable(found, features)
         scaling = features_of.Scaling(arrays["mean"], arrays["deviation"])
-        predicted = classifiers.predict(model, features_of.scaled(X, scaling))
+        predicted = model.predict(features_of.scaled(X, scaling))
         table = _map(found, task, model, predicted, usable)
         (output / PREDICTIONS).unlink(missing_ok=True)
         _write_map(output, table, task, record)
@@ -273,7 +276,7 @@ def _report(
     places = {"all": test} | {str(aoi): test & (found.aoi == aoi) for aoi in np.unique(found.aoi)}
     scores = {}
     for name, chips in places.items():
-        decided = classifiers.decide(fitted, predicted[chips]) if fitted.classes else np.empty(0, np.int64)
+        decided = fitted.decide(predicted[chips]) if fitted.classes else np.empty(0, np.int64)
         found_here = metrics.score(targets.values[chips], predicted[chips], decided, fitted.classes)
         scores[name] = {"chips": int(chips.sum())} | {
             key: None if np.isnan(value) else round(value, 6) for key, value in found_here.items()
@@ -306,7 +309,7 @@ def _map(
     outlines = grid.cells(found.grids, found.chip_id).outlines
     columns: dict[str, Any] = {"chip_id": found.chip_id, "aoi": found.aoi, "split": found.split}
     if task.classes:
-        decided = classifiers.decide(fitted, predicted)
+        decided = fitted.decide(predicted)
         columns["prediction"] = _class_column(task, np.where(usable, decided, np.nan))
         shown = predicted[:, 1] if len(task.classes) == 2 else predicted[np.arange(len(found)), decided]
         columns["probability"] = pd.array(np.where(usable, shown.round(6), np.nan), dtype="Float64")
@@ -372,12 +375,11 @@ def _warn_missing(name: str, missing: float) -> None:
         log.warning("%s chips have no %s and get no prediction", f"{missing:,.0f}", name)
 
 
-def _table(report: dict[str, Any]) -> str:
-    """Return the test scores as a small table: a row per AOI, a column per metric."""
-    names = [key for key in next(iter(report["test"].values())) if key != "chips"]
-    wide = max(len(aoi) for aoi in [*report["test"], "test AOI"])
-    lines = [f"{'test AOI':{wide}}  {'chips':>7}" + "".join(f"  {name.replace('_', ' '):>17}" for name in names)]
-    for aoi, scores in report["test"].items():
-        shown = "".join(f"  {'' if scores[name] is None else format(scores[name], '.3f'):>17}" for name in names)
-        lines.append(f"{aoi:{wide}}  {scores['chips']:>7,}{shown}")
-    return "\n".join(lines)
+def _table(report: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return the test scores: a row per AOI, a column per metric; the head first."""
+    metrics_there = [key for key in next(iter(report["test"].values())) if key != "chips"]
+    rows: list[tuple[str, ...]] = [("test AOI", "chips", *(key.replace("_", " ") for key in metrics_there))]
+    for area, scores in report["test"].items():
+        shown = ("" if scores[key] is None else format(scores[key], ".3f") for key in metrics_there)
+        rows.append((area, f"{scores['chips']:,}", *shown))
+    return rows

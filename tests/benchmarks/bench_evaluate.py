@@ -27,6 +27,7 @@ import numpy as np
 from geoembed.fits import classifiers, embeddings, features, sweep
 from geoembed.labels.targets import Targets
 from geoembed.report import protocol
+from geoembed.report.options import Options
 
 MODALITIES, AREAS, DIMENSIONS = ("s1", "s2", "coh"), 5, 768
 SIZES, REPEATS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000), 10
@@ -58,7 +59,8 @@ def layout(path: Path) -> tuple[embeddings.Embeddings, protocol.Layout]:
     found = embeddings.read(path)
     values = np.load(path.with_suffix(".npy")).astype(np.float64)
     tasks = tuple(Targets(f"task{t}", "label", one, (0, 1)) for t, one in enumerate(values))
-    return found, protocol.layout(found, tasks, SIZES, full=False, n=SIZES[0], repeats=REPEATS, seed=0)
+    asked = Options(SIZES, False, n=SIZES[0], repeats=REPEATS, classifiers=("ridge",), features=MODALITIES, seed=0)
+    return found, protocol.layout(found, tasks, asked)
 
 
 def run(path: Path, kind: str) -> None:
@@ -68,8 +70,8 @@ def run(path: Path, kind: str) -> None:
     scores: dict[int, list[float]] = {}
     models = 0
     for name in MODALITIES:
-        places, _ = laid.places(features.usable(found, name), deep=False)
-        alone = places[1:]
+        experiments, _ = laid.experiments(features.usable(found, name), ["curve"])
+        alone = experiments[1:]
         for done in sweep.Sweep(features.read(found, name), "embeddings", name, alone, laid.tasks, [kind], seed=0).run(
             {}
         ):
@@ -86,22 +88,22 @@ def loop(path: Path, kind: str, fits: int) -> tuple[float, float, float]:
     """Return the seconds that scikit-learn's loop takes, with penalties given and chosen, and how far scores differ."""
     found, laid = layout(path)
     X = features.read(found, MODALITIES[0])
-    place = laid.places(features.usable(found, MODALITIES[0]), deep=False)[0][1]
+    place = laid.experiments(features.usable(found, MODALITIES[0]), ["curve"])[0][1]
     Z = features.scaled(X, features.scaling(X, place.train))
     rng, test = np.random.default_rng(1), place.tested[0].rows
     given = chosen = furthest = 0.0
     for n in SIZES:
         times: list[tuple[float, float]] = []
         for _ in range(3):
-            cell, k = place.cells[rng.integers(len(place.cells))], int(rng.integers(REPEATS))
+            cell, k = place.draws[rng.integers(len(place.draws))], int(rng.integers(REPEATS))
             rows = place.train[cell.orders[k, :n]]
             values = laid.tasks[cell.task].values
-            ours = classifiers.fit(kind, Z[rows], values[rows], 2, 0)
+            ours = classifiers.named(kind, 2).fit(Z[rows], values[rows], 2, 0)
             start = time.perf_counter()
             p = _peer(kind, ours.penalty).fit(Z[rows], values[rows])
             score = _score(p, Z[test], values[test], kind)
             once = time.perf_counter() - start
-            mine = classifiers.predict(ours, Z[test])[:, 1]
+            mine = ours.predict(Z[test])[:, 1]
             furthest = max(furthest, abs(_area(values[test], mine) - score))
             start = time.perf_counter()
             if n <= 1000:

@@ -1,4 +1,4 @@
-"""What embeddings are worth with few labels: the README's table of studies, made with the command line from nothing.
+"""What embeddings are worth with few labels: the studies of README.md here, made with the command line from nothing.
 
 Run: PYTHONPATH=tests python tests/benchmarks/learning.py STUDY FOLDER [--data DATA] [--minutes M] [OPTIONS], where
 STUDY is earth, eurosat or scenes, FOLDER one for these OPTIONS of `geoembed pretrain`, DATA that of the real scenes.
@@ -23,12 +23,11 @@ import rasterio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from test_scenes import prepare
 
-from geoembed.fits import embeddings, features
+from geoembed.fits import curves, embeddings, features
 from geoembed.ground.aoi import ALL
 from geoembed.labels import files as label_files
 from geoembed.labels import targets as targets_of
@@ -176,8 +175,8 @@ def show(results: Path, n: int) -> None:
     spread = table[widest & (table["question"] == "curve")].pivot_table(
         "value", ["task", "source", "features"], "n", aggfunc=interval
     )
-    means, spread = (one[sorted(one, key=int)] for one in (means, spread))
-    few = str(n)
+    few, numbers = str(n), sorted(means.columns.astype(str), key=int)
+    means, spread = means[numbers], spread[numbers]
     means["share"] = means[few] / means.iloc[:, -1]
     print(means.join(spread[[few]].rename(columns={few: f"+- {few}"})).round(3).to_string())
     gone = table[widest & (table["question"] == "missing") & (table["n"] == few)]
@@ -188,8 +187,9 @@ def show(results: Path, n: int) -> None:
 
 
 def interval(values: pd.Series[float]) -> float:
-    """Return half the 95 % interval of a mean over draws."""
-    return float(stats.t.ppf(0.975, len(values) - 1) * values.std() / np.sqrt(len(values))) if len(values) > 1 else 0.0
+    """Return half the 95 % interval of a mean over draws; 0 for a single draw."""
+    point = curves.point(0, list(values))
+    return (point.high - point.low) / 2 if point.draws > 1 else 0.0
 
 
 STUDIES = {"earth": (earth, 10.0), "eurosat": (eurosat, 30.0), "scenes": (scenes, 15.0)}

@@ -1,7 +1,6 @@
 """Small pictures: their channels, their brightness, and the pixels of the PNG as read back."""
 
 import base64
-import warnings
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ def pixels(uri: str) -> np.ndarray:
     assert head == "data:image/png;base64"
     with MemoryFile(base64.b64decode(data)) as memory, memory.open() as file:
         assert file.driver == "PNG" and file.dtypes == ("uint8",) * 3
-        return file.read()
+        return np.asarray(file.read())
 
 
 @pytest.mark.parametrize(
@@ -60,14 +59,21 @@ def test_a_large_chip_is_averaged_over_valid_pixels() -> None:
     values[:, 0, :2] = np.nan
     found = pixels(thumbnails.uri(values, PLAIN))
     wanted = np.nanmean(values.astype(float).reshape(3, 112, 4, 112, 4), axis=(2, 4))
-    assert np.abs(found - wanted * 255).max() <= 0.5 + 1e-6
+    assert np.abs(found - wanted * 255).max() <= 0.5 + 1e-3
 
 
-def test_averaging_keeps_the_mean_where_pixels_do_not_fit() -> None:
-    values = np.random.default_rng(2).random((1, 150, 150)).astype(np.float32)
+def test_where_pixels_do_not_fit_each_is_averaged_with_those_of_its_place() -> None:
+    values = np.random.default_rng(2).random((1, 128, 128)).astype(np.float32)
+    values[0, 40:60, 40:60] = np.nan
     found = pixels(thumbnails.uri(values, Stretch(np.zeros(1), np.ones(1))))
     assert found.shape == (3, 112, 112)
-    assert found[0].mean() / 255 == pytest.approx(values.mean(), abs=1e-3)
+    at = ((np.arange(128) + 0.5) / 128 * 112).astype(int)  # the picture's pixel that a pixel's centre lies in
+    sums, counts = np.zeros((2, 112, 112))
+    valid = ~np.isnan(values[0])
+    np.add.at(sums, np.ix_(at, at), np.nan_to_num(values[0]))
+    np.add.at(counts, np.ix_(at, at), valid)
+    wanted = np.where(counts > 0, 255 * sums / np.maximum(counts, 1), 128)
+    assert np.abs(found - wanted).max() <= 0.5 + 1e-3 and (counts == 0).any()
 
 
 def test_invalid_is_mid_grey_in_all_bands() -> None:
@@ -113,11 +119,3 @@ def test_what_does_not_vary_is_grey_and_nothing_at_all_does_not_crash() -> None:
     assert (found == 128).all()
     nothing = np.full((2, 20, 20), np.nan, np.float32)
     assert (pixels(thumbnails.uri(nothing, thumbnails.stretch([nothing]))) == 128).all()
-
-
-def test_no_warning_escapes_and_none_is_silenced_for_others() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        before = list(warnings.filters)
-        thumbnails.uri(np.zeros((3, 8, 8), np.float32), PLAIN)
-        assert list(warnings.filters) == before

@@ -1,8 +1,10 @@
 import json
 from pathlib import Path
 
+from conftest import Run
 
-def test_it_prints_its_folder_as_spelled(place: Path, run) -> None:
+
+def test_it_prints_its_folder_as_spelled(place: Path, run: Run) -> None:
     result = run("chip", "--aoi", "./aoi.gpkg", "-o", "./out//chips")
     assert (result.exit_code, result.stdout) == (0, "out/chips\n")
     assert (place / "out/chips/index.gpkg").exists()
@@ -11,27 +13,27 @@ def test_it_prints_its_folder_as_spelled(place: Path, run) -> None:
     assert "neighbouring chips" in result.stderr
 
 
-def test_json_has_path_and_counts(place: Path, run) -> None:
+def test_json_has_path_and_counts(place: Path, run: Run) -> None:
     result = run("chip", "--aoi", "aoi.gpkg", "--json")
     told = json.loads(result.stdout)
     assert told["path"] == "chips"
     assert told["counts"]["chips"] == told["counts"]["coh"] == 100
 
 
-def test_sources_can_be_named_without_a_file(place: Path, run) -> None:
+def test_sources_can_be_named_without_a_file(place: Path, run: Run) -> None:
     (place / "geoembed.toml").unlink()
     result = run("chip", "--aoi", "aoi.gpkg", "--source", "s1=s1.tif", "--size", "20")
     assert result.exit_code == 0
     assert list(json.loads((place / "chips/chips.json").read_text())["modalities"]) == ["s1"]
 
 
-def test_a_missing_area_is_one_line(place: Path, run) -> None:
+def test_a_missing_area_is_one_line(place: Path, run: Run) -> None:
     result = run("chip", "--aoi", "nowhere.gpkg")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == "geoembed: nowhere.gpkg: no such file; name a vector file of polygons\n"
 
 
-def test_other_options_are_refused_with_the_remedy(place: Path, run) -> None:
+def test_other_options_are_refused_with_the_remedy(place: Path, run: Run) -> None:
     assert run("chip", "--aoi", "aoi.gpkg").exit_code == 0
     result = run("chip", "--aoi", "aoi.gpkg", "--size", "20")
     assert (result.exit_code, result.stdout) == (1, "")

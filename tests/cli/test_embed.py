@@ -3,11 +3,12 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from conftest import Run
 
 from geoembed.chips import folder as chip_folder
 
 
-def test_it_reads_the_chips_path_from_stdin(here: Path, run, tmp_path: Path) -> None:
+def test_it_reads_the_chips_path_from_stdin(here: Path, run: Run, tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
     from geoembed.cli import app
@@ -20,7 +21,7 @@ def test_it_reads_the_chips_path_from_stdin(here: Path, run, tmp_path: Path) -> 
         assert file["embeddings/fused"].shape[0] == len(chip_folder.read(here / "chips").index)
 
 
-def test_a_broken_chip_stops_nothing_but_is_told_every_time(here: Path, run, tmp_path: Path) -> None:
+def test_a_broken_chip_stops_nothing_but_is_told_every_time(here: Path, run: Run, tmp_path: Path) -> None:
     shutil.copytree(here / "chips", tmp_path / "chips")
     found = chip_folder.read(tmp_path / "chips")
     path = found.path_of(found.index.chip_id[3], "s1")
@@ -38,13 +39,13 @@ def test_a_broken_chip_stops_nothing_but_is_told_every_time(here: Path, run, tmp
     assert not (tmp_path / "strict.h5").exists()
 
 
-def test_an_unknown_modality_names_the_nearest(here: Path, run, tmp_path: Path) -> None:
+def test_an_unknown_modality_names_the_nearest(here: Path, run: Run, tmp_path: Path) -> None:
     result = run("embed", "--modalities", "cho", "-o", tmp_path / "e.h5")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "coh" in result.stderr
 
 
-def test_the_model_can_come_from_stdin(here: Path, run, tmp_path: Path) -> None:
+def test_the_model_can_come_from_stdin(here: Path, run: Run, tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
     from geoembed.cli import app

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import Run
 
 
-def test_it_writes_a_report(here: Path, run, tmp_path: Path) -> None:
+def test_it_writes_a_report(here: Path, run: Run, tmp_path: Path) -> None:
     words = ("evaluate", "--labels", "labels/water.gpkg", "--sizes", "10,all", "--repeats", 2, "-o", tmp_path / "r")
     result = run(*words)
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'r' / 'report.html'}\n"), result.stderr
@@ -19,12 +20,12 @@ def test_it_writes_a_report(here: Path, run, tmp_path: Path) -> None:
     assert run(*words).exit_code == 0
 
 
-def test_labels_are_required(here: Path, run) -> None:
+def test_labels_are_required(here: Path, run: Run) -> None:
     result = run("evaluate")
     assert (result.exit_code, result.stdout) == (2, "")
 
 
-def test_labels_that_match_nothing_are_an_error(here: Path, run, tmp_path: Path) -> None:
+def test_labels_that_match_nothing_are_an_error(here: Path, run: Run, tmp_path: Path) -> None:
     (tmp_path / "far.geojson").write_text(
         '{"type": "FeatureCollection", "features": [{"type": "Feature", "properties": {"label": 1}, '
         '"geometry": {"type": "Point", "coordinates": [100.0, 10.0]}}]}'
@@ -37,7 +38,7 @@ def test_labels_that_match_nothing_are_an_error(here: Path, run, tmp_path: Path)
 WORDS = ("evaluate", "--labels", "labels/water.gpkg", "--sizes", "10,all", "--repeats", 2)
 
 
-def test_a_dry_run_prints_nothing_for_the_next_program(here: Path, run, tmp_path: Path) -> None:
+def test_a_dry_run_prints_nothing_for_the_next_program(here: Path, run: Run, tmp_path: Path) -> None:
     words = (*WORDS, "-o", tmp_path / "r", "--dry-run")
     result = run(*words)
     assert (result.exit_code, result.stdout) == (0, ""), result.stderr
@@ -49,7 +50,7 @@ def test_a_dry_run_prints_nothing_for_the_next_program(here: Path, run, tmp_path
     assert not (tmp_path / "r").exists()
 
 
-def test_one_label_is_wrong_usage(here: Path, run, tmp_path: Path) -> None:
+def test_one_label_is_wrong_usage(here: Path, run: Run, tmp_path: Path) -> None:
     result = run(*WORDS, "--n", 1, "-o", tmp_path / "r")
     assert (result.exit_code, result.stdout) == (2, "") and "--n" in result.stderr
     assert not (tmp_path / "r").exists()
@@ -66,14 +67,16 @@ def test_one_label_is_wrong_usage(here: Path, run, tmp_path: Path) -> None:
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
-def test_what_cannot_be_used_is_one_line(here: Path, run, tmp_path: Path, words: tuple[str, ...], told: str) -> None:
+def test_what_cannot_be_used_is_one_line(
+    here: Path, run: Run, tmp_path: Path, words: tuple[str, ...], told: str
+) -> None:
     result = run(*WORDS, *words, "-o", tmp_path / "r")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.count("\n") == 1 and told in result.stderr
     assert not (tmp_path / "r").exists()
 
 
-def test_it_compares_with_another_file_and_with_baselines(here: Path, run, tmp_path: Path) -> None:
+def test_it_compares_with_another_file_and_with_baselines(here: Path, run: Run, tmp_path: Path) -> None:
     words = (
         "--chips",
         "chips",

@@ -1,12 +1,13 @@
 from pathlib import Path
 
 import geopandas
+from conftest import Run
 from typer.testing import CliRunner
 
 from geoembed.cli import app
 
 
-def test_it_prints_a_file_per_class(here: Path, run, tmp_path: Path) -> None:
+def test_it_prints_a_file_per_class(here: Path, run: Run, tmp_path: Path) -> None:
     result = run("label", "landcover.tif", "--class", "water", "--class", "crops=40", "-o", tmp_path / "out")
     assert result.exit_code == 0, result.stderr
     assert result.stdout.splitlines() == [str(tmp_path / "out" / name) for name in ("water.gpkg", "crops.gpkg")]
@@ -17,26 +18,26 @@ def test_it_prints_a_file_per_class(here: Path, run, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "water.qml").exists()
 
 
-def test_an_unknown_class_names_the_nearest(here: Path, run, tmp_path: Path) -> None:
+def test_an_unknown_class_names_the_nearest(here: Path, run: Run, tmp_path: Path) -> None:
     result = run("label", "landcover.tif", "--class", "watr", "-o", tmp_path / "x.gpkg")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "water" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
-def test_missing_chips_say_what_to_run(here: Path, run, tmp_path: Path) -> None:
+def test_missing_chips_say_what_to_run(here: Path, run: Run, tmp_path: Path) -> None:
     result = run("label", "landcover.tif", "--class", "water", "--chips", tmp_path / "none")
     assert result.exit_code == 1
     assert "geoembed chip" in result.stderr
 
 
-def test_a_threshold_needs_a_class(here: Path, run, tmp_path: Path) -> None:
+def test_a_threshold_needs_a_class(here: Path, run: Run, tmp_path: Path) -> None:
     result = run("label", "landcover.tif", "--threshold", 0.5, "-o", tmp_path / "x.gpkg")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "--class" in result.stderr
 
 
-def test_the_chips_can_come_from_stdin(here: Path, run, tmp_path: Path) -> None:
+def test_the_chips_can_come_from_stdin(here: Path, run: Run, tmp_path: Path) -> None:
     words = ["label", "landcover.tif", "--class", "water", "--chips", "-", "-o", str(tmp_path / "x.gpkg")]
     result = CliRunner().invoke(app, words, input="chips\n")
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'x.gpkg'}\n"), result.stderr

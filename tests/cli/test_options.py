@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from conftest import Run
 
 from geoembed import settings
 from geoembed.cli import OPTIONS
@@ -16,7 +17,7 @@ def test_the_contracts_commands_are_there() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_has_an_example_and_explains_every_option(command: str, run) -> None:
+def test_help_has_an_example_and_explains_every_option(command: str, run: Run) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
     assert f"Example: geoembed {command}" in result.stdout
@@ -24,7 +25,7 @@ def test_help_has_an_example_and_explains_every_option(command: str, run) -> Non
         assert f"--{option.key.replace('_', '-')}" in result.stdout
 
 
-def test_command_line_beats_environment_beats_file(place: Path, run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_line_beats_environment_beats_file(place: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def size(*words: str) -> int:
         result = run("chip", "--aoi", "aoi.gpkg", "--json", "--overwrite", *words)
         assert result.exit_code == 0, result.stderr
@@ -36,7 +37,7 @@ def test_command_line_beats_environment_beats_file(place: Path, run, monkeypatch
     assert size("--size", "40") == 40
 
 
-def test_paths_in_the_file_are_relative_to_the_file(place: Path, run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_in_the_file_are_relative_to_the_file(place: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with (place / "geoembed.toml").open("a") as file:
         file.write('[label]\nchips = "mine"\n')
     text = (place / "geoembed.toml").read_text().replace("size = 16", 'size = 16\naoi = ["aoi.gpkg"]\noutput = "mine"')
@@ -59,7 +60,9 @@ def test_paths_in_the_file_are_relative_to_the_file(place: Path, run, monkeypatc
         ("chip = 3", "chip must be a table"),
     ],
 )
-def test_bad_settings_are_told_in_one_line(tmp_path: Path, run, monkeypatch, text: str, fault: str) -> None:
+def test_bad_settings_are_told_in_one_line(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, text: str, fault: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "geoembed.toml").write_text(text)
     result = run("chip", "--aoi", "aoi.gpkg")
@@ -69,7 +72,7 @@ def test_bad_settings_are_told_in_one_line(tmp_path: Path, run, monkeypatch, tex
     assert result.stderr.count("\n") == 1
 
 
-def test_unknown_variables_name_the_nearest(place: Path, run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_variables_name_the_nearest(place: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEOEMBED_CHIP_MIN_VALD", "0.1")
     result = run("chip", "--aoi", "aoi.gpkg")
     assert result.exit_code == 1
@@ -79,20 +82,20 @@ def test_unknown_variables_name_the_nearest(place: Path, run, monkeypatch: pytes
 @pytest.mark.parametrize(
     "words", [["--size", "x"], ["--min-valid", "2"], ["--nothing"], [], ["--aoi", "a", "extra"]], ids=" ".join
 )
-def test_wrong_usage_is_2(tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+def test_wrong_usage_is_2(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
     monkeypatch.chdir(tmp_path)
     result = run("chip", *words)
     assert (result.exit_code, result.stdout) == (2, "")
 
 
-def test_quiet_says_nothing_before_and_after_the_command(place: Path, run) -> None:
+def test_quiet_says_nothing_before_and_after_the_command(place: Path, run: Run) -> None:
     assert "chips" in run("chip", "--aoi", "aoi.gpkg").stderr
     for words in (("-q", "chip", "--aoi", "aoi.gpkg"), ("chip", "--aoi", "aoi.gpkg", "-q")):
         result = run(*words)
         assert (result.exit_code, result.stdout, result.stderr) == (0, "chips\n", "")
 
 
-def test_an_empty_stdin_is_an_error(place: Path, run) -> None:
+def test_an_empty_stdin_is_an_error(place: Path, run: Run) -> None:
     result = run("chip", "--aoi", "-")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "standard input: holds no path" in result.stderr
@@ -105,7 +108,7 @@ def test_environment_names_are_the_options_names() -> None:
     assert {"class", "threshold", "chips", "config", "overwrite"} <= keys
 
 
-def test_verbose_says_what_was_set_and_found(place: Path, run) -> None:
+def test_verbose_says_what_was_set_and_found(place: Path, run: Run) -> None:
     for words in (("-v", "chip", "--aoi", "aoi.gpkg"), ("chip", "--aoi", "aoi.gpkg", "-v", "-o", "more")):
         result = run(*words)
         assert result.exit_code == 0
@@ -114,7 +117,7 @@ def test_verbose_says_what_was_set_and_found(place: Path, run) -> None:
     assert "gives" not in run("chip", "--aoi", "aoi.gpkg").stderr
 
 
-def test_what_the_system_refuses_is_one_line(place: Path, run) -> None:
+def test_what_the_system_refuses_is_one_line(place: Path, run: Run) -> None:
     (place / "file").write_text("mine")
     result = run("chip", "--aoi", "aoi.gpkg", "-o", "file/chips")
     assert (result.exit_code, result.stdout) == (1, "")

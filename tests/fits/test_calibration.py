@@ -1,9 +1,11 @@
 """Whether probabilities can be trusted, beside scikit-learn, plain loops and cases worked out by hand."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
@@ -25,9 +27,9 @@ def by_loop(truth: np.ndarray, sure: np.ndarray, hit: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("kind", [np.float64, np.float32])
-def test_ece_of_two_classes_agrees_with_its_definition(kind: type) -> None:
+def test_ece_of_two_classes_agrees_with_its_definition(kind: type[np.floating[Any]]) -> None:
     rng = np.random.default_rng(0)
-    p = rng.random(1000).astype(kind)
+    p: NDArray[Any] = rng.random(1000).astype(kind)
     truth = (rng.random(1000) < p**2).astype(float)
     assert calibration.ece(truth, np.stack([1 - p, p], axis=1)) == pytest.approx(by_loop(truth, p, truth), abs=1e-6)
 

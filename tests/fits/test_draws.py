@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from geoembed.fits import draws
+from geoembed.labels.targets import Targets
 
 
 @pytest.fixture
@@ -54,3 +55,18 @@ def test_draws_do_not_depend_on_the_order_of_chips(rare: tuple[np.ndarray, np.nd
 def test_the_least_that_can_be_drawn() -> None:
     assert draws.smallest(np.array([0.0, 0, 0, 1, 1, 2]), numeric=False) == 5
     assert draws.smallest(np.array([0.5, 0.6]), numeric=True) == 2
+
+
+def test_a_tasks_draws_are_nested_and_of_no_size_that_cannot_be_drawn() -> None:
+    rng, train = np.random.default_rng(0), np.arange(0, 900, 3)
+    keys = draws.keys(np.arange(900))
+    cover = Targets("cover", "", rng.integers(0, 3, 900).astype(float), (0, 1, 2))
+    found = draws.of_task(7, cover, train, keys, (2, 5, 6, 100, 300, 900), full=True, repeats=4, seed=1)
+    assert found is not None and (found.task, found.sizes, found.full) == (7, (6, 100), 300)
+    assert found.orders.shape == (4, 300) and (np.sort(found.orders) == np.arange(300)).all()
+    assert (np.unique(cover.values[train[found.orders[0, :6]]], return_counts=True)[1] == 2).all()
+    crops = Targets("crops", "", np.where(rng.random(900) < 1 / 3, np.nan, rng.integers(0, 2, 900)), (0, 1))
+    found = draws.of_task(0, crops, train, keys, (50,), full=False, repeats=2, seed=0)
+    assert found is not None and found.full == 0 and crops.known[train[found.orders]].all()
+    ones = Targets("ones", "", np.where(np.arange(900) % 2, 1.0, np.nan), (0, 1))
+    assert draws.of_task(0, ones, train, keys, (50,), full=True, repeats=2, seed=0) is None

@@ -4,14 +4,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from geoembed.fits import forecast, sweep
-from geoembed.fits.sweep import Cell, Place
+from geoembed.fits import draws, experiments, forecast, sweep
+from geoembed.fits.draws import TaskDraws
+from geoembed.fits.experiments import Experiment
 from geoembed.labels.targets import Targets
 
 
-def place(sizes: tuple[int, ...], full: int, repeats: int, tested: int = 1000, cells: int = 1) -> Place:
-    cell = Cell(0, sizes, full, np.zeros((repeats, 1), np.int64))
-    return Place("", np.arange(1), (cell,) * cells, (sweep.Tested("curve", "", np.arange(tested)),))
+def experiment(sizes: tuple[int, ...], full: int, repeats: int, tested: int = 1000, tasks: int = 1) -> Experiment:
+    drawn = TaskDraws(0, sizes, full, np.zeros((repeats, 1), np.int64))
+    return Experiment("", np.arange(1), (drawn,) * tasks, (experiments.Tested("curve", "", np.arange(tested)),))
 
 
 @pytest.fixture
@@ -28,9 +29,9 @@ def priced(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_every_size_counts_for_every_draw_and_all_labels_once(priced: list[Any]) -> None:
-    assert forecast.seconds([place((10, 50), 700, 3)], 8, ["ridge"]) == 3 * (10 + 50) + 700
-    assert forecast.seconds([place((10, 50), 0, 3)], 8, ["ridge"]) == 3 * (10 + 50)
-    both = [place((10, 50), 700, 3, cells=2), place((20,), 0, 5)]
+    assert forecast.seconds([experiment((10, 50), 700, 3)], 8, ["ridge"]) == 3 * (10 + 50) + 700
+    assert forecast.seconds([experiment((10, 50), 0, 3)], 8, ["ridge"]) == 3 * (10 + 50)
+    both = [experiment((10, 50), 700, 3, tasks=2), experiment((20,), 0, 5)]
     assert forecast.seconds(both, 8, ["ridge", "knn"]) == 2 * (2 * (3 * (10 + 50) + 700) + 5 * 20)
     assert set(priced) == {(8, 1000, ("ridge",)), (8, 1000, ("ridge", "knn"))}
     assert forecast.seconds([], 8, ["ridge"]) == 0
@@ -38,7 +39,8 @@ def test_every_size_counts_for_every_draw_and_all_labels_once(priced: list[Any])
 
 def test_many_test_chips_take_longer(priced: list[Any]) -> None:
     few, many = (
-        forecast.seconds([place((10,), 0, 1, tested=n)], 8, ["ridge"]) for n in (forecast.CHIPS, 4 * forecast.CHIPS)
+        forecast.seconds([experiment((10,), 0, 1, tested=n)], 8, ["ridge"])
+        for n in (forecast.CHIPS, 4 * forecast.CHIPS)
     )
     assert many == 2 * few
     assert {asked[1] for asked in priced} == {forecast.CHIPS}  # no more than that are timed
@@ -59,11 +61,11 @@ def test_the_forecast_of_a_sweep_is_about_what_it_takes() -> None:
     rng, repeats = np.random.default_rng(0), 10
     X, rows = rng.normal(size=(3000, 16)).astype(np.float32), np.arange(3000)
     tasks = [Targets(str(t), "", (X[:, t] > 0.5).astype(float), (0, 1)) for t in range(3)]
-    cells = [
-        sweep.cell(t, one, rows, rows.astype(np.uint64), (20, 100, 500), full=False, repeats=repeats, seed=0)
+    drawn = [
+        draws.of_task(t, one, rows, rows.astype(np.uint64), (20, 100, 500), full=False, repeats=repeats, seed=0)
         for t, one in enumerate(tasks)
     ]
-    there = Place("", rows, tuple(one for one in cells if one), (sweep.Tested("curve", "", rows),))
+    there = Experiment("", rows, tuple(one for one in drawn if one), (experiments.Tested("curve", "", rows),))
     told = forecast.seconds([there], 16, ["ridge"])
     began = time.perf_counter()
     assert sum(done.models for done in sweep.Sweep(X, "", "", [there], tasks, ["ridge"], seed=0).run({})) == 90

@@ -45,7 +45,7 @@ def test_numbers_agree_with_sklearn() -> None:
 @pytest.mark.parametrize("classes", [0, 2, 3])
 def test_scores_are_named_in_order(classes: int) -> None:
     rng = np.random.default_rng(3)
-    truth = np.arange(30) % max(classes, 2) * 1.0
+    truth = (np.arange(30) % max(classes, 2)).astype(np.float64)
     predicted = rng.dirichlet(np.ones(classes), 30) if classes else rng.random(30)
     decided = predicted.argmax(1) if classes else NONE
     assert tuple(metrics.score(truth, predicted, decided, classes)) == metrics.names(classes)

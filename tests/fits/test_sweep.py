@@ -1,6 +1,10 @@
 """Sweeps beside the plain loop that anyone would write, and what they may not depend on."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,14 +14,16 @@ from sklearn.metrics import average_precision_score, balanced_accuracy_score, r2
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from geoembed.fits import classifiers, draws, linear, sweep
+from geoembed.fits import classifiers, draws, experiments, jobs, linear, sweep
+from geoembed.fits.classifiers import forest, logistic
 from geoembed.fits.curves import WHOLE, Fit
-from geoembed.fits.sweep import Place
+from geoembed.fits.experiments import Experiment
 from geoembed.labels.targets import Targets
 
 CHIPS, COLUMNS, REPEATS, SEED = 900, 10, 3, 5
 SIZES = (2, 10, 60, 90, 150, 350)
 Table = dict[tuple[Any, ...], dict[str, float]]
+Laid = tuple[Experiment, tuple[Targets, ...]]
 
 
 def world() -> tuple[np.ndarray[Any, Any], dict[str, Targets]]:
@@ -52,23 +58,26 @@ def lay(
     train: np.ndarray[Any, Any] = TRAIN,
     keys: np.ndarray[Any, Any] = KEYS,
     tasks: dict[str, Targets] = TASKS,
-    tested: Sequence[sweep.Tested] | None = None,
+    tested: Sequence[experiments.Tested] | None = None,
     name: str = "here",
-) -> tuple[Place, tuple[Targets, ...]]:
-    """A place with these tasks, tested on the test chips."""
+) -> Laid:
+    """An experiment with these tasks, tested on the test chips."""
     chosen = tuple(tasks[name] for name in names)
-    cells = [
-        sweep.cell(t, one, train, keys, sizes, full=full, repeats=REPEATS, seed=SEED) for t, one in enumerate(chosen)
+    drawn = [
+        draws.of_task(t, one, train, keys, sizes, full=full, repeats=REPEATS, seed=SEED) for t, one in enumerate(chosen)
     ]
-    assert all(cells)
-    tested = tested or [sweep.Tested("curve", name, TEST)]
-    return Place(name, train, tuple(one for one in cells if one), tuple(tested)), chosen
+    assert all(drawn)
+    tested = tested or [experiments.Tested("curve", name, TEST)]
+    return Experiment(name, train, tuple(one for one in drawn if one), tuple(tested)), chosen
 
 
-def run(kinds: Sequence[str], *laid: tuple[Place, tuple[Targets, ...]], features: np.ndarray[Any, Any] = X) -> Table:
+def run(
+    kinds: Sequence[str], *laid: tuple[Experiment, tuple[Targets, ...]], features: np.ndarray[Any, Any] = X
+) -> Table:
     """Scores by question, place tested, task, classifier, n and seed."""
-    places, tasks = [place for place, _ in laid], laid[0][1]
-    fits = [one for done in sweep.Sweep(features, "", "", places, tasks, kinds, seed=SEED).run({}) for one in done.fits]
+    each, tasks = [experiment for experiment, _ in laid], laid[0][1]
+    results = sweep.Sweep(features, "", "", each, tasks, kinds, seed=SEED).run({})
+    fits = [one for result in results for one in result.fits]
     return table(fits)
 
 
@@ -93,7 +102,8 @@ def penalty(kind: str, task: Targets, n: int, draw: int) -> float:
     """What a draw chooses for itself; above `linear.FEW` what the first draw does."""
     rows = drawn(task, n, draw if n <= linear.FEW else 0)
     Z = StandardScaler().fit(X[TRAIN].astype(float)).transform(X[rows].astype(float)).astype(np.float32)
-    return classifiers.fit(kind, Z, task.values[rows], len(task.classes), 0).penalty
+    classes = len(task.classes)
+    return classifiers.named(kind, classes).fit(Z, task.values[rows], classes, 0).penalty
 
 
 def plainly(kind: str, task: Targets, n: int, draw: int) -> dict[str, float]:
@@ -116,11 +126,11 @@ def plainly(kind: str, task: Targets, n: int, draw: int) -> dict[str, float]:
     return scores
 
 
-@pytest.mark.parametrize(("few", "batch"), [(linear.FEW, sweep.BATCH), (300, 60 * COLUMNS * 2)])
+@pytest.mark.parametrize(("few", "batch"), [(linear.FEW, jobs.BATCH), (300, 60 * COLUMNS * 2)])
 def test_scores_are_those_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch, few: int, batch: int) -> None:
     """Below SMALL, between, and above FEW labels; the small draws in one batch, and in several."""
     monkeypatch.setattr(linear, "FEW", few)
-    monkeypatch.setattr(sweep, "BATCH", batch)
+    monkeypatch.setattr(jobs, "BATCH", batch)
     found = run(("logistic", "ridge"), lay())
     for name, task in TASKS.items():
         whole = int(task.known[TRAIN].sum())
@@ -143,15 +153,15 @@ def test_above_few_labels_the_first_draw_chooses_for_all(monkeypatch: pytest.Mon
     monkeypatch.setattr(linear, "FEW", 120)
     given: dict[tuple[int, bytes], Any] = {}
     chosen: dict[tuple[int, bytes], Any] = {}
-    fit = classifiers.fit_linear
+    fit = logistic.Logistic.fit_together
 
-    def watched(kind: str, design: Any, values: Any, classes: int, penalties: Any = None, start: Any = None) -> Any:
-        models = fit(kind, design, values, classes, penalties, start)
+    def watched(self: Any, design: Any, values: Any, classes: int, penalties: Any = None, start: Any = None) -> Any:
+        models = fit(self, design, values, classes, penalties, start)
         key = values.shape[1], np.sort(values).tobytes() + np.asarray(design.mean).tobytes()
-        given[key], chosen[key] = penalties, [classifiers.penalty_of(one) for one in models]
+        given[key], chosen[key] = penalties, [self.ridge_penalty(one) for one in models]
         return models
 
-    monkeypatch.setattr(classifiers, "fit_linear", watched)
+    monkeypatch.setattr(logistic.Logistic, "fit_together", watched)
     run(("logistic",), lay(("water",)))
     for n in (10, 60, 90):
         assert [penalties for (size, _), penalties in given.items() if size == n] == [None]
@@ -164,7 +174,7 @@ def test_above_few_labels_the_first_draw_chooses_for_all(monkeypatch: pytest.Mon
 
 
 def test_forest_and_neighbours_run_through_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(classifiers, "TREES", 10)
+    monkeypatch.setattr(forest, "TREES", 10)
     names, sizes = ("water", "cover", "height"), (10, 60, 150)
     laid = lay(names, sizes=sizes, full=False)
     found = run(("forest", "knn"), laid)
@@ -174,13 +184,13 @@ def test_forest_and_neighbours_run_through_it(monkeypatch: pytest.MonkeyPatch) -
         task, classes = TASKS[name], len(TASKS[name].classes)
         for kind, n, k in (("forest", 60, 1), ("knn", 10, 0), ("knn", 150, 2)):
             rows = drawn(task, n, k)
-            model = classifiers.fit(kind, Z[rows], task.values[rows], classes, SEED)
-            predicted = classifiers.predict(model, Z[TEST])
+            model = classifiers.named(kind, classes).fit(Z[rows], task.values[rows], classes, SEED)
+            predicted = model.predict(Z[TEST])
             scores, truth = found[curve(name, kind, n, k)], task.values[TEST]
             if task.numeric:
                 assert scores["r2"] == pytest.approx(r2_score(truth, predicted), abs=0.005)
             else:
-                wanted = balanced_accuracy_score(truth, classifiers.decide(model, predicted))
+                wanted = balanced_accuracy_score(truth, model.decide(predicted))
                 assert scores["balanced_accuracy"] == pytest.approx(wanted, abs=0.005)
 
 
@@ -190,10 +200,10 @@ def test_nothing_depends_on_cores_or_order(monkeypatch: pytest.MonkeyPatch, core
     monkeypatch.setattr(linear, "FEW", 120)
     wanted = run(kinds, *laid)
     monkeypatch.setattr("os.cpu_count", lambda: cores)
-    work = sweep.Sweep.work
-    monkeypatch.setattr(sweep.Sweep, "work", lambda self, some: reversed(list(work(self, some))))
-    monkeypatch.setattr(sweep, "HELD", 0.1)  # and one place at a time
-    monkeypatch.setattr(sweep, "FREELY", 0)
+    lay_out = jobs.lay_out
+    monkeypatch.setattr(jobs, "lay_out", lambda *given: reversed(lay_out(*given)))
+    monkeypatch.setattr(jobs, "HELD", 0.1)  # and one experiment at a time
+    monkeypatch.setattr(jobs, "FREELY", 0)
     assert run(kinds, *laid) == wanted
 
 
@@ -202,7 +212,7 @@ def test_nothing_depends_on_the_order_of_chips() -> None:
     turn = np.random.default_rng(3).permutation(CHIPS)
     place_of = np.argsort(turn)  # where a chip is now
     tasks = {name: Targets(name, "", task.values[turn], task.classes) for name, task in TASKS.items()}
-    tested = [sweep.Tested("curve", "here", np.sort(place_of[TEST]))]
+    tested = [experiments.Tested("curve", "here", np.sort(place_of[TEST]))]
     laid = lay(train=np.sort(place_of[TRAIN]), keys=KEYS[turn], tasks=tasks, tested=tested)
     assert_close(run(("logistic", "ridge"), laid, features=X[turn]), wanted)
 
@@ -231,11 +241,11 @@ def test_other_vectors_and_a_draw_of_their_own() -> None:
     worse = X[TEST] + rng.normal(0, 10, (len(TEST), COLUMNS)).astype(np.float32)
     some = TEST[::2]
     tested = [
-        sweep.Tested("curve", "here", TEST),
-        sweep.Tested("missing", "nothing", TEST, X[TEST]),
-        sweep.Tested("missing", "worse", TEST, worse),
-        sweep.Tested("missing", "worse in draw 1", TEST, worse, draw=1),
-        sweep.Tested("transfer", "some", some, sizes=frozenset({150, WHOLE})),
+        experiments.Tested("curve", "here", TEST),
+        experiments.Tested("missing", "nothing", TEST, X[TEST]),
+        experiments.Tested("missing", "worse", TEST, worse),
+        experiments.Tested("missing", "worse in draw 1", TEST, worse, draw=1),
+        experiments.Tested("transfer", "some", some, sizes=frozenset({150, WHOLE})),
     ]
     found = run(("logistic", "knn"), lay(("water", "height"), sizes=sizes, tested=tested))
     replaced = X.copy()
@@ -254,20 +264,20 @@ def test_other_vectors_and_a_draw_of_their_own() -> None:
     assert asked["curve", "here"] == asked["missing", "nothing"] == asked["missing", "worse"] == every
     assert asked["missing", "worse in draw 1"] == {(10, 1), (150, 1)}
     assert asked["transfer", "some"] == {(150, 0), (150, 1), (150, 2), (600, 0)}
-    alone = run(("knn",), lay(("water",), sizes=sizes, tested=[sweep.Tested("transfer", "some", some)]))
+    alone = run(("knn",), lay(("water",), sizes=sizes, tested=[experiments.Tested("transfer", "some", some)]))
     assert found["transfer", "some", "water", "knn", 150, SEED] == alone["transfer", "some", "water", "knn", 150, SEED]
 
 
 def test_what_was_done_is_not_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear, "FEW", 120)
     kinds, laid, other = ("logistic", "ridge", "knn"), lay(), lay(train=TRAIN[::2], sizes=(10, 150), name="half")
-    places = [laid[0], other[0]]
-    whole = list(sweep.Sweep(X, "", "", places, laid[1], kinds, seed=SEED).run({}))
-    assert sum(done.models for done in whole) == sweep.fits(places, kinds)
+    both = [laid[0], other[0]]
+    whole = list(sweep.Sweep(X, "", "", both, laid[1], kinds, seed=SEED).run({}))
+    assert sum(done.models for done in whole) == sweep.fits(both, kinds)
     assert len({done.key for done in whole}) == len(whole)
     for kept in (whole[: len(whole) // 3], whole[::2], whole):
         before = {done.key: done.penalties for done in kept}
-        rest = list(sweep.Sweep(X, "", "", places, laid[1], kinds, seed=SEED).run(before))
+        rest = list(sweep.Sweep(X, "", "", both, laid[1], kinds, seed=SEED).run(before))
         assert {done.key for done in rest} == {done.key for done in whole} - before.keys()
         again = [fit for done in (*kept, *rest) for fit in done.fits]
         assert table(again) == table([fit for done in whole for fit in done.fits])
@@ -294,14 +304,25 @@ def test_probabilities_are_not_told_at_more_labels_than_there_are() -> None:
         assert [task for task, _, _ in found] == tasks
 
 
-def test_a_cell_holds_nested_draws_and_no_size_that_cannot_be_drawn() -> None:
-    cover = TASKS["cover"]
-    one = sweep.cell(7, cover, TRAIN, KEYS, (2, 5, 6, 100, 600, 900), full=True, repeats=4, seed=1)
-    assert one is not None and (one.task, one.sizes, one.full) == (7, (6, 100), 600)
-    assert one.orders.shape == (4, 600) and (np.sort(one.orders) == np.arange(600)).all()
-    assert (np.unique(cover.values[TRAIN[one.orders[0, :6]]], return_counts=True)[1] == 2).all()
-    crops = TASKS["crops"]
-    some = sweep.cell(0, crops, TRAIN, KEYS, (50,), full=False, repeats=2, seed=0)
-    assert some is not None and some.full == 0 and crops.known[TRAIN[some.orders]].all()
-    ones = Targets("ones", "", np.where(np.arange(CHIPS) % 2, 1.0, np.nan), (0, 1))
-    assert sweep.cell(0, ones, TRAIN, KEYS, (50,), full=True, repeats=2, seed=0) is None
+CODE = """
+from threadpoolctl import threadpool_info
+import test_sweep
+from geoembed.fits import classifiers, sweep
+do, seen = sweep.Sweep._do, set()
+def watched(*given, **more):
+    result = do(*given, **more)
+    seen.update((one["filepath"], one["num_threads"]) for one in threadpool_info())
+    return result
+sweep.Sweep._do = watched
+test_sweep.run(tuple(classifiers.TABLE), test_sweep.lay(sizes=(60,), full=False))
+apis = {one["user_api"] for one in threadpool_info()}
+assert apis == {"blas", "openmp"}, apis
+assert all(threads == 1 for _, threads in seen), seen
+"""
+
+
+def test_no_library_of_any_classifier_starts_threads_of_its_own() -> None:
+    # OpenMP, which nearest neighbours are searched with, keeps its limit per thread.
+    wanted = {"OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
+    wanted["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    subprocess.run([sys.executable, "-c", CODE], check=True, env=os.environ | wanted)

@@ -84,7 +84,7 @@ def test_footprints_are_the_cells_corners() -> None:
 def test_a_cell_over_180_degrees_is_cut_there() -> None:
     lattice = grid.utm(1, False, 448, 10.0)
     columns = np.arange(20, 60)
-    cells = grid.cells([lattice], np.array([lattice.chip_id(column, 200) for column in columns]))
+    cells = grid.cells([lattice], np.array([lattice.chip_id(column, 200) for column in columns.tolist()]))
     outlines, bounds = cells.outlines, cells.bounds()
     cut = bounds[:, 0] > bounds[:, 2]
     assert cut.sum() == 1

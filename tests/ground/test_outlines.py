@@ -34,7 +34,7 @@ def test_in_another_crs_sides_bend_and_areas_hold() -> None:
 def test_longitudes_run_on_over_180() -> None:
     lattice = grid.utm(1, south=True, size=32, resolution=1000.0)
     columns = np.arange(int(lattice.column_at(np.array([100_000.0]))[0]), 12)
-    chip_ids = np.array([lattice.chip_id(c, 280) for c in columns])
+    chip_ids = np.array([lattice.chip_id(c, 280) for c in columns.tolist()])
     cells = grid.cells((lattice,), chip_ids)
     west, middle, east = (points for points, _ in outlines.rings("EPSG:4326", cells))
     assert np.ptp(middle[:, :, 0], axis=1).max() < 1.0

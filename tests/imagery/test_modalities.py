@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -57,33 +58,30 @@ def test_source_replaces_only_where_imagery_lies(tmp_path: Path) -> None:
         ('[modalities.s2]\nsuorce = "a"', "unknown key suorce; did you mean source?"),
         (
             '[modalities.s2]\nsource = "a"\nresampling = "bilinaer"',
-            "resampling = 'bilinaer' must be one of nearest, bilinear",
+            "resampling = 'bilinaer': input should be 'nearest'",
         ),
-        ('[modalities.s2]\nsource = "a"\nscale = "x"', "scale = 'x' must be a number"),
+        ('[modalities.s2]\nsource = "a"\nscale = "x"', "scale = 'x': input should be a valid number"),
+        ('[modalities.s2]\nsource = "a"\nscale = true', "scale = True: input should be a valid number"),
         ('[modalities.s2]\nsource = "a"\nbands = [1, 2]\nnames = ["x"]', "2 bands but 1 names"),
         ('[modalities.s2]\nsource = "a"\nnames = ["x", "x"]', "occurs twice"),
         ('[modalities.fused]\nsource = "a"', "cannot be a modality's name"),
-        (
-            '[modalities.s1]\nsource = "a"\nstored = "power"',
-            "stored = 'power' must be one of value, db, linear, amplitude",
-        ),
+        ('[modalities.s1]\nsource = "a"\nstored = "power"', "input should be 'value', 'db', 'linear' or 'amplitude'"),
         ("", "no imagery"),
         ("modalities = 3", "modalities must be tables"),
-        ("[modalities.s2]\nsource = 5", "source = 5 must be a path or a list of paths"),
-        ('[modalities.s2]\nsource = "a"\nbands = [1.5]', r"bands = \[1.5\] must be a list of numbers from 1"),
-        ('[modalities.s2]\nsource = "a"\nnames = [1, 2]', r"names = \[1, 2\] must be a list of words"),
-        ('[modalities.s2]\nsource = "a"\nscale = 0', "scale = 0 makes every value one"),
-        ('[modalities.s2]\nsource = "a"\nscale = true', "scale = True must be a number"),
-        ('[modalities.s2]\nsource = "a"\nbands = []', "must be a list of numbers from 1"),
-        ('[modalities.s2]\nsource = "a"\nunit = 5', "unit = 5 must be text"),
-        ('[modalities.s2]\nsources = "a"', r"sources = 'a' must be \[\[...\]\] tables"),
+        ("[modalities.s2]\nsource = 5", "source = 5: input should be a valid list"),
+        ('[modalities.s2]\nsource = "a"\nbands = [1.5]', "bands = [1.5]: input should be a valid integer"),
+        ('[modalities.s2]\nsource = "a"\nbands = []', "bands = []: list should have at least 1 item"),
+        ('[modalities.s2]\nsource = "a"\nnames = [1, 2]', "names = [1, 2]: input should be a valid string"),
+        ('[modalities.s2]\nsource = "a"\nunit = 5', "unit = 5: input should be a valid string"),
+        ('[modalities.s2]\nsources = "a"', "sources = 'a': input should be a valid list"),
         ('[[modalities.s2.sources]]\nsource = "a"\nsclae = 1', "unknown key sclae; did you mean scale?"),
         ('[modalities.s2]\npaths = ["a"]', "unknown key paths"),
+        ('[modalities.s2]\nsource = "a"\nscale = 0', "scale = 0 makes every value one"),
         ('[modalities.row]\nsource = "a"', "cannot be a modality's name"),
     ],
 )
 def test_bad_tables_are_told(tmp_path: Path, text: str, fault: str) -> None:
-    with pytest.raises(ConfigError, match=fault.replace("?", r"\?")):
+    with pytest.raises(ConfigError, match=re.escape(fault)):
         read(tmp_path, text)
 
 

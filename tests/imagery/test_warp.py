@@ -24,7 +24,7 @@ def smooth(shape: tuple[int, ...], dtype: str = "float32") -> np.ndarray:
     _, height, width = shape
     y, x = np.mgrid[:height, :width]
     pattern = 500 + 200 * np.sin(x / 7.0) * np.cos(y / 11.0) + 30 * GENERATOR.random(shape)
-    return pattern.astype(dtype)
+    return np.asarray(pattern, dtype)
 
 
 def raster(path: Path, decibel: bool = False, **keys: object) -> Raster:

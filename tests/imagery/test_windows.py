@@ -1,6 +1,7 @@
 """What is valid, against GDAL's own masks."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,14 +16,14 @@ GENERATOR = np.random.default_rng(3)
 SIDE = 16
 
 
-def both(path: Path, **keys: object) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def both(path: Path, **keys: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Numbers, which we take for valid, and which GDAL does where they are finite."""
     with rasterio.open(path) as file:
         bands = keys.pop("bands", tuple(range(1, file.count + 1)))
         expected = file.read_masks(bands) != 0
         if np.dtype(file.dtypes[0]).kind == "f":
             expected &= np.isfinite(file.read(bands))
-    source = Source((), bands=bands, names=tuple(map(str, bands)), **keys)  # type: ignore[arg-type]
+    source = Source((), bands=bands, names=tuple(map(str, bands)), **keys)
     raster = rasters.read(Modality("m"), source, str(path))
     stored, valid = read(raster, range(len(bands)), Window(0, 0, raster.height, raster.width), Readers())
     return stored, valid, expected

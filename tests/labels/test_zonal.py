@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from synthetic import LATTICE, ids, raster
@@ -27,7 +29,7 @@ def blocks_of(values: np.ndarray) -> list[np.ndarray]:
     return [values[(3 - r) * 32 : (4 - r) * 32, c * 32 : (c + 1) * 32] for r in range(4) for c in range(5)]
 
 
-def test_shares_and_means_are_those_of_the_pixels(tmp_path) -> None:
+def test_shares_and_means_are_those_of_the_pixels(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 4, (128, 160)).astype("uint8")
     path = raster(tmp_path / "a.tif", values, LEFT, BOTTOM + 1280, 10.0, nodata=0)
     found = shares([path], [[1], [2, 3]])
@@ -41,7 +43,7 @@ def test_shares_and_means_are_those_of_the_pixels(tmp_path) -> None:
     assert means.sums[:, 0] / means.valid == pytest.approx([cell[cell > 0].mean() for cell in cells])
 
 
-def test_infinity_and_nan_are_no_values(tmp_path) -> None:
+def test_infinity_and_nan_are_no_values(tmp_path: Path) -> None:
     values = np.random.default_rng(1).normal(size=(128, 160)).astype("float32")
     values[:7], values[60:64], values[100:103] = np.nan, np.inf, -np.inf
     found = shares([raster(tmp_path / "a.tif", values, LEFT, BOTTOM + 1280, 10.0)], None)
@@ -51,7 +53,7 @@ def test_infinity_and_nan_are_no_values(tmp_path) -> None:
     assert found.sums[:, 0] / found.valid == pytest.approx(expected)
 
 
-def test_blocks_do_not_change_what_is_found(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_do_not_change_what_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(2).integers(0, 4, (150, 170)).astype("uint8")
     options = {"nodata": 0, "tiled": True, "blockxsize": 16, "blockysize": 16}
     path = raster(tmp_path / "a.tif", values, LEFT - 33, BOTTOM + 1310, 9.0, **options)
@@ -63,7 +65,7 @@ def test_blocks_do_not_change_what_is_found(tmp_path, monkeypatch: pytest.Monkey
     assert pieces.valid == pytest.approx(whole.valid, abs=1e-12)
 
 
-def test_a_raster_beside_the_chips_touches_none(tmp_path) -> None:
+def test_a_raster_beside_the_chips_touches_none(tmp_path: Path) -> None:
     near = raster(tmp_path / "a.tif", np.ones((128, 160), "uint8"), LEFT, BOTTOM + 1280, 10.0)
     far = raster(tmp_path / "b.tif", np.ones((128, 160), "uint8"), LEFT + 1e5, BOTTOM + 1280, 10.0)
     assert shares([near, far], [[1]]).touched == {str(near)}

@@ -81,7 +81,8 @@ def test_remove_leaves_other_files(folder: Path) -> None:
 
 
 def test_weights_of_another_architecture_are_told_in_one_line(folder: Path) -> None:
-    from safetensors.torch import safe_open, save_file
+    from safetensors import safe_open
+    from safetensors.torch import save_file
 
     path = folder / "weights.safetensors"
     with safe_open(path, framework="pt") as file:

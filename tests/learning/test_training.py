@@ -53,7 +53,7 @@ def test_every_modality_learns(batch: Batch) -> None:
     model = build(CHANNELS)
     value = training.batch_loss(model, batch, 0.5, training.generator(0, 0))
     assert value is not None
-    value.backward()
+    value.backward()  # type: ignore[no-untyped-call]
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
@@ -71,7 +71,8 @@ def test_views_go_without_channels_as_asked(
 ) -> None:
     one_season = {"s2": CHANNELS["s2"], "s1": ("djf_vv", "djf_vh")}
     values = {"s2": batch.values["s2"], "s1": batch.values["s1"][:, :2]}
-    model, lacking, jittered = build(one_season), {"s2": [], "s1": []}, []
+    model, jittered = build(one_season), []
+    lacking: dict[str, list[torch.Tensor]] = {"s2": [], "s1": []}
     drop, jitter = views.drop_channels, views.jitter
 
     def seen(patches: Patches, groups: torch.Tensor, share: float | None, source: torch.Generator) -> Patches:

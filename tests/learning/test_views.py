@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from geoembed.learning import views
+from geoembed.learning.model import Patches
 
 
 def source(seed: int) -> torch.Generator:
@@ -87,7 +88,7 @@ def test_jitter_changes_gain_and_offset_and_keeps_what_is_missing() -> None:
     values = torch.randn(500, 3, 4, 4)
     values[:, 1, 0] = math.nan
     before = views.view(values, 4, 1.0, source(0)).values
-    after = views.jitter(views.Patches(before, torch.zeros(500, 1, 2)), source(1)).values
+    after = views.jitter(Patches(before, torch.zeros(500, 1, 2)), source(1)).values
     assert torch.equal(before.isnan(), after.isnan())
     found = []
     for channel in (0, 2):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from geoembed.fits.curves import Point
+from geoembed.outputs import styles
 from geoembed.report import charts
 from geoembed.report.charts import Dot, Series
 
@@ -90,10 +91,11 @@ def test_alternative_texts_tell_the_numbers() -> None:
     )
     assert label[dots] == "water: change (points). without season: djf -3.25 (-3.75 to -2.75), jja 0.001."
     assert label[reliability] == (
-        "water: came true against said. said 5 %, was 10 % (75 % of chips); said 90 %, was 80 % (25 % of chips)."
+        "water: came true against said."
+        " predicted 5 %, observed 10 % (75 % of chips); predicted 90 %, observed 80 % (25 % of chips)."
     )
     assert label[classes] == "water: 50 chips, 20 dry & low, 20 wet."
-    assert label[numbers] == "water: 50 chips, of numbers from -1 to 3."
+    assert label[numbers] == "water: 50 chips, numbers from -1 to 3."
 
 
 def test_axes_have_names_and_readable_numbers() -> None:
@@ -141,7 +143,7 @@ def test_names_look_the_same_everywhere_and_different_from_each_other() -> None:
     few, many = charts.looks(["s1", "fused"]), charts.looks(["s1", "s2", "coh", "fused", "concat"])
     assert few["fused"] == many["fused"] and few["s1"] == many["s1"]
     assert all(len({getattr(look, part) for look in many.values()}) == 5 for part in ("colour", "dash", "marker"))
-    assert charts.looks(["fused"], first=True)["fused"].colour == charts.BLUE
+    assert charts.looks(["fused"], first=True)["fused"].colour == styles.BLUE
 
 
 def test_settings_of_the_user_do_not_count() -> None:

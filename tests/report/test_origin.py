@@ -54,15 +54,21 @@ def reordered(found: Embeddings, path: Path) -> Embeddings:
     return embeddings.read(path)
 
 
-def missing(from_: Origin, rows: np.ndarray[Any, Any], seed: int, draws: int) -> list[Any]:
+def embedded_again(
+    from_: Origin, rows: np.ndarray[Any, Any], seed: int, draws: int
+) -> tuple[list[Any], dict[str, np.ndarray[Any, Any]]]:
     steps, done = from_.missing(rows, seed, draws), []
     while True:
         try:
             done.append(next(steps).done)
         except StopIteration as stop:
             assert done and done[-1] == len(rows)
-            found: list[Any] = stop.value
+            found: tuple[list[Any], dict[str, np.ndarray[Any, Any]]] = stop.value
             return found
+
+
+def missing(from_: Origin, rows: np.ndarray[Any, Any], seed: int, draws: int) -> list[Any]:
+    return embedded_again(from_, rows, seed, draws)[0]
 
 
 def test_chips_are_found_by_id(world: World) -> None:
@@ -132,6 +138,15 @@ def test_contrasted_vectors_are_what_the_encoders_give(world: World) -> None:
             np.testing.assert_allclose(vectors[i], wanted[0].numpy(), atol=1e-5)
 
 
+def test_contrasted_vectors_come_with_the_missing_inputs(world: World) -> None:
+    rows = np.arange(0, 70, 3)
+    _, found = embedded_again(world.from_, rows, seed=0, draws=1)
+    wanted = world.from_.contrasted(rows)
+    assert list(found) == list(wanted)
+    for name in wanted:
+        np.testing.assert_array_equal(found[name], wanted[name])
+
+
 def test_retrieval_is_asked_of_each_two_modalities(world: World) -> None:
     rng = np.random.default_rng(0)
     a, b = (rng.normal(size=(9, 4)).astype(np.float32) for _ in range(2))
@@ -188,7 +203,7 @@ def told(picture: Any) -> tuple[str, str]:
 
 
 def test_chips_that_touch_do_so_over_180_degrees_too(world: World) -> None:
-    side = world.chipset.grids[0].side_metres / origin.METRES_PER_DEGREE
+    side = world.chipset.grids[0].side_metres / 111_320  # degrees at the equator
     query = np.array([[-180 + 0.4 * side, 0.0]])
     chips_ = np.array([[180 - 0.6 * side, 0.0], [180 - 0.6 * side, side], [180 - 1.6 * side, 0.0], [0.0, 0.0]])
     assert origin._apart(chips_, query, world.chipset).tolist() == [[False, False, True, True]]

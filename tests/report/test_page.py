@@ -3,12 +3,14 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from geoembed.fits.calibration import Trust
-from geoembed.fits.curves import Contrast, Curve, Point
+from geoembed.fits.comparisons import Comparison
+from geoembed.fits.curves import Curve, Point
 from geoembed.report import answers
 from geoembed.report.answers.view import View
 from geoembed.report.findings import Facts, Findings
@@ -50,12 +52,12 @@ def curve(
     return Curve(source, task, aoi, features, classifier, metric, points, point(1234, full, draws=1), chance)
 
 
-def contrast(question: str, score: float, reference: float, half: float = 0.01, **other: str) -> Contrast:
+def comparison(question: str, score: float, reference: float, half: float = 0.01, **other: str) -> Comparison:
     told = {"source": "embeddings", "task": "water", "aoi": "all", "tested": "all", "features": "fused"} | other
     told.setdefault("metric", "r2" if told["task"] == "biomass" else "balanced_accuracy")
     difference = Point(200, 5, score - reference, score - reference - half, score - reference + half)
-    points = {"score": point(200, score), "reference": point(200, reference), "difference": difference}
-    return Contrast(question, classifier="logistic", **told, **points)
+    described: dict[str, Any] = {"score": point(200, score), "reference": point(200, reference), **told}
+    return Comparison(question, classifier="logistic", difference=difference, **described)
 
 
 def trust(task: str = "water", classes: int = 2) -> Trust:
@@ -74,17 +76,17 @@ def findings(n: int = 60) -> Findings:
     )  # fmt: skip
     curves = [curve(features=name) for name in ("s1", "s2", "fused")] + [curve(aoi=area) for area in AREAS]
     curves += [curve("biomass", at=200), curve(source="statistics"), curve("biomass", source="statistics")]
-    contrasts = [
-        contrast("compared", 0.89, 0.85, source="statistics"),
-        contrast("compared", 0.60, 0.75, source="statistics", task="biomass"),
-        contrast("split", 0.93, 0.89),
-        contrast("transfer", 0.70, 0.90, aoi="there", tested="here <&>"),
-        contrast("transfer", 0.80, 0.95, aoi="here <&>", tested="there"),
-        contrast("transfer", 0.88, 0.95, aoi="all but there", tested="there"),
+    comparisons = [
+        comparison("compared", 0.89, 0.85, source="statistics"),
+        comparison("compared", 0.60, 0.75, source="statistics", task="biomass"),
+        comparison("split", 0.93, 0.89),
+        comparison("transfer", 0.70, 0.90, aoi="there", tested="here <&>"),
+        comparison("transfer", 0.80, 0.95, aoi="here <&>", tested="there"),
+        comparison("transfer", 0.88, 0.95, aoi="all but there", tested="there"),
         # Sentences are not about other sources.
-        contrast("transfer", 0.20, 0.90, aoi="there", tested="here <&>", source="untrained"),
+        comparison("transfer", 0.20, 0.90, aoi="there", tested="here <&>", source="untrained"),
         *(
-            contrast("missing", 0.89 - loss, 0.89, tested=name)
+            comparison("missing", 0.89 - loss, 0.89, tested=name)
             for name, loss in (
                 ("without s1", 0.01), ("without s2", 0.2), ("without djf", 0.0),
                 ("30 % of channels", 0.05), ("without s2 djf_red", 0.002),
@@ -96,7 +98,7 @@ def findings(n: int = 60) -> Findings:
     maps = (Map("t-SNE", "fused", xy, values, np.array(AREAS)[np.arange(n) // 2 % 2], "Perplexity 30."),)
     picture = Picture("data:image/png;base64,AAAA", "chip 7 of <here>", "asked for")
     return Findings(
-        facts, tuple(curves), tuple(contrasts), (trust(),), maps,
+        facts, tuple(curves), tuple(comparisons), (trust(),), maps,
         (Gallery("s1 to s2", "By cosine.", ((picture, replace(picture, caption="1. there")),)),),
         (Health("fused", 200, 64, 21.4, -2.5),), (Retrieval("s1", "s2", 200, 0.31, 0.7, 0.9, 0.4),),
         ("No second embeddings file was given.",),
@@ -164,7 +166,7 @@ def test_questions_come_in_order_where_asked(page: str) -> None:
 
 @pytest.mark.parametrize(("gone", "ask"), list(zip(QUESTIONS, answers.QUESTIONS, strict=True)))
 def test_a_question_not_asked_is_left_out(gone: str, ask: Callable[[View], str]) -> None:
-    found = replace(findings(), contrasts=tuple(one for one in findings().contrasts if one.question != gone))
+    found = replace(findings(), comparisons=tuple(one for one in findings().comparisons if one.question != gone))
     if gone == "compared":
         found = replace(found, curves=tuple(one for one in found.curves if one.source == "embeddings"))
     elif gone in ("curves", "trust", "maps", "health"):
@@ -179,28 +181,50 @@ def test_nothing_found_is_a_page_all_the_same() -> None:
 
 def test_sentences_tell_what_was_found(page: str) -> None:
     assert finding(page, QUESTIONS["curves"]) == (
-        "Labels needed with fused features: 95 % of the full-label score takes 50 on water and 200 on biomass;"
-        " 99 % of the full-label score takes all on water and all on biomass."
+        "With fused features, 95 % of the full-label score takes 50 labels on water and 200 labels on biomass;"
+        " 99 % of the full-label score takes all labels on water and all labels on biomass."
     )
-    assert "95 % takes 50 labels in the median of 6 cells, and all cells together save" in page.replace("&nbsp;", " ")
+    assert "95 % takes 50 labels in the median of 6 combinations, and saves" in page.replace("&nbsp;", " ")
     assert finding(page, QUESTIONS["compared"]) == (
-        "At 200 labels, fused embeddings are, against chip statistics ahead on 1 of 2 tasks (water by 4.0 points) and"
-        " behind on 1 of 2 tasks (biomass by 0.15 of R²)."
+        "With 200 labels and fused features, the embeddings are, compared with chip statistics, ahead on 1 of 2 tasks"
+        " (water by 4.0 points) and behind on 1 of 2 tasks (biomass by 0.15 of R²)."
     )
-    assert "higher on water by 4.0 points; +4.0 points on average" in finding(page, QUESTIONS["split"])
-    assert "change by \u221217.5 points on average" in finding(page, QUESTIONS["transfer"])
-    assert "worst: water from there to here &lt;&amp;&gt;, \u221220.0 points" in finding(page, QUESTIONS["transfer"])
-    assert "all other areas together, by \u22127.0 points" in finding(page, QUESTIONS["transfer"])
-    assert "of every modality alone, s2 costs most (\u221220.0 points)" in finding(page, QUESTIONS["missing"])
+    assert "higher on water by 4.0 points; the mean difference is +4.0 points" in finding(page, QUESTIONS["split"])
+    assert "change by \u221217.5 points on average where labels come from one other area" in finding(
+        page, QUESTIONS["transfer"]
+    )
+    assert "worst: water, from there to here &lt;&amp;&gt;, \u221220.0 points" in finding(page, QUESTIONS["transfer"])
+    assert "by \u22127.0 points on average where they come from all other areas" in finding(page, QUESTIONS["transfer"])
+    assert "of single modalities, s2 is missed most (\u221220.0 points)" in finding(page, QUESTIONS["missing"])
     assert "\u22125.0 points without 30 %" in finding(page, QUESTIONS["missing"])
-    assert "off by 4.2 points on water on average" in finding(page, QUESTIONS["trust"])
-    assert "Above a half, it is too high by 10.0 points on water." in finding(page, QUESTIONS["trust"])
-    assert "water 97 % (90 % over all, majority 60 %)" in finding(page, QUESTIONS["trust"])
+    assert "differ from how often they come true by 4.2 points on water, on average over chips" in finding(
+        page, QUESTIONS["trust"]
+    )
+    assert "Probabilities above one half are too high by 10.0 points on water." in finding(page, QUESTIONS["trust"])
+    assert "97 % on water (on all chips 90 %, by always saying the most frequent class 60 %)" in finding(
+        page, QUESTIONS["trust"]
+    )
     assert "agree on water for" in finding(page, QUESTIONS["maps"])
     assert "21 of 64 by fused" in finding(page, QUESTIONS["health"])
     assert "31 % for s1 and s2 (by chance 0.5 %)" in finding(page, QUESTIONS["health"])
     for said in ("No second embeddings file was given.", "3 chips without coh", "3&nbsp;% of neighbouring chips"):
         assert said in page
+
+
+def test_what_the_answer_leaves_out_stands_below_it(page: str) -> None:
+    lead = re.sub("<.*?>", "", page[page.index("</h1>") : page.index("<svg")]).replace("&nbsp;", " ")
+    assert lead.startswith("95 % of the score above guessing takes 50 labels on water. With 200 labels and fused")
+
+
+@pytest.mark.parametrize(
+    ("observed", "wanted"),
+    [(0.8, "too high by 10.0 points"), (0.95, "too low by 5.0 points"), (0.9, "neither too high nor too low")],
+)
+def test_probabilities_are_too_high_or_too_low(observed: float, wanted: str) -> None:
+    told = finding(
+        html(replace(findings(), trust=(replace(trust(), observed=(0.1, NAN, observed)),))), QUESTIONS["trust"]
+    )
+    assert f"Probabilities above one half are {wanted} on water." in told
 
 
 @pytest.mark.parametrize(
@@ -212,9 +236,11 @@ def test_sentences_tell_what_was_found(page: str) -> None:
     ],
 )
 def test_a_baseline_that_wins_is_told(half: float, draws: int, wanted: str) -> None:
-    one = contrast("compared", 0.80, 0.83, half, source="mosaiks")
-    told = finding(html(replace(findings(), contrasts=(one,))), QUESTIONS["compared"])
-    assert told == f"At 200 labels, fused embeddings are, against random convolutions {wanted}."
+    one = comparison("compared", 0.80, 0.83, half, source="mosaiks")
+    told = finding(html(replace(findings(), comparisons=(one,))), QUESTIONS["compared"])
+    assert (
+        told == f"With 200 labels and fused features, the embeddings are, compared with random convolutions, {wanted}."
+    )
 
 
 def test_the_matrix_has_its_home_on_the_diagonal(page: str) -> None:
@@ -249,7 +275,7 @@ def test_two_classifiers_have_charts_and_rows_of_their_own() -> None:
 
 
 def test_odd_findings_are_told_too() -> None:
-    found = replace(findings(), contrasts=(), trust=(), maps=(), neighbours=(), health=(), retrieval=())
+    found = replace(findings(), comparisons=(), trust=(), maps=(), neighbours=(), health=(), retrieval=())
     perfect = replace(
         curve(aoi="here", features="s2"), points=(Point(10, 1, 1.0, NAN, NAN),), full=point(20, 1.0, 0, 1)
     )
@@ -264,5 +290,5 @@ def test_odd_findings_are_told_too() -> None:
 
 
 def test_a_dense_map_stays_small() -> None:
-    found = replace(findings(n=3000), contrasts=(), trust=(), curves=())
+    found = replace(findings(n=3000), comparisons=(), trust=(), curves=())
     assert len(html(found)) < 500_000

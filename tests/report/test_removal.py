@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from geoembed.chips.batches import Reader, Statistics
 from geoembed.chips.folder import ChipSet
 from geoembed.fits import embeddings
 from geoembed.learning import checkpoint
-from geoembed.learning.checkpoint import Described, Trained
+from geoembed.learning.checkpoint import Description, Trained
 from geoembed.learning.model import encode
 from geoembed.learning.presets import PRESETS
 from geoembed.report import removal
@@ -33,7 +34,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ChipSet, Train
     reader = Reader(chipset, chipset.channels)
     *_, statistics = batches.measure(reader, reader.rows_of("train"))
     assert isinstance(statistics, Statistics)
-    described = Described(PRESETS["tiny"].config(chipset.channels, chipset.size), statistics, {"seed": 0}, {})
+    described = Description(PRESETS["tiny"].config(chipset.channels, chipset.size), statistics, {"seed": 0}, {})
     model = checkpoint.build(described.model, 0)
     for encoder in model.encoders.values():
         encoder.get_buffer("centre").normal_(generator=torch.Generator().manual_seed(1))
@@ -124,9 +125,10 @@ def test_a_chip_of_which_nothing_is_left_is_nan(base: tuple[Path, ChipSet, Train
 def test_with_everything_it_is_what_embed_writes(base: tuple[Path, ChipSet, Trained], tmp_path: Path) -> None:
     folder, chipset, trained = base
     rows = np.flatnonzero(chipset.index["split"] == "test")
-    for options, only in (({}, CHANNELS), ({"channels": {"s2": ("jja_*",)}}, CHANNELS | {"s2": CHANNELS["s2"][3:]})):
-        path = tmp_path / f"{len(options)}.h5"
-        embed.embed(folder / "chips", model=folder / "model", output=path, device="cpu", batch_size=5, **options)
+    for channels, only in (({}, CHANNELS), ({"s2": ("jja_*",)}, CHANNELS | {"s2": CHANNELS["s2"][3:]})):
+        path = tmp_path / f"{len(channels)}.h5"
+        options: dict[str, Any] = {"channels": channels, "device": "cpu", "batch_size": 5}
+        embed.embed(folder / "chips", model=folder / "model", output=path, **options)
         cases = removal.cases(only, seed=0)
         found = run(Reader(chipset, CHANNELS, only=only), trained, rows, cases)
         np.testing.assert_allclose(found.everything, embeddings.read(path).vectors("fused")[rows], atol=1e-5)

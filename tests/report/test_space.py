@@ -18,7 +18,7 @@ from geoembed.report import space
 
 def unit(n: int, width: int, seed: int) -> np.ndarray:
     x = np.random.default_rng(seed).normal(size=(n, width)).astype(np.float32)
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
+    return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True))
 
 
 def circle(n: int) -> np.ndarray:
@@ -161,7 +161,7 @@ def test_contrasted_is_the_space_that_training_contrasts(tmp_path: Path) -> None
     reader = batches.Reader(chipset, chipset.channels)
     *_, statistics = batches.measure(reader, np.arange(12))
     assert isinstance(statistics, batches.Statistics)
-    trained = checkpoint.Trained(checkpoint.Described(config, statistics, {}, {}), checkpoint.build(config, 0), "")
+    trained = checkpoint.Trained(checkpoint.Description(config, statistics, {}, {}), checkpoint.build(config, 0), "")
     order = list(batches.blocks(np.arange(12), 5))
     found = space.contrasted(trained, (reader.batch(rows, statistics) for rows in order))
     whole = reader.batch(np.arange(12), statistics)

@@ -73,7 +73,7 @@ def test_pixels_equal_the_source_bit_for_bit(area: Path, scene: Modality, number
             assert file.block_shapes[0] == (32, 32)
             column, row = int((file.bounds.left - 499_200) / 10), int((4_999_680 - file.bounds.top) / 10)
             assert (file.read() == numbers[:, row : row + 32, column : column + 32]).all()
-    values = found and chip_folder.read_chip(found.path_of(found.index.chip_id[0], "s2")).values
+    values = chip_folder.read_chip(found.path_of(found.index.chip_id[0], "s2")).values
     assert values.dtype == np.float32
     assert 0.0 < values.min() < values.max() <= 0.5
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -23,7 +24,7 @@ from geoembed.outputs.journal import Journal
 from geoembed.outputs.records import Record
 from geoembed.steps import embed, pretrain
 
-CPU = {"device": "cpu", "batch_size": 8}
+CPU: dict[str, Any] = {"device": "cpu", "batch_size": 8}
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +119,7 @@ def test_what_is_asked_for_must_be_known(base: Path, tmp_path: Path) -> None:
         ({"batch_size": 0}, "batch_size 0 is below 1"),
     ):
         with pytest.raises(ConfigError, match=told):
-            embed.embed(base / "chips", model=base / "model", output=tmp_path / "e.h5", **options)  # type: ignore[arg-type]
+            embed.embed(base / "chips", model=base / "model", output=tmp_path / "e.h5", **options)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -273,7 +274,8 @@ def test_killed_while_removing_chunks_it_starts_anew(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = begin(base, tmp_path / "e.h5", Record("embed", {"chips": "other"}, {}), (0, 8), (8, 60))
-    unlink, gone = Path.unlink, []
+    unlink = Path.unlink
+    gone: list[str] = []
 
     def killed(path: Path, **options: bool) -> None:
         if len(gone) == 2:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from embedded_chips import make_embedded, write_model
 from scipy import stats
 from synthetic import embeddings_file
 
+from geoembed.chips import folder as chip_folder
 from geoembed.errors import ChipError, EmbeddingsError, GeoembedError, ModelError, ProbeError, StaleError
-from geoembed.fits import embeddings, sweep
+from geoembed.fits import embeddings, jobs, sweep
 from geoembed.progress import Progress
 from geoembed.report import markup, removal
-from geoembed.steps.evaluate import COLUMNS, evaluate
+from geoembed.report.results import COLUMNS
+from geoembed.steps.evaluate import evaluate
 
 
 @pytest.fixture
@@ -93,7 +96,7 @@ def test_summary_says_how_many_are_enough(tmp_path: Path, world: embeddings.Embe
     assert all(point["low"] < point["mean"] < point["high"] for point in cell["curve"])
     assert f"<h1>{markup.text(summary['answer'])}</h1>" in (tmp_path / "report/report.html").read_text()
     assert summary["over_all_cells"]["95%"]["cells"] > 3
-    assert "water" in done.table
+    assert "water" in {row[0] for row in done.table}
 
 
 def test_scores_are_of_the_test_split_and_draws_of_the_train_split(
@@ -142,7 +145,7 @@ def test_numbers_are_fitted_by_ridge(
     table = rows(tmp_path)
     assert set(table.loc[table["task"] == "height", "metric"]) == {"r2", "rmse"}
     assert table.loc[(table["metric"] == "r2") & (table["n"] > 200), "value"].min() > 0.95
-    assert "r2" in done.table
+    assert "r2" in {row[1] for row in done.table}
 
 
 def test_several_classifiers_agree_on_the_easy_task(tmp_path: Path, world: embeddings.Embeddings) -> None:
@@ -156,7 +159,7 @@ def test_rerun_is_free_and_other_options_are_refused(tmp_path: Path, world: embe
     done = run(tmp_path, "water", features=("s2",))
     before = (tmp_path / "report/results.csv").read_bytes()
     again = run(tmp_path, "water", features=("s2",))
-    assert (tmp_path / "report/results.csv").read_bytes() == before and again.table == done.table
+    assert (tmp_path / "report/results.csv").read_bytes() == before and list(map(tuple, again.table)) == done.table
     with pytest.raises(StaleError, match="seed was 0, now 1"):
         run(tmp_path, "water", features=("s2",), seed=1)
     (tmp_path / "report/summary.json").write_text("{}")
@@ -236,6 +239,7 @@ def test_a_file_is_no_folder(tmp_path: Path, world: embeddings.Embeddings) -> No
 
 CODE = """
 import sys
+from collections import Counter
 from pathlib import Path
 from threadpoolctl import threadpool_info
 from geoembed.fits import sweep
@@ -269,7 +273,7 @@ def test_a_class_with_few_test_chips_is_told(
     with caplog.at_level(logging.WARNING):
         run(tmp_path, "rare", "crops", sizes=("all",))
     told = [entry.getMessage() for entry in caplog.records if "only" in entry.getMessage()]
-    assert told == ["rare: only 3 test chips are 1; the task's scores hang on them"]
+    assert told == ["rare: only 3 test chips are 1; the task's scores depend on these few"]
 
 
 def test_a_transductive_model_is_told(
@@ -285,9 +289,9 @@ def test_a_transductive_model_is_told(
     assert "learned from the chips of all splits" in (tmp_path / "report/report.html").read_text()
 
 
-def contrasts(folder: Path, question: str) -> list[dict[str, Any]]:
+def comparisons(folder: Path, question: str) -> list[dict[str, Any]]:
     summary = json.loads((folder / "report/summary.json").read_text())
-    return [one for one in summary["contrasts"] if one["question"] == question]
+    return [one for one in summary["comparisons"] if one["question"] == question]
 
 
 def test_killed_in_mid_sweep_it_goes_on_where_it_was(
@@ -302,11 +306,11 @@ def test_killed_in_mid_sweep_it_goes_on_where_it_was(
     done: list[str] = []
     do = sweep.Sweep._do
 
-    def counted(self: sweep.Sweep, work: sweep.Work, *given: Any, **more: Any) -> sweep.Done:
+    def counted(self: sweep.Sweep, job: jobs.Job, *given: Any, **more: Any) -> jobs.JobResult:
         if stop and len(done) >= stop[0]:
             raise KeyboardInterrupt
-        done.append(f"{self.name}/{work.key}")
-        return do(self, work, *given, **more)
+        done.append(f"{self.name}/{job.key}")
+        return do(self, job, *given, **more)
 
     monkeypatch.setattr(sweep.Sweep, "_do", counted)
     monkeypatch.setattr("os.cpu_count", lambda: 1)
@@ -398,7 +402,7 @@ def test_another_file_learns_from_the_same_chips_and_is_paired_by_draw(
 
     def watched(self: sweep.Sweep, X: Any, source: str, name: str, places: Any, *given: Any, **more: Any) -> None:
         taught.setdefault(name, set()).add(
-            b"".join(place.train[one.orders].tobytes() for place in places for one in place.cells)
+            b"".join(place.train[one.orders].tobytes() for place in places for one in place.draws)
         )
         made(self, X, source, name, places, *given, **more)
 
@@ -412,7 +416,7 @@ def test_another_file_learns_from_the_same_chips_and_is_paired_by_draw(
     assert done.counts["chips_without_s2_elsewhere"] == done.counts["chips_without_fused_elsewhere"] == 100
     scores = table[(table["question"] == "curve") & (table["metric"] == "balanced_accuracy")]
     value = scores.set_index(["source", "aoi", "features", "n", "seed"])["value"]
-    compared = contrasts(tmp_path, "compared")
+    compared = comparisons(tmp_path, "compared")
     # three sources x three areas x two kinds of features, at n and at all labels
     assert len(compared) == 3 * 3 * 2 * 2 and {one["features"] for one in compared} == {"s2", "fused"}
     for one in compared:
@@ -443,16 +447,20 @@ def test_two_files_of_one_name_are_told_apart_or_refused(tmp_path: Path, world: 
         run(tmp_path, "water", against=(tmp_path / "none.h5",))
 
 
-def test_a_dry_run_counts_the_fits_and_writes_nothing(tmp_path: Path, world: embeddings.Embeddings) -> None:
+def test_a_dry_run_counts_the_fits_and_writes_nothing(
+    tmp_path: Path, world: embeddings.Embeddings, caplog: pytest.LogCaptureFixture
+) -> None:
     write_other(tmp_path / "o.h5", world, np.arange(1000))
     for options in (
         {"against": (tmp_path / "o.h5",), "features": ("s2", "fused")},
         {"features": ("s1+s2", "s1"), "sizes": ("20",), "classifiers": ("ridge", "knn")},
     ):
         before = sorted(tmp_path.iterdir())
-        told = run(tmp_path, "water", "ice", "height", dry_run=True, **options)
+        with caplog.at_level(logging.INFO, "geoembed"):
+            told = run(tmp_path, "water", "ice", "height", dry_run=True, **options)
         assert told.paths == () and sorted(tmp_path.iterdir()) == before
-        assert told.table.startswith(f"{told.counts['fits']:,} fits, about ") and "nothing was written" in told.table
+        assert caplog.messages[-1].startswith(f"{told.counts['fits']:,} fits, about ")
+        assert "nothing was written" in caplog.messages[-1]
         assert told.counts["seconds"] > 0
         done = run(tmp_path, "water", "ice", "height", overwrite=True, **options)
         assert told.counts["fits"] == done.counts["fits"]
@@ -524,7 +532,7 @@ def test_with_chips_baselines_are_compared_with(embedded: Path) -> None:
     by_source = curve.groupby("source")["features"].agg(set).to_dict()
     assert by_source.pop("embeddings") == {"s2", "s1", "fused", "concat"}
     assert all(offered == {"s2", "s1", "fused"} for offered in by_source.values())
-    compared = contrasts(embedded, "compared")
+    compared = comparisons(embedded, "compared")
     assert {(one["source"], one["features"]) for one in compared} == {
         (source, name) for source in by_source for name in ("s2", "s1", "fused")
     }
@@ -541,16 +549,16 @@ def test_with_chips_inputs_are_removed(embedded: Path) -> None:
         ("embeddings", "all", "fused", n) for n in (20, 72)
     }
     # Every case is scored once per draw of labels: a random share's removals have a draw each.
-    for n, seeds in ((20, [0, 1]), (72, [0])):
+    for n, drawn in ((20, [0, 1]), (72, [0])):
         counts = missing[missing["n"] == n].groupby(["tested", "task", "metric"])["seed"].agg(sorted)
-        assert all(found == seeds for found in counts)
+        assert all(found == drawn for found in counts)
     # All test chips fit, so that with nothing missing it is the learning curve.
     keys = ["task", "n", "seed", "metric"]
     curve = table[(table["question"] == "curve") & (table["aoi"] == "all") & (table["source"] == "embeddings")]
-    curve = curve[(curve["features"] == "fused") & (curve["n"] == 20)].set_index(keys)["value"]
+    fused = curve[(curve["features"] == "fused") & (curve["n"] == 20)].set_index(keys)["value"]
     nothing = missing[(missing["tested"] == "nothing") & (missing["n"] == 20)].set_index(keys)["value"]
-    assert nothing.sort_index().to_numpy() == pytest.approx(curve.sort_index().to_numpy(), abs=1e-4)
-    told = contrasts(embedded, "missing")
+    assert nothing.sort_index().to_numpy() == pytest.approx(fused.sort_index().to_numpy(), abs=1e-4)
+    told = comparisons(embedded, "missing")
     names = {case.name for case in cases}
     assert {(one["tested"], one["score"]["n"]) for one in told} == {(name, n) for name in names for n in (20, 72)}
     score = missing[missing["metric"] == "balanced_accuracy"].set_index(["task", "tested", "n", "seed"])["value"]
@@ -563,7 +571,7 @@ def test_with_chips_inputs_are_removed(embedded: Path) -> None:
 
 def test_the_summary_holds_every_answer_as_json(embedded: Path) -> None:
     summary = strict(embedded / "report/summary.json")
-    assert {one["question"] for one in summary["contrasts"]} == {"compared", "split", "transfer", "missing"}
+    assert {one["question"] for one in summary["comparisons"]} == {"compared", "split", "transfer", "missing"}
     assert [(one["task"], one["n"]) for one in summary["trust"]] == [("upper", 20), ("odd", 20)]
     for one in summary["trust"]:
         assert 0 <= one["ece"]["mean"] <= 1 and one["brier"]["low"] <= one["brier"]["mean"] <= one["brier"]["high"]
@@ -575,7 +583,7 @@ def test_the_summary_holds_every_answer_as_json(embedded: Path) -> None:
     assert retrieval["n"] == (chips.present.all(1) & (chips.split == "test")).sum()
     assert set(summary["over_all_cells"]) == {"95%", "99%"} and summary["over_all_cells"]["95%"]["cells"] > 0
     assert summary["notes"] == []
-    assert {one["aoi"] for one in summary["contrasts"] if one["question"] == "transfer"} == {
+    assert {one["aoi"] for one in summary["comparisons"] if one["question"] == "transfer"} == {
         "west", "east", "all but west", "all but east",
     }  # fmt: skip
 
@@ -604,10 +612,46 @@ def test_baselines_are_kept_by_the_next_run(embedded: Path, monkeypatch: pytest.
     assert set(before) == {"statistics.h5", "mosaiks.h5", "untrained.h5"}
     wanted = rows(embedded).drop(columns="seconds")
     with monkeypatch.context() as patch:
-        patch.setattr("geoembed.report.baselines._read", lambda *_: pytest.fail("chips were read again"))
+        patch.setattr("geoembed.report.baselines._describe", lambda *_: pytest.fail("chips were read again"))
         run_with_chips(embedded, overwrite=True)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert rows(embedded).drop(columns="seconds").equals(wanted)
+
+
+def test_chips_are_read_once_for_baselines_and_test_chips_once_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chipset = make_embedded(tmp_path)
+    reads: Counter[str] = Counter()
+    read_chip = chip_folder.read_chip
+
+    def counted(path: Path) -> chip_folder.Chip:
+        reads[path.stem] += 1
+        return read_chip(path)
+
+    monkeypatch.setattr(chip_folder, "read_chip", counted)
+    monkeypatch.setattr("geoembed.report.origin.Origin.galleries", lambda *_: [])  # pictures read some more
+    run_with_chips(tmp_path)
+    index = chipset.index
+    files = dict(zip(index["chip_id"], index[["s2", "s1"]].notna().sum(axis=1), strict=True))
+    # Of so few chips, all train chips are looked at for the filters and for the centre.
+    times = {"train": 3, "validation": 1, "test": 2}
+    assert reads == {name: files[name] * times[split] for name, split in zip(files, index["split"], strict=True)}
+
+
+def test_killed_after_inputs_were_removed_that_is_not_done_again(
+    tmp_path: Path, embedded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("chips", "model", "e.h5", "upper.csv", "odd.csv"):
+        (tmp_path / name).symlink_to(embedded / name)
+    with monkeypatch.context() as patch:
+        patch.setattr("geoembed.fits.curves.of_fits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run_with_chips(tmp_path)
+    monkeypatch.setattr("geoembed.report.origin.Origin.missing", lambda *_: pytest.fail("embedded again"))
+    run_with_chips(tmp_path)
+    assert rows(tmp_path).drop(columns="seconds").equals(rows(embedded).drop(columns="seconds"))
+    assert (tmp_path / "report/report.html").read_bytes() == (embedded / "report/report.html").read_bytes()
 
 
 @pytest.fixture
@@ -619,9 +663,10 @@ def beside(tmp_path: Path, embedded: Path) -> Path:
     return tmp_path
 
 
-def test_with_chips_a_dry_run_counts_the_same(embedded: Path, beside: Path) -> None:
-    told = run_with_chips(beside, dry_run=True)
-    assert "reading all chips" in told.table
+def test_with_chips_a_dry_run_counts_the_same(embedded: Path, beside: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "geoembed"):
+        told = run_with_chips(beside, dry_run=True)
+    assert "besides reading all chips once and embedding test chips again" in caplog.messages[-1]
     assert told.counts["fits"] == strict(embedded / "report/summary.json")["counts"]["fits"]
     options = {"features": ("s2", "fused"), "sizes": ("10", "20"), "classifiers": ("ridge",)}
     told = run_with_chips(beside, dry_run=True, **options)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from geoembed.learning import checkpoint, sessions, training
 from geoembed.learning.sessions import COLUMNS
 from geoembed.steps import pretrain
 
-SMALL = {"batch_size": 12, "device": "cpu"}
+SMALL: dict[str, Any] = {"batch_size": 12, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")

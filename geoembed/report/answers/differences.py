@@ -1,4 +1,4 @@
-"""Leakage, travel and missing inputs: the questions that one way beside another answers."""
+"""Leakage, transfer to other areas, and missing inputs: the questions that differences answer."""
 
 from __future__ import annotations
 
@@ -32,46 +32,50 @@ from geoembed.report.markup import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from geoembed.fits.curves import Contrast
+    from geoembed.fits.comparisons import Comparison
 
 
 def split(view: View) -> str:
     """Answer whether scores come from test chips that lie beside training chips."""
-    contrasts = view.contrasts("split")
-    if not contrasts:
+    comparisons = view.comparisons("split")
+    if not comparisons:
         return ""
-    said = [one for one in view.said_of(contrasts) if one.source == OURS] or view.said_of(contrasts)
+    ours = [one for one in comparisons if one.source == OURS]
+    chosen = [one for one in view.chosen(comparisons) if one.source == OURS] or view.chosen(comparisons)
     finding = (
-        f"{view.at(said)} and with {said[0].features} features a random split against the split by place is"
-        f" {balance(said, 'higher', 'lower', 'level')}; {mean_change(said)} on average. All other scores here are by"
-        " place."
+        f"{view.setting(chosen)}, scores on a random split, compared with the split by place, are"
+        f" {balance(chosen, 'higher', 'lower', 'level')}; the mean difference is {mean_change(chosen)}. All other"
+        " scores here are on the split by place."
     )
     caveat = (
-        "A random split lets test chips lie beside labelled ones and, with embeddings, among those that pretraining"
-        " saw, and it tests other chips. The gap of chip statistics and of the untrained encoder, which saw none, tells"
-        " how much of it neighbours are worth."
+        "On a random split, test chips lie beside labelled ones, and the embeddings' encoder may have trained on chips"
+        " beside them; and the test chips are others. Chip statistics and the untrained encoder have not been trained:"
+        " their gap shows what labelled neighbours alone add."
     )
-    shown = charts.looks(one.source for one in contrasts)
-    main = preferred(view.at_n(contrasts), view.features)
-    drawn = []
+    folded = details(
+        "The gap of the other features", _split_table([one for one in comparisons if one.source != OURS], view)
+    )
+    charts_of_gaps = grid(_gaps(view, comparisons))
+    return section(
+        "Is it leakage?", finding, paragraph(caveat, "quiet"), charts_of_gaps, _split_table(ours, view), folded
+    )
+
+
+def _gaps(view: View, comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """Draw the gaps of all sources, a chart per classifier and metric."""
+    shown = charts.looks(one.source for one in comparisons)
+    main = preferred(view.at_n(comparisons), view.features)
     for kind, name in dict.fromkeys((one.classifier, one.metric) for one in main):
         groups: dict[str, list[charts.Dot]] = {}
-        for one in main:
-            if (one.classifier, one.metric) == (kind, name):
-                dot = charts.Dot(source_name(one.source), shown[one.source], times(one.difference, scale(name)))
-                groups.setdefault(one.task, []).append(dot)
-        title = view.title(metric(name), kind)
-        drawn.append(
-            figure(title, charts.dots(f"{title}, leakage", groups, x=f"random \u2212 by place ({_unit(name)})"))
-        )
-    ours = [one for one in contrasts if one.source == OURS]
-    others = [one for one in contrasts if one.source != OURS]
-    folded = details("The gap of what is compared with", _split_table(others, view))
-    return section("Is it leakage?", finding, paragraph(caveat, "quiet"), grid(drawn), _split_table(ours, view), folded)
+        for one in (one for one in main if (one.classifier, one.metric) == (kind, name)):
+            dot = charts.Dot(source_name(one.source), shown[one.source], times(one.difference, scale(name)))
+            groups.setdefault(one.task, []).append(dot)
+        title, x = view.title(metric(name), kind), f"random \u2212 by place ({_unit(name)})"
+        yield figure(title, charts.dots(f"{title}, leakage", groups, x=x))
 
 
-def _split_table(contrasts: Sequence[Contrast], view: View) -> str:
-    several = len({one.features for one in contrasts}) > 1
+def _split_table(comparisons: Sequence[Comparison], view: View) -> str:
+    several = len({one.features for one in comparisons}) > 1
     rows = [
         (
             named(one.task, one.metric),
@@ -84,7 +88,7 @@ def _split_table(contrasts: Sequence[Contrast], view: View) -> str:
             give_or_take(one.score),
             give_or_take(one.reference),
         )
-        for one in contrasts
+        for one in comparisons
     ]
     return table(
         ["task", "source", "features", "classifier", "labels", "gap", "random is", "random", "by place"], rows, 4
@@ -97,31 +101,32 @@ def _unit(name: str) -> str:
 
 def transfer(view: View) -> str:
     """Answer whether a classifier works in areas that it was not trained in."""
-    contrasts = view.contrasts("transfer")
-    if not contrasts:
+    comparisons = view.comparisons("transfer")
+    if not comparisons:
         return ""
-    own = [one for one in contrasts if one.source == OURS]
-    main = preferred(view.at_n(own), view.features)
+    ours = [one for one in comparisons if one.source == OURS]
+    main = preferred(view.at_n(ours), view.features)
     shown = []
     for panel in view.panels(main):
-        here = [one for one in main if (one.task, one.classifier) == (panel.task, panel.classifier)]
-        shown.append(figure(f"{panel.title}, {metric(here[0].metric)}", _matrix(here, view.found.facts.areas)))
+        of_panel = [one for one in main if (one.task, one.classifier) == (panel.task, panel.classifier)]
+        title = f"{panel.title}, {metric(of_panel[0].metric)}"
+        shown.append(figure(title, _matrix(of_panel, view.findings.facts.areas)))
     rows = [
         (
             *(named(one.task, one.metric), source_name(one.source), view.kind(one.classifier), one.aoi, one.tested),
             *("all" if one.whole else f"{one.n:,}", signed(one.difference)),
             *(give_or_take(one.score), give_or_take(one.reference)),
         )
-        for one in contrasts
+        for one in comparisons
     ]
     head = ["task", "source", "classifier", "trained in", "tested in", "labels", "difference", "score", "at home"]
     return section(
         "Does it travel?",
-        _travelled(view, view.said_of(own)),
+        _travelled(view, view.chosen(ours)),
         paragraph(
-            "Trained in the row's area, tested in the column's; on the diagonal, in bold, both are one area. What the"
-            " others gain or lose against it stands small below, in points of balanced accuracy or in R². The darker,"
-            " the better.",
+            "Labels come from the row's area, test chips from the column's; on the diagonal, in bold, both are the"
+            " same area. The small figures are the difference to the bold score of the column, in points of balanced"
+            " accuracy or in R². Darker is better.",
             "quiet",
         ),
         grid(shown, "wide"),
@@ -129,42 +134,43 @@ def transfer(view: View) -> str:
     )
 
 
-def _travelled(view: View, said: Sequence[Contrast]) -> str:
-    """Say what scores lose away from home, on average and at worst."""
-    if not said:
+def _travelled(view: View, chosen: Sequence[Comparison]) -> str:
+    """Say what scores lose where labels come from elsewhere, on average and at worst."""
+    if not chosen:
         return ""
-    single = [one for one in said if not one.aoi.startswith(BUT)]
-    rest = [one for one in said if one.aoi.startswith(BUT)]
-    told = []
+    single = [one for one in chosen if not one.aoi.startswith(BUT)]
+    rest = [one for one in chosen if one.aoi.startswith(BUT)]
+    parts = []
     if single:
         worst = min((one for one in single if one.metric == single[0].metric), key=lambda one: one.difference.mean)
-        told.append(
-            f"trained in one area and tested in another, scores change by {mean_change(single)} on average against"
-            f" training at home (worst: {worst.task} from {worst.aoi} to {worst.tested},"
-            f" {change(worst.difference.mean, worst.metric)})"
+        parts.append(
+            f"by {mean_change(single)} on average where labels come from one other area (worst: {worst.task}, from"
+            f" {worst.aoi} to {worst.tested}, {change(worst.difference.mean, worst.metric)})"
         )
     if rest:
-        told.append(f"trained in all other areas together, by {mean_change(rest)}")
-    return f"{view.at(said)} and with {said[0].features} features: {'; '.join(told)}."
+        parts.append(f"by {mean_change(rest)} on average where they come from all other areas")
+    return f"{view.setting(chosen)}, scores in an area change {listed(parts)}."
 
 
-def _matrix(contrasts: Sequence[Contrast], areas: Sequence[str]) -> str:
+def _matrix(comparisons: Sequence[Comparison], areas: Sequence[str]) -> str:
     """Return the matrix of one task: a row per area of training, and one for all areas but the tested."""
-    found = {(one.aoi, one.tested): one for one in contrasts}
-    home = {one.tested: one.reference.mean for one in contrasts}
-    named = dict.fromkeys((*areas, *(one.tested for one in contrasts)))
-    columns = [area for area in named if area in home]
-    trained = [area for area in dict.fromkeys((*named, *(one.aoi for one in contrasts))) if area in named]
+    by_areas = {(one.aoi, one.tested): one for one in comparisons}
+    home = {one.tested: one.reference.mean for one in comparisons}
+    known = dict.fromkeys((*areas, *(one.tested for one in comparisons)))
+    columns = [area for area in known if area in home]
+    trained = [area for area in dict.fromkeys((*known, *(one.aoi for one in comparisons))) if area in known]
 
     def cell(trained: str, tested: str) -> tuple[float, str]:
-        one = found.get((trained, tested))
-        if trained == tested or one is None:
-            return (home[tested] if trained == tested else math.nan), HOME if trained == tested else ""
-        loss, digits = one.difference.mean * scale(one.metric), 2 if one.metric == "r2" else 1
-        return one.score.mean, plus(loss, digits)
+        if trained == tested:
+            return home[tested], HOME
+        comparison = by_areas.get((trained, tested))
+        if comparison is None:
+            return math.nan, ""
+        loss, digits = comparison.difference.mean * scale(comparison.metric), 2 if comparison.metric == "r2" else 1
+        return comparison.score.mean, plus(loss, digits)
 
     rows = [(area, [cell(area, tested) for tested in columns]) for area in trained]
-    if any(one.aoi.startswith(BUT) for one in contrasts):
+    if any(one.aoi.startswith(BUT) for one in comparisons):
         rows.append(("all but it", [cell(f"{BUT}{tested}", tested) for tested in columns]))
     return matrix(
         "trained \u2193 tested \u2192",
@@ -174,28 +180,29 @@ def _matrix(contrasts: Sequence[Contrast], areas: Sequence[str]) -> str:
 
 
 MODALITY, SEASON, SHARE, CHANNEL = "modality", "season", "random channels", "channel"
+PLURALS = {MODALITY: "modalities", SEASON: "seasons", CHANNEL: "channels"}
 
 
 def missing(view: View) -> str:
     """Answer what is lost where inputs are missing."""
-    contrasts = view.contrasts("missing")
-    if not contrasts:
+    comparisons = view.comparisons("missing")
+    if not comparisons:
         return ""
-    main = preferred(view.at_n(contrasts), view.features)
+    main = preferred(view.at_n(comparisons), view.features)
     rows = [
         (
             *(named(one.task, one.metric), one.features, view.kind(one.classifier), one.tested, f"{one.n:,}"),
             *(give_or_take(one.reference), give_or_take(one.score), signed(one.difference)),
         )
-        for one in contrasts
+        for one in comparisons
         if _removed(one.tested)[0] != CHANNEL
     ]
     return section(
         "What if inputs are missing?",
-        _missed(view, view.said_of(contrasts)),
+        _missed(view, view.chosen(comparisons)),
         paragraph(
-            "Inputs are removed from the test chips alone; the classifier is the same. Lines are 95 % intervals of the"
-            " difference to nothing removed, paired by draw.",
+            "Inputs are removed from the test chips only; the classifiers stay the same. Lines are 95 % intervals of"
+            " the difference to the score with nothing removed, paired by draw.",
             "quiet",
         ),
         grid(_removals(view, main, (MODALITY, SEASON, SHARE), "")),
@@ -204,13 +211,13 @@ def missing(view: View) -> str:
     )
 
 
-def _removals(view: View, contrasts: Sequence[Contrast], kinds: Sequence[str], which: str) -> Iterator[str]:
+def _removals(view: View, comparisons: Sequence[Comparison], kinds: Sequence[str], which: str) -> Iterator[str]:
     """Draw what the loss of each input costs, a chart per task."""
-    for panel in view.panels(contrasts):
-        here = [one for one in contrasts if (one.task, one.classifier) == (panel.task, panel.classifier)]
-        groups = {f"without {kind}": dots for kind in kinds if (dots := _dots(here, kind))}
+    for panel in view.panels(comparisons):
+        of_panel = [one for one in comparisons if (one.task, one.classifier) == (panel.task, panel.classifier)]
+        groups = {f"without {kind}": dots for kind in kinds if (dots := _dots(of_panel, kind))}
         if groups:
-            title, x = f"{panel.title}{which}", f"change ({_unit(here[0].metric)})"
+            title, x = f"{panel.title}{which}", f"change ({_unit(of_panel[0].metric)})"
             yield figure(title, charts.dots(f"{title}, inputs missing", groups, x=x))
 
 
@@ -222,9 +229,9 @@ def _removed(tested: str) -> tuple[str, str]:
     return SEASON if name in SEASONS else CHANNEL if " " in name else MODALITY, name
 
 
-def _dots(contrasts: Sequence[Contrast], kind: str) -> list[charts.Dot]:
+def _dots(comparisons: Sequence[Comparison], kind: str) -> list[charts.Dot]:
     """Return the rows of one kind of input; channels look like their modality."""
-    names = [(one, name) for one in contrasts for which, name in [_removed(one.tested)] if which == kind]
+    names = [(one, name) for one in comparisons for which, name in [_removed(one.tested)] if which == kind]
     keys = [name.split()[0] if kind == CHANNEL else OURS for _, name in names]
     shown = charts.looks(keys)
     return [
@@ -233,23 +240,23 @@ def _dots(contrasts: Sequence[Contrast], kind: str) -> list[charts.Dot]:
     ]
 
 
-def _missed(view: View, said: Sequence[Contrast]) -> str:
+def _missed(view: View, chosen: Sequence[Comparison]) -> str:
     """Say what the loss of each kind of input costs, on average over the tasks that share the first one's metric."""
-    name = said[0].metric
+    name = chosen[0].metric
     costs: dict[str, dict[str, list[float]]] = {kind: {} for kind in (MODALITY, SEASON, CHANNEL, SHARE)}
-    for one in said:
-        kind, removed = _removed(one.tested)
-        if one.metric == name and not math.isnan(one.difference.mean):
-            costs[kind].setdefault(removed, []).append(one.difference.mean)
-    told = []
+    for comparison in chosen:
+        kind, removed = _removed(comparison.tested)
+        if comparison.metric == name and not math.isnan(comparison.difference.mean):
+            costs[kind].setdefault(removed, []).append(comparison.difference.mean)
+    parts = []
     for kind, each in costs.items():
         means = {removed: mean(sizes) for removed, sizes in each.items()}
         if kind == SHARE and means:
             shares = [f"{change(size, name)} without {share}" for share, size in means.items()]
-            told.append(f"of all channels at random, {listed(shares)}")
+            parts.append(f"of all channels, drawn at random, {listed(shares)}")
         elif means:
-            removed = min(means, key=lambda one: means[one])
-            told.append(f"of every {kind} alone, {removed} costs most ({change(means[removed], name)})")
-    tasks = len({one.task for one in said if one.metric == name})
-    over = f", on average over {tasks} tasks ({metric(name)})" if tasks > 1 else f", on {said[0].task}"
-    return f"{view.at(said)} and with {said[0].features} features{over}: {'; '.join(told)}."
+            removed = min(means, key=lambda removed: means[removed])
+            parts.append(f"of single {PLURALS[kind]}, {removed} is missed most ({change(means[removed], name)})")
+    tasks = len({one.task for one in chosen if one.metric == name})
+    over = f"on average over {tasks} tasks ({metric(name)})" if tasks > 1 else f"on {chosen[0].task}"
+    return f"{view.setting(chosen)}, {over}: {'; '.join(parts)}."

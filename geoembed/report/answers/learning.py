@@ -1,4 +1,4 @@
-"""How many labels are enough, and compared with what: the questions that learning curves answer."""
+"""How many labels are enough, and how simpler features do: the questions that learning curves answer."""
 
 from __future__ import annotations
 
@@ -40,14 +40,15 @@ from geoembed.report.markup import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from geoembed.fits.curves import Contrast, Curve
+    from geoembed.fits.comparisons import Comparison
+    from geoembed.fits.curves import Curve
 
 LABELS = "number of labels"
 
 
 def first(view: View) -> str:
-    """Draw what the answer says: the share of the full-label score against the number of labels, a line per task."""
-    chosen = [curve for curve in best(view.found.curves) if curve.full and curve.full.mean > 0]
+    """Draw what the answer is about: the share of the full-label score over the number of labels, a line per task."""
+    chosen = [curve for curve in best(view.findings.curves) if curve.full and curve.full.mean > 0]
     chosen = [curve for curve in chosen if curve.metric not in ERRORS and curve.points]
     if not chosen:
         return ""
@@ -68,55 +69,66 @@ def first(view: View) -> str:
         ceiling=110,
     )
     where = "all areas together" if chosen[0].aoi == ALL else chosen[0].aoi
-    said = (
-        f"The score with n labels as a share of the score with all of them (hollow), {where}, {view.features}"
-        f"{' and ' + view.classifier if view.several else ''}: means over {view.found.facts.repeats} draws of labels,"
-        " with bands of 95 % intervals over draws."
+    caption = (
+        f"Scores as a share of the score with all labels (the hollow points); {where}, {view.features} features"
+        f"{' and ' + view.classifier if view.several else ''}. Means over {view.findings.facts.repeats} draws of"
+        " labels; bands are 95 % intervals over draws."
     )
-    return f'<div class="first">{drawn}</div>{paragraph(said, "quiet")}' if drawn else ""
+    return f'<div class="first">{drawn}</div>{paragraph(caption, "quiet")}' if drawn else ""
 
 
 def enough(view: View) -> str:
     """Answer how many labels are enough."""
-    if not view.own:
+    if not view.ours:
         return ""
     drawn = []
-    for panel in view.panels(view.own):
-        curves = [curve for curve in view.own if (curve.task, curve.classifier) == (panel.task, panel.classifier)]
+    for panel in view.panels(view.ours):
+        curves = [curve for curve in view.ours if (curve.task, curve.classifier) == (panel.task, panel.classifier)]
         names = [curve.features for curve in curves]
         drawn.append(figure(panel.title, _curves(f"{panel.title}, learning curves", curves, names, names)))
     return section(
         "How many labels are enough?",
         _taken(view),
-        paragraph("A line per features; bands are 95 % intervals; the last, hollow point is all labels.", "quiet"),
+        paragraph(
+            "A line for each kind of features. Bands are 95 % intervals; the last, hollow point is the score with all"
+            " labels.",
+            "quiet",
+        ),
         grid(drawn),
         _enough_table(view),
         paragraph(
-            "The least number of labels from which on every mean reaches that share of the score with all labels;"
-            " above chance, both scores count from what guessing scores. Saved is 1 \u2212 n / all for 95 %."
-            " R² at or below 0 has no such share.",
+            "The smallest number of labels from which on every mean score reaches that share of the score with all"
+            " labels; above chance, what guessing scores is subtracted from both. Saved is 1 \u2212 n / all, for 95 %."
+            " A score with all labels of 0 or less, as R² can have, has no such share.",
             "quiet",
         ),
         paragraph(_over_all_cells(view)),
-        details("All scores", _scores_table(view.own, view)),
+        details("All scores", _scores_table(view.ours, view)),
         details(f"By area ({view.features})", _by_area(view)),
     )
 
 
 def _taken(view: View) -> str:
     """Say how many labels each level takes on each task."""
-    said = []
+    parts = []
     for level in LEVELS:
-        least = {curve.task: _labels(curve, level) for curve in best(view.found.curves)}
-        each = [f"{n} on {task}" for task, n in least.items() if n]
+        each = _labels_of_tasks(view, level, above_chance=False)
         if each:
-            said.append(f"{100 * level:.0f} % of the full-label score takes {listed(each)}")
-    if said:
-        return f"Labels needed with {view.features} features: {'; '.join(said)}."
-    return f"It cannot be told: no task has a positive score with all labels on {view.features} features."
+            parts.append(f"{100 * level:.0f} % of the full-label score takes {each}")
+    if parts:
+        return f"With {view.features} features, {'; '.join(parts)}."
+    return f"This cannot be told: no task has a positive score with all labels and {view.features} features."
+
+
+def _labels_of_tasks(view: View, level: float, *, above_chance: bool) -> str:
+    """Return how many labels a level takes on each task, such as `50 labels on water and all labels on crops`."""
+    curves = best(view.findings.curves)
+    least = {curve.task: _labels(curve, level, curve.chance if above_chance else 0.0) for curve in curves}
+    return listed([f"{n} labels on {task}" for task, n in least.items() if n])
 
 
 def _labels(curve: Curve, level: float, above: float = 0.0) -> str:
+    """Return the least number of labels that reaches a level, or `all`; nothing where that cannot be told."""
     n = curve.enough(level, above=above)
     return "all" if curve.full and n == curve.full.n else number(n)
 
@@ -137,7 +149,7 @@ def _curves(title: str, curves: Sequence[Curve], names: Sequence[str], like: Seq
 
 def _enough_table(view: View) -> str:
     rows = []
-    for curve in view.own:
+    for curve in view.ours:
         if curve.full is None:
             continue
         least = curve.enough(LEVELS[0])
@@ -154,14 +166,14 @@ def _enough_table(view: View) -> str:
 
 
 def _over_all_cells(view: View) -> str:
-    cells = [curve for curve in view.found.curves if curve.source == OURS and curve.metric in HEADLINES]
-    said = [
-        f"{100 * level:.0f} % takes {over['median']:,.0f} labels in the median of {over['cells']:,} cells, and all"
-        f" cells together save {saved(int(over['labels']), int(over['all']))} of their labels"
+    cells = [curve for curve in view.findings.curves if curve.source == OURS and curve.metric in HEADLINES]
+    parts = [
+        f"{100 * level:.0f} % takes {over['median']:,.0f} labels in the median of {over['cells']:,} combinations, and"
+        f" saves {saved(int(over['labels']), int(over['all']))} of all labels"
         for level in LEVELS
         if (over := over_cells(cells, level))
     ]
-    return f"Over every task, area and features: {'; '.join(said)}." if said else ""
+    return f"Over all combinations of task, area, features and classifier: {'; '.join(parts)}." if parts else ""
 
 
 def _scores_table(curves: Sequence[Curve], view: View) -> str:
@@ -177,8 +189,8 @@ def _scores_table(curves: Sequence[Curve], view: View) -> str:
 
 
 def _by_area(view: View) -> str:
-    tasks = list(view.found.facts.tasks)
-    shown = [curve for curve in view.found.curves if curve.source == OURS and curve.metric in HEADLINES]
+    tasks = list(view.findings.facts.tasks)
+    shown = [curve for curve in view.findings.curves if curve.source == OURS and curve.metric in HEADLINES]
     if len({curve.aoi for curve in shown}) < 2:
         return ""
     shown = [curve for curve in shown if (curve.features, curve.classifier) == (view.features, view.classifier)]
@@ -192,36 +204,36 @@ def _by_area(view: View) -> str:
 
 
 def compared(view: View) -> str:
-    """Answer what the embeddings are worth beside features that nobody trained, and beside other embeddings."""
-    contrasts = view.contrasts("compared")
+    """Answer how the embeddings do beside features that took no training, and beside other embeddings."""
+    comparisons = view.comparisons("compared")
     others = [curve for curve in view.curves if curve.source != OURS]
-    if not contrasts and not others:
+    if not comparisons and not others:
         return ""
     finding = _compared(view)
-    main = preferred(contrasts, view.features)
-    rest = [one for one in contrasts if one.features != (main[0].features if main else "")]
+    main = preferred(comparisons, view.features)
+    rest = [one for one in comparisons if one.features != (main[0].features if main else "")]
     return section(
         "Compared with what?",
         finding,
         grid(_beside(view)),
         _compared_table(main, view),
         paragraph(
-            f"{_explained(others)}Ahead or behind: the 95 % interval of the difference, paired by draw, lies above or"
-            " below 0; level: it holds 0. With all labels there is one draw and no interval.",
+            f"{_explained(others)}Ahead and behind mean that the 95 % interval of the difference, paired by draw, lies"
+            " above or below 0, level that it includes 0. With all labels there is one draw and no interval.",
             "quiet",
         ),
         details("Other features", _compared_table(rest, view)),
-        details("All scores of what is compared with", _scores_table(others, view)),
+        details("All scores of the other features", _scores_table(others, view)),
     )
 
 
 def _beside(view: View) -> Iterator[str]:
-    """Draw the embeddings' learning curves beside those of every other source, a chart per task."""
-    for panel in view.panels(view.own):
-        here = [curve for curve in view.curves if (curve.task, curve.classifier) == (panel.task, panel.classifier)]
-        shown = preferred([curve for curve in here if curve.source == OURS], view.features)
-        for source in dict.fromkeys(curve.source for curve in here if curve.source != OURS):
-            shown += preferred([curve for curve in here if curve.source == source], view.features)
+    """Draw the learning curves of the embeddings beside those of every other source, a chart per task."""
+    for panel in view.panels(view.ours):
+        of_panel = [curve for curve in view.curves if (curve.task, curve.classifier) == (panel.task, panel.classifier)]
+        shown = preferred([curve for curve in of_panel if curve.source == OURS], view.features)
+        for source in dict.fromkeys(curve.source for curve in of_panel if curve.source != OURS):
+            shown += preferred([curve for curve in of_panel if curve.source == source], view.features)
         if len(shown) > 1:
             names = [_source(curve, view.features) for curve in shown]
             sources = [curve.source for curve in shown]
@@ -236,8 +248,9 @@ _MEANT = {
 
 
 def _explained(curves: Sequence[Curve]) -> str:
-    said = "; ".join(_MEANT[source] for source in dict.fromkeys(curve.source for curve in curves) if source in _MEANT)
-    return f"{said[:1].upper()}{said[1:]}. " if said else ""
+    parts = [_MEANT[source] for source in dict.fromkeys(curve.source for curve in curves) if source in _MEANT]
+    sentence = "; ".join(parts)
+    return f"{sentence[:1].upper()}{sentence[1:]}. " if parts else ""
 
 
 def _source(curve: Curve, features: str) -> str:
@@ -250,28 +263,27 @@ def _source(curve: Curve, features: str) -> str:
 
 def _compared(view: View) -> str:
     """Say on how many tasks the embeddings are ahead of, level with or behind each other source."""
-    said = view.said_of(view.contrasts("compared"))
-    told = []
-    for source in dict.fromkeys(one.source for one in said):
-        members = [one for one in said if one.source == source]
-        told.append(f"against {source_name(source)} {balance(members, 'ahead', 'behind', 'level')}")
-    return f"{view.at(said)}, {said[0].features} embeddings are, {'; '.join(told)}." if said else ""
+    chosen = view.chosen(view.comparisons("compared"))
+    parts = []
+    for source in dict.fromkeys(one.source for one in chosen):
+        members = [one for one in chosen if one.source == source]
+        parts.append(f"compared with {source_name(source)}, {balance(members, 'ahead', 'behind', 'level')}")
+    return f"{view.setting(chosen)}, the embeddings are, {'; '.join(parts)}." if chosen else ""
 
 
 def sober(view: View) -> str:
-    """Say what the answer leaves out: what guessing scores, and whether simpler features do as well."""
-    least = {curve.task: _labels(curve, LEVELS[0], curve.chance) for curve in best(view.found.curves)}
-    each = [f"{n} on {task}" for task, n in least.items() if n]
-    said = f"Counted above what guessing scores, 95 % takes {listed(each)}." if each else ""
-    return paragraph(f"{said} {_compared(view)}".strip())
+    """Say what the answer leaves out: labels needed above guessing, and whether simpler features do as well."""
+    each = _labels_of_tasks(view, LEVELS[0], above_chance=True)
+    above = f"95 % of the score above guessing takes {each}." if each else ""
+    return paragraph(f"{above} {_compared(view)}".strip())
 
 
-def _compared_table(contrasts: Sequence[Contrast], view: View) -> str:
+def _compared_table(comparisons: Sequence[Comparison], view: View) -> str:
     rows = [
         (
             named(one.task, one.metric),
             source_name(one.source),
-            one.features if len({one.features for one in contrasts}) > 1 else "",
+            one.features if len({one.features for one in comparisons}) > 1 else "",
             view.kind(one.classifier),
             f"{one.n:,}",
             signed(one.difference),
@@ -279,7 +291,7 @@ def _compared_table(contrasts: Sequence[Contrast], view: View) -> str:
             decimal(one.score.mean),
             decimal(one.reference.mean),
         )
-        for one in contrasts
+        for one in comparisons
     ]
     head = ["task", "against", "features", "classifier", "labels", "difference", "the embeddings are"]
     return table([*head, "their score", "the other's"], rows, 4)

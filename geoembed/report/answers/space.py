@@ -1,4 +1,4 @@
-"""What the space looks like, and whether it is healthy."""
+"""What the space of embeddings looks like, and whether it is healthy."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ if TYPE_CHECKING:
     from geoembed.report.space import Health, Map, Retrieval
 
 TWO = ("#a6a6a6", VERMILION)
-AREA = "the area"  # no task is called so
+AREA = "the area"
+"""What maps are coloured by besides tasks, none of which can have this name."""
 
 
 def looks_like(view: View) -> str:
-    """Show maps of the space, coloured by what the embeddings were never told, and what lies near to what."""
-    maps, galleries = view.found.maps, view.found.neighbours
+    """Show maps of the space, coloured by tasks and areas, which training does not know, and what lies near to what."""
+    maps, galleries = view.findings.maps, view.findings.neighbours
     if not maps and not galleries:
         return ""
     drawn = []
-    for one in maps:
-        figures = [_coloured(one, task, values, _names(view, task)) for task, values in one.values.items()]
-        areas, numbers = np.unique(one.aoi, return_inverse=True)
+    for space_map in maps:
+        figures = [_coloured(space_map, task, values, _names(view, task)) for task, values in space_map.values.items()]
+        areas, numbers = np.unique(space_map.aoi, return_inverse=True)
         if len(areas) > 1:
-            figures.append(_coloured(one, AREA, numbers.astype(np.float64), [str(name) for name in areas]))
-        drawn += [heading(_name(one)), paragraph(one.note, "quiet"), grid(figures)]
+            figures.append(_coloured(space_map, AREA, numbers.astype(np.float64), [str(name) for name in areas]))
+        drawn += [heading(_name(space_map)), paragraph(space_map.note, "quiet"), grid(figures)]
     return section(
         "What does the space look like?",
         _alike(maps[-1], view) if maps else "",
@@ -43,61 +44,61 @@ def looks_like(view: View) -> str:
     )
 
 
-def _name(one: Map) -> str:
-    return f"{one.method} of {one.features}"
+def _name(space_map: Map) -> str:
+    return f"{space_map.method} of {space_map.features}"
 
 
 def _names(view: View, task: str) -> list[str]:
     """Return the names of a task's classes, none for numbers."""
-    classes = view.found.facts.tasks.get(task, ((), 0))[0]
+    classes = view.findings.facts.tasks.get(task, ((), 0))[0]
     return [str(name) for name in classes]
 
 
-def _coloured(one: Map, by: str, values: NDArray[np.float64], names: Sequence[str]) -> str:
+def _coloured(space_map: Map, by: str, values: NDArray[np.float64], names: Sequence[str]) -> str:
     """Draw a map coloured by a task or by area."""
     shown = [name if by == AREA else f"{by} {name}" if name.isdigit() else name for name in names]
     return figure(
         f"coloured by {by}",
         charts.scatter(
-            f"{_name(one)}, coloured by {by}",
-            one.xy,
+            f"{_name(space_map)}, coloured by {by}",
+            space_map.xy,
             values,
             shown,
-            axis=one.method,
+            axis=space_map.method,
             colours=TWO if len(names) == 2 and by != AREA else PALETTE,
         ),
     )
 
 
-def _alike(one: Map, view: View) -> str:
-    """Say how often a chip and the one nearest to it on the map are of a class or an area, and how often by chance."""
-    from scipy.spatial import cKDTree
+def _alike(space_map: Map, view: View) -> str:
+    """Say how often a chip and the one nearest to it on the map share a class or area, and how often by chance."""
+    from sklearn.neighbors import NearestNeighbors
 
-    told = []
-    areas, numbers = np.unique(one.aoi, return_inverse=True)
-    coloured = {task: values for task, values in one.values.items() if _names(view, task)}
+    parts = []
+    areas, numbers = np.unique(space_map.aoi, return_inverse=True)
+    coloured = {task: values for task, values in space_map.values.items() if _names(view, task)}
     if len(areas) > 1:
         coloured[AREA] = numbers.astype(np.float64)
     for task, values in coloured.items():
         known = values[~np.isnan(values)]
         if len(known) < 2:
             continue
-        xy = one.xy[~np.isnan(values)]
-        nearest = np.asarray(cKDTree(xy).query(xy, k=2)[1])[:, 1]
+        search = NearestNeighbors(n_neighbors=1).fit(space_map.xy[~np.isnan(values)])
+        nearest = search.kneighbors(return_distance=False)[:, 0]  # of each chip, never itself
         chance = float(((np.unique(known, return_counts=True)[1] / len(known)) ** 2).sum())
         share = float(np.mean(known[nearest] == known))
-        told.append(f"on {task} for {100 * share:.0f} % of chips (by chance {100 * chance:.0f} %)")
-    if not told:
+        parts.append(f"on {task} for {100 * share:.0f} % of chips (by chance {100 * chance:.0f} %)")
+    if not parts:
         return ""
     return (
-        f"On the {one.method} map, a chip and the one nearest to it agree {listed(told)}; some of them also touch on"
-        " the ground."
+        f"On the {space_map.method} map, a chip and the chip nearest to it agree {listed(parts)}; some of these pairs"
+        " are also neighbours on the ground."
     )
 
 
 def healthy(view: View) -> str:
-    """Tell how the vectors fill their space, and whether the modalities of a chip find each other."""
-    health, retrieval = view.found.health, view.found.retrieval
+    """Answer how the vectors fill their space, and whether the modalities of a chip find each other."""
+    health, retrieval = view.findings.health, view.findings.retrieval
     if not health and not retrieval:
         return ""
     fills = [
@@ -110,9 +111,9 @@ def healthy(view: View) -> str:
         for one in retrieval
         if not math.isnan(one.at_1)
     ]
-    finding = f"Directions in use: {listed(fills)}." if fills else ""
+    finding = f"Directions in use (effective rank): {listed(fills)}." if fills else ""
     if finds:
-        finding += f" Chips whose other modality is the nearest of all: {listed(finds)}."
+        finding += f" Share of chips whose other modality is the nearest of all chips: {listed(finds)}."
     return section(
         "Is the space healthy?",
         finding.strip(),
@@ -148,20 +149,20 @@ def _finding_each_other(retrieval: Sequence[Retrieval]) -> str:
 
 
 _FILLS = (
-    "Effective rank counts the directions that vectors use: near 1 all lie on a line (collapse), the number of"
-    " dimensions is the most. Uniformity is log mean exp(\u22122 d²) over pairs of unit vectors: 0 where all are one,"
-    " the lower the more evenly they fill the sphere, about \u22124 the least."
+    "Effective rank is the number of directions that vectors use: near 1 where all lie on a line (collapse), at most"
+    " the number of dimensions. Uniformity is log mean exp(\u22122 d²) over the distances d of pairs of unit vectors:"
+    " 0 where all are equal, lower where they fill the sphere more evenly, down to about \u22124."
 )
 _FINDS = (
-    "Retrieval searches a chip by one modality among all chips of the other, both ways, by embeddings before their mean"
-    " is taken off, as training contrasts them: 100 % is perfect. Alignment is the mean squared distance of a chip's"
-    " two unit vectors: 0 is perfect, 2 is what unrelated vectors have. The gap is the distance of the two modalities'"
-    " mean vectors: 0 where both share one space, 2 at most."
+    "Retrieval searches for a chip of one modality among all chips of the other, in both directions, in the space that"
+    " training contrasts (embeddings before their mean is subtracted); 100 % is perfect. Alignment is the mean squared"
+    " distance between the two unit vectors of a chip: 0 is perfect, unrelated vectors have 2. The gap is the distance"
+    " between the mean vectors of the two modalities: 0 where both share one space, 2 at most."
 )
 
 
-def _pair(one: Retrieval) -> str:
-    return f"{one.first} and {one.second}"
+def _pair(retrieval: Retrieval) -> str:
+    return f"{retrieval.first} and {retrieval.second}"
 
 
 def _percent(share: float) -> str:

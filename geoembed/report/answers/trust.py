@@ -1,4 +1,4 @@
-"""Whether probabilities can be trusted: calibration, and accuracy against coverage."""
+"""Whether probabilities can be trusted: calibration, and accuracy over coverage."""
 
 from __future__ import annotations
 
@@ -16,86 +16,97 @@ if TYPE_CHECKING:
 
 
 def trusted(view: View) -> str:
-    """Answer whether a probability can be taken at its word."""
-    trust = view.found.trust
+    """Answer whether probabilities come true as often as they say."""
+    trust = view.findings.trust
     if not trust:
         return ""
     main = preferred(trust, view.features)
-    said = [one for one in main if one.classifier == (view.classifier or main[0].classifier)] or main
+    chosen = [one for one in main if one.classifier == (view.classifier or main[0].classifier)] or main
     calibration = [figure(_title(one, view), _calibration(one, _title(one, view))) for one in main]
     coverage = [figure(_title(one, view), _coverage(one, _title(one, view))) for one in main]
     return section(
         "Can the probability be trusted?",
-        _finding(said),
+        _finding(chosen),
         paragraph(
-            "What a probability says, against how often it came true: of the second class where there are two, else of"
-            " the likeliest. A marker's area is the share of chips. On the dashed line, of chips that are given 80 %"
-            " just 80 % are of the class; below it, probabilities say too much.",
+            "How often predicted probabilities come true: of the second class where there are two, else of the"
+            " likeliest class. A marker's area is the share of chips. On the dashed line, 80 % of the chips that are"
+            " given 80 % are of the class; below the line probabilities are too high, above it too low.",
             "quiet",
         ),
         grid(calibration),
         paragraph(
-            "Accuracy where only the most confident chips are decided, and the others left to people. The dashed line"
-            " is what saying always the most frequent class scores; the band is the 95 % interval over draws.",
+            "Accuracy when only the most confident chips are classified and the others are left to people. The dashed"
+            " line is the accuracy of always saying the most frequent class; the band is the 95 % interval over draws.",
             "quiet",
         ),
         grid(coverage),
         _table(main, view),
         paragraph(
-            "ECE, the expected calibration error, is the mean distance of a draw's calibration curve from the dashed"
-            " line, weighted by chips; the curves above are of all draws together. Brier is the mean squared error of"
-            " the probabilities. Both are best at 0.",
+            "The expected calibration error (ECE) is the mean distance between a draw's calibration curve and the"
+            " dashed line, weighted by the number of chips; the curves above are of all draws together. Brier is the"
+            " mean squared error of the probabilities. Both are best at 0.",
             "quiet",
         ),
         details("Other features", _table([one for one in trust if one not in main], view)),
     )
 
 
-def _finding(said: Sequence[Trust]) -> str:
-    errors = [f"{100 * one.ece.mean:.1f} points on {one.task}" for one in said if not math.isnan(one.ece.mean)]
-    halves = []
-    for one in said:
-        pairs = dict(zip(one.coverage, one.accuracy, strict=True))
-        half = pairs.get(min(pairs, key=lambda share: abs(share - 0.5), default=0.0))
-        if half and not math.isnan(half.mean):
-            whole = f"{100 * one.accuracy[-1].mean:.0f} % over all"
-            halves.append(f"{one.task} {100 * half.mean:.0f} % ({whole}, majority {100 * one.majority:.0f} %)")
+def _finding(chosen: Sequence[Trust]) -> str:
+    errors = [f"{100 * one.ece.mean:.1f} points on {one.task}" for one in chosen if not math.isnan(one.ece.mean)]
     finding = (
-        f"At {said[0].n:,} labels and with {said[0].features} features, a probability is off by"
-        f" {listed(errors)} on average."
+        f"With {chosen[0].n:,} labels and {chosen[0].features} features, probabilities differ from how often they come"
+        f" true by {listed(errors)}, on average over chips."
     )
-    high = [f"{told} on {one.task}" for one in said if (told := _above_half(one))]
-    finding += f" Above a half, it is too high by {listed(high)}." if high else ""
+    above_half = [f"{words} on {one.task}" for one in chosen if (words := _above_half(one))]
+    finding += f" Probabilities above one half are {listed(above_half)}." if above_half else ""
+    halves = list(filter(None, map(_confident_half, chosen)))
     return finding + (f" Accuracy on the more confident half of the chips: {listed(halves)}." if halves else "")
 
 
-def _above_half(one: Trust) -> str:
-    """Return in points how much the probabilities above a half exceed what came true; nothing where there are none."""
-    bins = [(p, seen, w) for p, seen, w in zip(one.predicted, one.observed, one.share, strict=True) if w and p > 0.5]
-    total = sum(weight for _, _, weight in bins)
-    return f"{100 * sum((p - seen) * weight for p, seen, weight in bins) / total:.1f} points" if total else ""
-
-
-def _title(one: Trust, view: View) -> str:
-    return view.title(one.task, one.classifier)
-
-
-def _calibration(one: Trust, title: str) -> str:
-    return charts.reliability(
-        f"{title}, calibration", one.predicted, one.observed, one.share, x="probability said", y="came true"
+def _above_half(trust: Trust) -> str:
+    """Return by how much the probabilities above one half are too high or too low; nothing where there are none."""
+    bins = zip(trust.predicted, trust.observed, trust.share, strict=True)
+    high = [(p, seen, weight) for p, seen, weight in bins if weight and p > 0.5]
+    if not high:
+        return ""
+    excess = sum((p - seen) * weight for p, seen, weight in high) / sum(weight for _, _, weight in high)
+    size = f"{100 * abs(excess):.1f}"
+    return (
+        "neither too high nor too low" if size == "0.0" else f"too {'high' if excess > 0 else 'low'} by {size} points"
     )
 
 
-def _coverage(one: Trust, title: str) -> str:
-    points = tuple(times(point, 100) for point in one.accuracy)
-    share = tuple(100 * share for share in one.coverage)
+def _confident_half(trust: Trust) -> str:
+    """Return the accuracy on the more confident half of the chips beside that on all; nothing where there is none."""
+    by_coverage = dict(zip(trust.coverage, trust.accuracy, strict=True))
+    half = by_coverage.get(min(by_coverage, key=lambda share: abs(share - 0.5), default=0.0))
+    if half is None or math.isnan(half.mean):
+        return ""
+    majority = f"by always saying the most frequent class {100 * trust.majority:.0f} %"
+    beside = f"on all chips {100 * trust.accuracy[-1].mean:.0f} %, {majority}"
+    return f"{100 * half.mean:.0f} % on {trust.task} ({beside})"
+
+
+def _title(trust: Trust, view: View) -> str:
+    return view.title(trust.task, trust.classifier)
+
+
+def _calibration(trust: Trust, title: str) -> str:
+    return charts.reliability(
+        f"{title}, calibration", trust.predicted, trust.observed, trust.share, x="predicted probability", y="came true"
+    )
+
+
+def _coverage(trust: Trust, title: str) -> str:
+    points = tuple(times(point, 100) for point in trust.accuracy)
+    share = tuple(100 * share for share in trust.coverage)
     return charts.lines(
         f"{title}, coverage",
         [charts.Series("accuracy", charts.looks(["embeddings"])["embeddings"], share, points)],
         x="most confident chips (%)",
         y="accuracy (%)",
         log=False,
-        marks={"majority": 100 * one.majority},
+        marks={"majority": 100 * trust.majority},
         ceiling=101,
     )
 

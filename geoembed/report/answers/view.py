@@ -1,4 +1,4 @@
-"""Findings as the report looks at them: which curves and contrasts it is about, and how they are told."""
+"""Findings as the report looks at them: which curves and comparisons it is about, and how they are put in words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from geoembed.report.markup import amount, change, listed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from geoembed.fits.curves import Contrast, Curve, Point
+    from geoembed.fits.comparisons import Comparison
+    from geoembed.fits.curves import Curve, Point
     from geoembed.report.findings import Findings
 
 TASK = ("task", "features", "classifier")
@@ -28,7 +29,7 @@ SOURCES = {
 
 
 def source_name(source: str) -> str:
-    """Return what people call a source of features."""
+    """Return the name of a source of features in sentences and tables."""
     return SOURCES.get(source, source)
 
 
@@ -42,7 +43,7 @@ class _Featured(Protocol):
     def features(self) -> str: ...
 
 
-UNTOLD = "without a verdict (one draw)"
+NO_VERDICT = "without a verdict (one draw)"
 
 F = TypeVar("F", bound=_Featured)
 
@@ -56,8 +57,8 @@ def pooled(curves: Sequence[Curve]) -> list[Curve]:
 
 def best(curves: Sequence[Curve]) -> list[Curve]:
     """Return the curves that the answer is about: the first classifier on fused, else on the last features."""
-    own = [curve for curve in pooled(curves) if curve.source == OURS]
-    return [curve for curve in preferred(own) if curve.classifier == own[0].classifier]
+    ours = [curve for curve in pooled(curves) if curve.source == OURS]
+    return [curve for curve in preferred(ours) if curve.classifier == ours[0].classifier]
 
 
 def preferred(items: Sequence[F], *names: str) -> list[F]:
@@ -71,7 +72,7 @@ def preferred(items: Sequence[F], *names: str) -> list[F]:
 
 @dataclass(frozen=True)
 class Panel:
-    """One task and one classifier: what a small chart is about."""
+    """What a small chart is about: one task, one classifier, and its title."""
 
     task: str
     classifier: str
@@ -80,31 +81,37 @@ class Panel:
 
 @dataclass(frozen=True)
 class View:
-    """Findings, the curves of all areas together, and the features that sentences are about."""
+    """Findings, and what the report says of them.
 
-    found: Findings
+    findings: all of them.
+    curves: those of the headline metrics, of all areas together.
+    features: the name of the features that sentences are about.
+    several: whether there are several classifiers.
+    """
+
+    findings: Findings
     curves: tuple[Curve, ...]
     features: str
-    several: bool  # classifiers
+    several: bool
 
     @classmethod
-    def of(cls, found: Findings) -> View:
+    def of(cls, findings: Findings) -> View:
         """Look at findings."""
-        curves, chosen = pooled(found.curves), best(found.curves)
-        kinds = {curve.classifier for curve in found.curves}
-        return cls(found, tuple(curves), chosen[0].features if chosen else FUSED, len(kinds) > 1)
+        curves, chosen = pooled(findings.curves), best(findings.curves)
+        classifiers = {curve.classifier for curve in findings.curves}
+        return cls(findings, tuple(curves), chosen[0].features if chosen else FUSED, len(classifiers) > 1)
 
     @property
-    def own(self) -> list[Curve]:
+    def ours(self) -> list[Curve]:
         """Return the curves of the embeddings themselves."""
         return [curve for curve in self.curves if curve.source == OURS]
 
     @property
     def classifier(self) -> str:
         """Return the classifier that sentences are about."""
-        return self.own[0].classifier if self.own else ""
+        return self.ours[0].classifier if self.ours else ""
 
-    def panels(self, items: Sequence[Curve] | Sequence[Contrast]) -> list[Panel]:
+    def panels(self, items: Sequence[Curve] | Sequence[Comparison]) -> list[Panel]:
         """Return the tasks and classifiers of some findings, in their order."""
         pairs = dict.fromkeys((item.classifier, item.task) for item in items)
         return [Panel(task, kind, self.title(task, kind)) for kind, task in sorted(pairs, key=lambda pair: pair[0])]
@@ -113,26 +120,27 @@ class View:
         """Return a chart's title, which names the classifier where there are several."""
         return f"{task} ({classifier})" if self.several else task
 
-    def contrasts(self, question: str) -> list[Contrast]:
-        """Return the contrasts of a question in the headline metrics; but for transfer, of all areas together."""
-        asked = [one for one in self.found.contrasts if one.question == question and one.metric in HEADLINES]
-        places = {one.aoi for one in asked}
-        return asked if question == "transfer" else [one for one in asked if one.aoi == ALL or len(places) == 1]
+    def comparisons(self, question: str) -> list[Comparison]:
+        """Return the comparisons of a question in the headline metrics, except for transfer of all areas together."""
+        asked = [one for one in self.findings.comparisons if one.question == question and one.metric in HEADLINES]
+        areas = {one.aoi for one in asked}
+        return asked if question == "transfer" else [one for one in asked if one.aoi == ALL or len(areas) == 1]
 
-    def at_n(self, contrasts: Sequence[Contrast]) -> list[Contrast]:
-        """Return the contrasts at n labels; where there is none at all, as areas have fewer, those at all labels."""
-        return [one for one in contrasts if not one.whole] or [one for one in contrasts if one.whole]
+    def at_n(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
+        """Return the comparisons at n labels; where there are none, as areas have fewer labels, those at all labels."""
+        return [one for one in comparisons if not one.whole] or [one for one in comparisons if one.whole]
 
-    def said_of(self, contrasts: Sequence[Contrast]) -> list[Contrast]:
-        """Return the contrasts that a sentence is about: at n labels, of the view's features and classifier."""
-        chosen = preferred(self.at_n(contrasts), self.features)
-        kinds = [one.classifier for one in chosen]
-        kind = self.classifier if self.classifier in kinds else kinds[0] if kinds else ""
-        return [one for one in chosen if one.classifier == kind]
+    def chosen(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
+        """Return the comparisons that a sentence is about: at n labels, of the view's features and classifier."""
+        chosen = preferred(self.at_n(comparisons), self.features)
+        classifiers = [one.classifier for one in chosen]
+        classifier = self.classifier if self.classifier in classifiers else next(iter(classifiers), "")
+        return [one for one in chosen if one.classifier == classifier]
 
-    def at(self, said: Sequence[Contrast]) -> str:
-        """Return at how many labels that is, to begin a sentence with."""
-        return "With all labels of each side" if said[0].whole else f"At {said[0].n:,} labels"
+    def setting(self, chosen: Sequence[Comparison]) -> str:
+        """Return the number of labels and the features of comparisons, to begin a sentence with."""
+        labels = "all labels of each side" if chosen[0].whole else f"{chosen[0].n:,} labels"
+        return f"With {labels} and {chosen[0].features} features"
 
     def kind(self, classifier: str) -> str:
         """Return a classifier where there are several, else nothing."""
@@ -161,41 +169,42 @@ def verdict(difference: Point, above: str = "ahead", below: str = "behind", neit
     return above if difference.low > 0 else below if difference.high < 0 else neither
 
 
-def balance(contrasts: Sequence[Contrast], above: str, below: str, neither: str) -> str:
-    """Say on how many tasks differences lie above zero, across it, or below it; of the last, which tasks."""
-    told: dict[str, list[Contrast]] = {above: [], neither: [], below: [], UNTOLD: []}
-    for one in contrasts:
-        told[verdict(one.difference, above, below, neither) or UNTOLD].append(one)
-    said = []
-    for word, members in told.items():
-        if not members:
-            continue
+def balance(comparisons: Sequence[Comparison], above: str, below: str, neither: str) -> str:
+    """Say on how many tasks differences lie above zero, across it, or below it, and how large clear ones are."""
+    by_verdict: dict[str, list[Comparison]] = {above: [], neither: [], below: [], NO_VERDICT: []}
+    for comparison in comparisons:
+        by_verdict[verdict(comparison.difference, above, below, neither) or NO_VERDICT].append(comparison)
+    parts = []
+    for word, members in by_verdict.items():
+        clear = word in (above, below)
         each = [f"{one.task} by {amount(one.difference.mean, one.metric)}" for one in members]
-        sizes = sized(members) if word == above and len(members) > 2 else ", ".join(each)
-        if len(contrasts) == 1:
-            said.append(f"{word} on {each[0] if word in (above, below) else members[0].task}")
-        else:
-            count = f"{len(members)} of {len(contrasts)}"
-            if len(members) == len(contrasts):
-                count = "both" if len(members) == 2 else f"all {len(contrasts)}"
-            said.append(f"{word} on {count} tasks" + (f" ({sizes})" if word in (above, below) else ""))
-    return listed(said)
+        if members and len(comparisons) == 1:
+            parts.append(f"{word} on {each[0] if clear else members[0].task}")
+        elif members:
+            sizes = sized(members) if word == above and len(members) > 2 else ", ".join(each)
+            parts.append(f"{word} on {_share(len(members), len(comparisons))} tasks{f' ({sizes})' if clear else ''}")
+    return listed(parts)
 
 
-def sized(contrasts: Sequence[Contrast]) -> str:
-    """Return the least and the largest size of differences in words, per metric."""
-    said = []
-    for metric in dict.fromkeys(one.metric for one in contrasts):
-        sizes = sorted(abs(one.difference.mean) for one in contrasts if one.metric == metric)
+def _share(count: int, whole: int) -> str:
+    """Return how many of several are meant: both, all of them, or some."""
+    return f"{count} of {whole}" if count < whole else "both" if count == 2 else f"all {count}"
+
+
+def sized(comparisons: Sequence[Comparison]) -> str:
+    """Return the smallest and the largest size of differences in words, for each metric."""
+    parts = []
+    for metric in dict.fromkeys(one.metric for one in comparisons):
+        sizes = sorted(abs(one.difference.mean) for one in comparisons if one.metric == metric)
         words = dict.fromkeys(amount(size, metric) for size in (sizes[0], sizes[-1]))
-        said.append(" to ".join(words).replace(" points to", " to").replace(" of R² to", " to"))
-    return f"by {', '.join(said)}"
+        parts.append(" to ".join(words).replace(" points to", " to").replace(" of R² to", " to"))
+    return f"by {', '.join(parts)}"
 
 
-def mean_change(contrasts: Sequence[Contrast]) -> str:
-    """Return the mean difference with its sign in words, per metric."""
+def mean_change(comparisons: Sequence[Comparison]) -> str:
+    """Return the mean difference with its sign in words, for each metric."""
     sizes: dict[str, list[float]] = {}
-    for one in contrasts:
-        if not math.isnan(one.difference.mean):
-            sizes.setdefault(one.metric, []).append(one.difference.mean)
+    for comparison in comparisons:
+        if not math.isnan(comparison.difference.mean):
+            sizes.setdefault(comparison.metric, []).append(comparison.difference.mean)
     return listed([change(sum(each) / len(each), metric) for metric, each in sizes.items()])

@@ -1,0 +1,128 @@
+"""What a study measured, and the findings that come of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from geoembed.fits import calibration, comparisons, curves, features, metrics
+from geoembed.progress import Progress
+from geoembed.report import cautions, protocol, space
+from geoembed.report.findings import Facts, Findings
+from geoembed.report.study import MOST_CHIPS
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from numpy.typing import NDArray
+
+    from geoembed.fits.calibration import Trust
+    from geoembed.fits.comparisons import Comparison
+    from geoembed.fits.curves import Curve, Fit
+    from geoembed.report.pictures import Gallery
+    from geoembed.report.space import Health, Map, Retrieval
+    from geoembed.report.study import Plan, Study
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What a study measured.
+
+    fits: all of them, in the order of the results.
+    main: the plan of our main features, which every question is about.
+    counts: the number of fits, and what was left out.
+    cautions: what makes scores uncertain.
+    contrasted: per modality the vectors (n, E) of `Study.embedded_again` in the space that training contrasts; None
+        where these chips were not embedded again.
+    """
+
+    fits: list[Fit]
+    main: Plan
+    counts: dict[str, int]
+    cautions: tuple[str, ...]
+    contrasted: dict[str, NDArray[np.float32]] | None
+
+    def findings(self, study: Study) -> Generator[Progress, None, Findings]:
+        """Answer the report's questions."""
+        yield Progress(0, 3, "questions", "scores")
+        drawn, compared = _scores(study, self.fits)
+        trust = _trust(study, self.main)
+        yield Progress(1, 3, "questions", "maps")
+        maps, health = _space(study, self.main)
+        galleries: list[Gallery] = []
+        retrieval: list[Retrieval] = []
+        if study.origin is not None:
+            yield Progress(2, 3, "questions", "neighbours")
+            galleries, retrieval = _neighbours(study, self)
+        return Findings(
+            facts=_facts(study, self.counts),
+            curves=tuple(drawn),
+            comparisons=tuple(compared),
+            trust=tuple(trust),
+            maps=maps,
+            neighbours=tuple(galleries),
+            health=tuple(health),
+            retrieval=tuple(retrieval),
+            notes=tuple(cautions.unasked(study, self.main)),
+            cautions=self.cautions,
+        )
+
+
+def _scores(study: Study, fits: list[Fit]) -> tuple[list[Curve], list[Comparison]]:
+    """Bring fits together to learning curves, and to what is compared."""
+    classes = {task.name: len(task.classes) for task in study.layout.tasks}
+    drawn = curves.of_fits(fits, lambda task, metric: metrics.chance(metric, classes[task]))
+    compared = comparisons.of_fits(fits, study.layout.options.n, lambda task: metrics.names(classes[task])[0])
+    return drawn, compared
+
+
+def _trust(study: Study, main: Plan) -> list[Trust]:
+    """Measure whether the first classifier's probabilities hold, everywhere and at n labels."""
+    layout, classifier = study.layout, study.layout.options.classifiers[0]
+    draws: dict[int, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
+    sweep = main.sweep(layout, main.experiments, [classifier])
+    for number, truth, p in sweep.probabilities(classifier, layout.options.n):
+        draws.setdefault(number, []).append((truth, p))
+    named = [(layout.tasks[number], some) for number, some in draws.items()]
+    return [
+        calibration.trust(task.name, main.features, classifier, len(task.classes), layout.options.n, some)
+        for task, some in named
+    ]
+
+
+def _space(study: Study, main: Plan) -> tuple[tuple[Map, ...], list[Health]]:
+    """Map some test chips, and measure how each kind of vector fills its space."""
+    layout, file = study.layout, study.ours.file
+    rows = layout.sample(main.source.usable(main.features), MOST_CHIPS, "test")
+    values = {task.name: task.values[rows] for task in layout.tasks}
+    vectors = np.nan_to_num(features.read(file, main.features, rows))
+    maps = space.maps(vectors, main.features, values, layout.aoi[rows], layout.options.seed)
+    return maps, [space.health(name, file.vectors(name, rows)) for name in file.names]
+
+
+def _neighbours(study: Study, measurements: Measurements) -> tuple[list[Gallery], list[Retrieval]]:
+    """Show what lies nearest to some test chips, and measure whether their modalities find each other."""
+    origin, main = study.origin, measurements.main
+    assert origin is not None
+    rows = study.embedded_again(main.source.usable(main.features))
+    contrasted = measurements.contrasted or origin.contrasted(rows)
+    galleries = origin.galleries(study.ours.file, rows, contrasted, study.layout.tasks, study.layout.options.seed)
+    return galleries, origin.retrievals(contrasted)
+
+
+def _facts(study: Study, counts: dict[str, int]) -> Facts:
+    layout, file = study.layout, study.ours.file
+    return Facts(
+        chips={name: int(np.count_nonzero(layout.split == name)) for name in ("train", "validation", "test")},
+        tasks={task.name: (task.classes, task.counts["chips_labelled"]) for task in layout.tasks},
+        areas=layout.areas,
+        counts=counts,
+        n=layout.options.n,
+        repeats=layout.options.repeats,
+        seed=layout.options.seed,
+        embeddings=file.path.name,
+        model=str(file.attributes.get("model_sha256", ""))[:12],
+        split_apart=protocol.parted(file.chip_id, file.split),
+    )

@@ -1,0 +1,59 @@
+"""How test chips score that lack inputs, by classifiers that learned from complete ones."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING
+
+from geoembed.fits.curves import NOTHING, Fit
+from geoembed.fits.embeddings import FUSED
+from geoembed.fits.experiments import Tested
+from geoembed.report import cautions
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from geoembed.outputs.journal import Journal
+    from geoembed.progress import Progress
+    from geoembed.report.study import Plan, Study
+
+_IN_JOURNAL = "missing inputs"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What was measured on test chips with inputs removed.
+
+    fits: none where missing inputs were not asked for.
+    cautions: what makes their scores uncertain.
+    contrasted: per modality the vectors (n, E) of the complete test chips in the space that training contrasts; None
+        where they were not embedded again.
+    """
+
+    fits: list[Fit]
+    cautions: list[str]
+    contrasted: dict[str, NDArray[np.float32]] | None = None
+
+
+def measure(study: Study, plan: Plan, journal: Journal) -> Generator[Progress, None, Missing]:
+    """Score test chips that lack inputs, unless the journal holds that; `plan` gives features and source."""
+    origin, layout = study.origin, study.layout
+    if origin is None or plan.features != FUSED:
+        return Missing([], [])
+    held = [line for line in journal.lines if line["of"] == _IN_JOURNAL]
+    if held:
+        return Missing([Fit(*row) for row in held[0]["fits"]], held[0]["cautions"])
+    usable = plan.source.usable(plan.features)
+    rows = study.embedded_again(usable)
+    if not layout.missing(usable, [Tested("missing", NOTHING, rows)]).draws:
+        lacking = "missing inputs were not measured, as the test chips that were drawn for it lack a class"
+        return Missing([], [lacking])
+    tested, contrasted = yield from origin.missing(rows, layout.options.seed, layout.options.repeats)
+    sweep = plan.sweep(layout, [layout.missing(usable, tested)], layout.options.classifiers)
+    fits = [fit for result in sweep.run({}) for fit in result.fits]
+    told = cautions.of_removals(tested)
+    journal.write({"of": _IN_JOURNAL, "cautions": told, "fits": [astuple(fit) for fit in fits]})
+    return Missing(fits, told, contrasted)

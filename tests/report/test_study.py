@@ -1,0 +1,72 @@
+"""What a study of made-up embeddings plans and counts."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import embeddings_file
+
+from geoembed.labels.targets import Targets
+from geoembed.outputs.journal import Journal
+from geoembed.outputs.records import Record
+from geoembed.report import protocol
+from geoembed.report.options import Options
+from geoembed.report.study import Study
+
+N = 600
+ASKED = Options((10, 50), True, n=20, repeats=2, classifiers=("ridge", "logistic"), features=("s1", "fused"), seed=0)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    """Two files of the same chips; the second has no s1, and lacks the first 50 chips."""
+    rng = np.random.default_rng(0)
+    s1, s2 = (rng.normal(size=(N, 3)).astype(np.float32) for _ in range(2))
+    s1[::10] = np.nan
+    file = embeddings_file(tmp_path / "e.h5", {"s1": s1, "s2": s2, "fused": s2}, columns=30, aois=2)
+    other = embeddings_file(tmp_path / "o.h5", {"s2": s2, "fused": s2}, columns=30, aois=2)
+    layout = protocol.layout(file, [Targets("water", "", (s2[:, 0] > 0).astype(float), (0, 1))], ASKED)
+    sources = [protocol.feature_source(*pair, file.chip_id, ASKED.features) for pair in (("ours", file), ("o", other))]
+    sources[1] = replace(sources[1], rows=np.where(np.arange(N) < 50, -1, sources[1].rows))
+    return Study(layout, tuple(sources))
+
+
+def test_every_question_is_planned_for_the_main_features(study: Study) -> None:
+    plans = study.plans()
+    assert [(plan.source.name, plan.features) for plan in plans] == [("ours", "s1"), ("ours", "fused"), ("o", "fused")]
+    questions = [{case.question for experiment in plan.experiments for case in experiment.tested} for plan in plans]
+    assert questions == [{"curve"}, {"curve", "split", "transfer"}, {"curve", "split", "transfer"}]
+    assert plans[1].experiments is plans[2].experiments, "both learn from the same chips"
+    assert (
+        min(experiment.train.min() for experiment in plans[1].experiments) >= 50 > plans[0].experiments[0].train.min()
+    )
+
+
+def test_fits_and_what_is_left_out_are_counted(study: Study) -> None:
+    plans = study.plans()
+    counts = study.count(plans)
+    # 3 places x (3 numbers x 2 draws + all) of each, and of fused a random split and twice all but one: 2 draws and all
+    assert counts["fits"] == 2 * (3 * 7 + 2 * (3 * 7 + 3 * 3)) == sum(plan.fits(ASKED.classifiers) for plan in plans)
+    assert counts["chips_without_s1"] == 60 and counts["chips_without_fused"] == 0
+    assert counts["chips_without_fused_elsewhere"] == counts["chips_not_in_o"] == 50
+    assert study.cost()[0] == counts["fits"]
+
+
+def test_fits_that_the_journal_holds_are_not_done_again(study: Study, tmp_path: Path) -> None:
+    plans = study.plans()
+
+    def run() -> tuple[list[object], int]:
+        journal = Journal(tmp_path / "journal", Record("test", {}, {}))
+        steps, done = study.fit(plans, journal), 0
+        while True:
+            try:
+                done = int(next(steps).done)
+            except StopIteration as stop:
+                journal.close()
+                return [(fit.source, fit.features, fit.n, fit.seed, fit.scores) for fit in stop.value], done
+
+    first, done = run()
+    assert done == study.count(plans)["fits"]
+    again, done = run()
+    assert again == first and done == 0, "all are there, and nothing is told of progress"
