@@ -9,7 +9,7 @@ from geoembed import __version__
 from geoembed.errors import ProbeError
 from geoembed.fits import embeddings as embeddings_file
 from geoembed.fits.curves import OURS
-from geoembed.labels import targets as label_files
+from geoembed.labels import files as label_files
 from geoembed.outputs.records import Record
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from geoembed.fits.embeddings import Embeddings
-    from geoembed.labels.targets import Labels
+    from geoembed.labels.files import LabelFile
     from geoembed.report.options import Options
     from geoembed.report.origin import Origin
 
@@ -33,7 +33,7 @@ class Inputs:
     """
 
     embeddings: Embeddings
-    label_files: tuple[Labels, ...]
+    label_files: tuple[LabelFile, ...]
     against: dict[str, Embeddings]
     origin: Origin | None
 
@@ -43,7 +43,7 @@ class Inputs:
             "embeddings": self.embeddings.digest,
             "against": {name: file.digest for name, file in self.against.items()},
             "chips": self.origin.chipset.digest if self.origin else None,
-            "labels": {label_file.name: label_files.digest(label_file) for label_file in self.label_files},
+            "labels": {label_file.name: label_file.digest for label_file in self.label_files},
             "geoembed_version": __version__,
         }
         names = {

@@ -17,7 +17,7 @@ from geoembed.fits import curves, metrics
 from geoembed.fits import embeddings as embeddings_file
 from geoembed.fits import features as features_of
 from geoembed.fits.curves import OURS
-from geoembed.labels import targets as label_files
+from geoembed.labels import targets as targets_of
 from geoembed.outputs import atomic, locks, records
 from geoembed.outputs import journal as journals
 from geoembed.outputs.journal import Journal
@@ -136,7 +136,7 @@ def _is_kept(folder: Path, record: Record, *, update: bool, overwrite: bool) -> 
 def prepare(read: Inputs, asked: Options) -> Study:
     """Join labels to chips, match other embeddings by chip, and warn of what makes scores uncertain."""
     file = read.embeddings
-    tasks = [label_files.join(label_file, file.chip_id, file.grids) for label_file in read.label_files]
+    tasks = [targets_of.join(label_file, file.chip_id, file.grids) for label_file in read.label_files]
     layout = protocol.layout(file, tasks, asked)
     files = {OURS: file, **read.against}
     sources = [protocol.feature_source(name, files[name], file.chip_id, asked.features) for name in files]
