@@ -1,7 +1,5 @@
 """The cells that areas of interest take, on the fixed grid or on grids anchored on imagery."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath

@@ -1,7 +1,5 @@
 """Chip folders: the index of chips, their description, and one small raster per chip and modality."""
 
-from __future__ import annotations
-
 import json
 import warnings
 from dataclasses import dataclass

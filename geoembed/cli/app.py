@@ -1,7 +1,5 @@
 """The app, the one boundary for errors, and what makes a command of a declaration of options."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import logging

@@ -1,7 +1,5 @@
 """Options that two or more commands share, each declared once."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """Chunks: an unfinished embeddings file, in a folder beside it that holds a journal and a file per finished chunk."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

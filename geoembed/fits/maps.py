@@ -1,7 +1,5 @@
 """Maps of predictions: a row per chip, in a GeoPackage with a style."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

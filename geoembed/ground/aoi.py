@@ -1,7 +1,5 @@
 """Areas of interest (AOI): polygons from any vector file, each with its CRS."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass
 from pathlib import Path

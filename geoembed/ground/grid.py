@@ -4,8 +4,6 @@ The fixed grid is one grid per six-degree UTM zone and hemisphere. Its origin is
 line up. An aligned grid has its origin at the upper left corner of a raster.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace

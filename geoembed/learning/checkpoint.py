@@ -1,7 +1,5 @@
 """Model folders: the description of a model, its weights, and the state that an unfinished training resumes from."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

@@ -1,9 +1,7 @@
 """Presets: sizes of encoders with defaults of their training; and the options of a training."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -69,7 +67,7 @@ class Options(BaseModel, frozen=True, extra="forbid"):
     seed: int = Field(0, ge=0)
 
     @classmethod
-    def of(cls, preset: str, **values: Any) -> Options:
+    def of(cls, preset: str, **values: Any) -> Self:
         """Return options; those that are None become the preset's. Raises ConfigError where one is wrong."""
         if values.get("epochs") is not None and values.get("minutes") is not None:
             raise ConfigError("epochs and minutes exclude each other; give one")

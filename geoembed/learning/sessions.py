@@ -1,7 +1,5 @@
 """Sessions: a training from its first step, or from its last saved state, to its end."""
 
-from __future__ import annotations
-
 import logging
 import math
 import time

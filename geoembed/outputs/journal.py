@@ -1,7 +1,5 @@
 """Journals: finished pieces of a step's work, one JSON object a line, so that a killed step goes on where it was."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

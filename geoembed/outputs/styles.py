@@ -3,8 +3,6 @@
 Only the symbology is set (`styleCategories="Symbology"`), so that labels and forms set in QGIS stay.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The step that cuts aligned chips from the imagery of every modality, over areas of interest."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections import deque

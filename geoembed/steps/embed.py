@@ -1,7 +1,5 @@
 """The step that embeds chips with a pretrained model."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence

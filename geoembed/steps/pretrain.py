@@ -1,7 +1,5 @@
 """The step that pretrains one encoder per modality on chips, without labels."""
 
-from __future__ import annotations
-
 import logging
 import math
 import time

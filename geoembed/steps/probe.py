@@ -1,7 +1,5 @@
 """The step that fits a classical model on few labels and maps every chip with it."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Generator
