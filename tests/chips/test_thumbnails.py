@@ -19,7 +19,7 @@ def pixels(uri: str) -> np.ndarray:
     assert head == "data:image/png;base64"
     with MemoryFile(base64.b64decode(data)) as memory, memory.open() as file:
         assert file.driver == "PNG" and file.dtypes == ("uint8",) * 3
-        return file.read()
+        return np.asarray(file.read())
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from geoembed.report.protocol import Layout
 
 
 def fit(**other: Any) -> Fit:
-    told = {
+    told: dict[str, Any] = {
         "question": "curve", "source": "embeddings", "task": "water", "aoi": "all", "tested": "all", "features": "s2",
         "classifier": "ridge", "n": 10, "seed": 0, "whole": False, "scores": {"f1": 0.5}, "seconds": 0.25,
     }  # fmt: skip

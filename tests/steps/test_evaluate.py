@@ -551,17 +551,17 @@ def test_with_chips_inputs_are_removed(embedded: Path) -> None:
     # All test chips fit, so that with nothing missing it is the learning curve.
     keys = ["task", "n", "seed", "metric"]
     curve = table[(table["question"] == "curve") & (table["aoi"] == "all") & (table["source"] == "embeddings")]
-    curve = curve[(curve["features"] == "fused") & (curve["n"] == 20)].set_index(keys)["value"]
-    nothing = missing[(missing["tested"] == "nothing") & (missing["n"] == 20)].set_index(keys)["value"]
-    assert nothing.sort_index().to_numpy() == pytest.approx(curve.sort_index().to_numpy(), abs=1e-4)
+    curve = curve[(curve["features"] == "fused") & (curve["n"] == 20)].sort_values(keys)
+    nothing = missing[(missing["tested"] == "nothing") & (missing["n"] == 20)].sort_values(keys)
+    assert nothing["value"].to_numpy() == pytest.approx(curve["value"].to_numpy(), abs=1e-4)
     told = comparisons(embedded, "missing")
     names = {case.name for case in cases}
     assert {(one["tested"], one["score"]["n"]) for one in told} == {(name, n) for name in names for n in (20, 72)}
     score = missing[missing["metric"] == "balanced_accuracy"].set_index(["task", "tested", "n", "seed"])["value"]
     for one in told:
-        n, seeds = one["score"]["n"], range(one["difference"]["draws"])
-        apart = [score[one["task"], one["tested"], n, k] - score[one["task"], "nothing", n, k] for k in seeds]
-        assert len(seeds) == (2 if n == 20 else 1)
+        n, draws = one["score"]["n"], one["difference"]["draws"]
+        apart = [score[one["task"], one["tested"], n, k] - score[one["task"], "nothing", n, k] for k in range(draws)]
+        assert draws == (2 if n == 20 else 1)
         assert one["difference"]["mean"] == pytest.approx(np.mean(apart), abs=2e-6)
 
 
