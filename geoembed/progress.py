@@ -6,7 +6,7 @@ A step is a generator: it yields `Progress` and returns a `Result`. `verb` makes
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, wraps
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeAlias, 
 if TYPE_CHECKING:
     from rich.console import Console
 
+Table: TypeAlias = Sequence[Sequence[str]]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -42,13 +43,13 @@ class Result(Generic[T]):
 
     paths: what was written, as the user spelled it.
     counts: what was made, kept and left out.
-    table: for people, where there is one.
+    table: rows of text for people, the head first; none where there is no table.
     read: reads what was made.
     """
 
     paths: tuple[Path, ...]
     counts: dict[str, int | float] = field(default_factory=dict)
-    table: str = ""
+    table: Table = ()
     read: Callable[[], T] | None = field(default=None, repr=False)
 
     @property
@@ -145,3 +146,16 @@ def stderr() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, soft_wrap=True)
+
+
+def show(table: Table) -> None:
+    """Print a table on standard error, as wide as the terminal (80 columns where there is none)."""
+    from rich.table import Table as Grid
+
+    grid = Grid(box=None, pad_edge=False)
+    for title, *cells in zip(*table, strict=True):
+        numbers = all(cell[:1] in "0123456789.-" for cell in cells)
+        grid.add_column(title, justify="right" if numbers else "left", overflow="fold")
+    for row in table[1:]:
+        grid.add_row(*row)
+    stderr().print(grid, highlight=False, markup=False, soft_wrap=False)

@@ -30,7 +30,7 @@ def run(step: Verb[..., Any], options: dict[str, Any], *, quiet: bool) -> Result
     options = {name: value if name in WRITTEN else _piped(value) for name, value in options.items()}
     result = progress.run(step.steps(**options), shown=not quiet)
     if result.table and not quiet:
-        typer.echo(result.table, err=True)
+        progress.show(result.table)
     return result
 
 

@@ -200,21 +200,13 @@ def number(value: float) -> float | None:
     return round(value, 6) if math.isfinite(value) else None
 
 
-def table(curves: Sequence[Curve]) -> str:
-    """Return mean scores as text: a row per task, features and source, a column per number of labels."""
-    sizes = sorted({one.n for curve in curves for one in curve.points})
-    head = ("task", "metric", "features", "from", *map(str, sizes), "all")
-    rows = [head]
+def table(curves: Sequence[Curve]) -> list[tuple[str, ...]]:
+    """Return mean scores: a row per task, features and source, a column per number of labels; the head first."""
+    sizes = sorted({point.n for curve in curves for point in curve.points})
+    rows: list[tuple[str, ...]] = [("task", "metric", "features", "from", *map(str, sizes), "all")]
     for curve in curves:
-        means = {one.n: one.mean for one in curve.points}
-        shown = [format(means[n], ".3f") if n in means else "" for n in sizes]
-        last = f"{curve.full.mean:.3f}" if curve.full else ""
-        rows.append((curve.task, curve.metric.replace("_", " "), curve.features, curve.source, *shown, last))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            text.ljust(width) if i < 4 else text.rjust(width)
-            for i, (text, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    )
+        means = {point.n: point.mean for point in curve.points}
+        scores = [format(means[n], ".3f") if n in means else "" for n in sizes]
+        whole = f"{curve.full.mean:.3f}" if curve.full else ""
+        rows.append((curve.task, curve.metric.replace("_", " "), curve.features, curve.source, *scores, whole))
+    return rows

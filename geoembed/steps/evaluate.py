@@ -22,7 +22,7 @@ from geoembed.outputs import atomic, locks, records
 from geoembed.outputs import journal as journals
 from geoembed.outputs.journal import Journal
 from geoembed.outputs.records import Record, Standing
-from geoembed.progress import Progress, Result, Steps, verb
+from geoembed.progress import Progress, Result, Steps, Table, verb
 from geoembed.report import cautions, missing, options, page, protocol, results
 from geoembed.report.measurements import Measurements
 from geoembed.report.options import Options
@@ -257,7 +257,7 @@ def _baselines(study: Study, folder: Path) -> Generator[Progress, None, list[Fea
     ]
 
 
-def answer(study: Study, measurements: Measurements, folder: Path, record: Record) -> Generator[Progress, None, str]:
+def answer(study: Study, measurements: Measurements, folder: Path, record: Record) -> Generator[Progress, None, Table]:
     """Answer the report's questions; write summary, results and page, and return a table of scores for people."""
     findings = yield from measurements.findings(study)
     table = _table(study, findings)
@@ -269,14 +269,14 @@ def answer(study: Study, measurements: Measurements, folder: Path, record: Recor
     return table
 
 
-def _table(study: Study, findings: Findings) -> str:
+def _table(study: Study, findings: Findings) -> Table:
     """Return scores everywhere: ours of all features, other sources' of the main ones."""
     main, everywhere = study.layout.options.main, study.layout.everywhere
     shown = [curve for curve in findings.curves if curve.metric in metrics.HEADLINES and curve.aoi == everywhere]
     return curves.table([curve for curve in shown if curve.source == OURS or curve.features == main])
 
 
-def _summary(study: Study, findings: Findings, record: Record, table: str) -> dict[str, Any]:
+def _summary(study: Study, findings: Findings, record: Record, table: Table) -> dict[str, Any]:
     tasks = {
         task.name: {"target": task.column, "classes": [str(name) for name in task.classes], **task.counts}
         for task in study.layout.tasks
@@ -298,5 +298,5 @@ def _forecast(study: Study) -> Result[Any]:
     fits, seconds = study.cost()
     told = f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} seconds"
     beside = "" if study.origin is None else ", besides reading all chips once and embedding test chips again"
-    table = f"{fits:,} fits, about {told} on this machine{beside}; nothing was written"
-    return Result((), {"fits": fits, "seconds": round(seconds, 3)}, table)
+    log.info("%s fits, about %s on this machine%s; nothing was written", f"{fits:,}", told, beside)
+    return Result((), {"fits": fits, "seconds": round(seconds, 3)})

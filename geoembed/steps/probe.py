@@ -383,12 +383,11 @@ def _warn_missing(name: str, missing: float) -> None:
         log.warning("%s chips have no %s and get no prediction", f"{missing:,.0f}", name)
 
 
-def _table(report: dict[str, Any]) -> str:
-    """Return the test scores as a small table: a row per AOI, a column per metric."""
-    names = [key for key in next(iter(report["test"].values())) if key != "chips"]
-    wide = max(len(aoi) for aoi in [*report["test"], "test AOI"])
-    lines = [f"{'test AOI':{wide}}  {'chips':>7}" + "".join(f"  {name.replace('_', ' '):>17}" for name in names)]
-    for aoi, scores in report["test"].items():
-        shown = "".join(f"  {'' if scores[name] is None else format(scores[name], '.3f'):>17}" for name in names)
-        lines.append(f"{aoi:{wide}}  {scores['chips']:>7,}{shown}")
-    return "\n".join(lines)
+def _table(report: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return the test scores: a row per AOI, a column per metric; the head first."""
+    metrics_there = [key for key in next(iter(report["test"].values())) if key != "chips"]
+    rows: list[tuple[str, ...]] = [("test AOI", "chips", *(key.replace("_", " ") for key in metrics_there))]
+    for area, scores in report["test"].items():
+        shown = ("" if scores[key] is None else format(scores[key], ".3f") for key in metrics_there)
+        rows.append((area, f"{scores['chips']:,}", *shown))
+    return rows

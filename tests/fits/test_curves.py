@@ -60,6 +60,6 @@ def test_what_has_no_meaningful_share_says_so() -> None:
 
 
 def test_the_table_has_a_column_per_size() -> None:
-    text = curves.table([curve({10: [0.5, 0.7], 1000: [0.9]})]).splitlines()
-    assert text[0].split() == ["task", "metric", "features", "from", "10", "all"]
-    assert text[1].split()[-2:] == ["0.600", "0.900"]
+    head, row = curves.table([curve({10: [0.5, 0.7], 1000: [0.9]})])
+    assert head == ("task", "metric", "features", "from", "10", "all")
+    assert row[-2:] == ("0.600", "0.900")
