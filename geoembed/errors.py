@@ -1,16 +1,4 @@
-"""What can go wrong, as a tree.
-
-GeoembedError
-+-- ConfigError      geoembed.toml, the environment or an option's value
-+-- AoiError         an area of interest that cannot be used
-+-- ImageryError     source rasters
-+-- ChipError        a chip folder or a chip file
-+-- LabelError       labels and what they are made from
-+-- ModelError       a model folder, or a model that does not fit the chips
-+-- EmbeddingsError  an embeddings file
-+-- ProbeError       fitting and measuring
-+-- StaleError       an output that was made from other inputs or options
-"""
+"""Errors that the user can mend: GeoembedError and its children, by what cannot be used."""
 
 from __future__ import annotations
 
@@ -23,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class GeoembedError(Exception):
-    """Something the user can mend; one line that names the file, the fault and the remedy."""
+    """Something that the user can mend; the message is one line that names the file, the fault and the remedy."""
 
 
 class ConfigError(GeoembedError):
-    """A setting cannot be used."""
+    """geoembed.toml, the environment or an option's value cannot be used."""
 
 
 class AoiError(GeoembedError):
@@ -63,7 +51,7 @@ class StaleError(GeoembedError):
 
 
 def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """Return the end of a message that names the known word nearest to an unknown one."""
+    """Return the end of a message about an unknown name: the nearest known one, else `otherwise`, else all known."""
     known = list(known)
     match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if match:
@@ -72,7 +60,7 @@ def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
 
 
 def of_validation(error: ValidationError) -> str:
-    """Return the first fault that pydantic found, as a line such as `lr -1: input should be greater than 0`."""
+    """Return the first fault that pydantic found, as in `lr -1: input should be greater than 0`."""
     fault = error.errors(include_url=False)[0]
     name = ".".join(map(str, fault["loc"]))
     text = fault["msg"]

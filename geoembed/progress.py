@@ -1,6 +1,6 @@
-"""What a step tells while it works, what it returns, and how it is run.
+"""Steps: the progress that they yield, the results that they return, and how they are run.
 
-A step is a generator: it yields `Progress` and returns a `Result`. `verb` makes a function of it that does the work.
+A step is a generator that yields `Progress` and returns a `Result`; `verb` makes a plain function of it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,14 +20,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PLAIN_EVERY = 15.0
-"""Seconds between lines of progress where standard error is no terminal."""
+"""Seconds between two lines of progress where standard error is not a terminal."""
 
 
 @dataclass(frozen=True)
 class Progress:
     """How far a step is.
 
-    done: of `total`, in `unit`.
+    done, total: in `unit`.
+    unit: a plural, such as chips.
     note: a few words that change, such as the loss.
     """
 
@@ -41,10 +42,10 @@ class Progress:
 class Result(Generic[T]):
     """What a step wrote and counted.
 
-    paths: what was written, as the user spelled it.
-    counts: what was made, kept and left out.
-    table: rows of text for people, the head first; none where there is no table.
-    read: reads what was made.
+    paths: of what was written, as the user spelled them.
+    counts: of what was made, kept and left out.
+    table: rows of text for people, the head first; empty where there is no table.
+    read: returns what was made.
     """
 
     paths: tuple[Path, ...]
@@ -54,12 +55,12 @@ class Result(Generic[T]):
 
     @property
     def path(self) -> Path:
-        """Return what was written, the first where there are several."""
+        """Return the path of what was written, the first of several."""
         return self.paths[0]
 
     @cached_property
     def made(self) -> T:
-        """Return what was made, read from its file when it is first asked for."""
+        """Return what was made; it is read from its file when first used."""
         if self.read is None:
             raise ValueError("nothing was made")
         return self.read()
@@ -69,7 +70,7 @@ Steps: TypeAlias = Generator[Progress, None, Result[T]]
 
 
 class Verb(Protocol[P, T]):
-    """A step as a function: calling it does the work and returns the result; `steps` tells its progress on the way."""
+    """A step as a function: calling it does all the work; its attribute `steps` is the generator."""
 
     steps: Callable[P, Steps[T]]
 
@@ -78,10 +79,7 @@ class Verb(Protocol[P, T]):
 
 
 def verb(steps: Callable[P, Steps[T]]) -> Verb[P, T]:
-    """Make a function that does the work of a generator that tells its progress.
-
-    The parameter `progress` that every step has is used here: true shows a bar on standard error.
-    """
+    """Make a function of a step; its parameter `progress` decides whether a bar is shown on standard error."""
 
     @wraps(steps)
     def do(*args: P.args, **kwargs: P.kwargs) -> Result[T]:
@@ -93,26 +91,19 @@ def verb(steps: Callable[P, Steps[T]]) -> Verb[P, T]:
 
 
 def run(steps: Steps[T], *, shown: bool = False) -> Result[T]:
-    """Run a step to its end; `shown`: with a bar on standard error, or with lines where that is no terminal."""
-    returning = _Returning(steps)
-    for _ in _watched(returning) if shown else returning:
+    """Run a step to its end; `shown`: with a bar on standard error, or with lines where that is not a terminal."""
+    results: list[Result[T]] = []
+
+    def returning() -> Iterator[Progress]:
+        results.append((yield from steps))
+
+    for _ in _watched(returning()) if shown else returning():
         pass
-    return returning.result
+    return results[0]
 
 
-class _Returning(Generic[T]):
-    """Iterates over a step and keeps what it returns."""
-
-    result: Result[T]
-
-    def __init__(self, steps: Steps[T]) -> None:
-        self._steps = steps
-
-    def __iter__(self) -> Iterator[Progress]:
-        self.result = yield from self._steps
-
-
-def _watched(steps: _Returning[Any]) -> Iterator[None]:
+def _watched(steps: Iterator[Progress]) -> Iterator[None]:
+    """Show the progress of a step."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
@@ -123,10 +114,10 @@ def _watched(steps: _Returning[Any]) -> Iterator[None]:
     )  # fmt: skip
     with Bar(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=None, unit="", speed="", note="")
-        began, first, printed, counted = time.monotonic(), 0.0, time.monotonic(), ("", 0.0)
+        began, first, printed, count = time.monotonic(), 0.0, time.monotonic(), ("", 0.0)
         for step in steps:
-            if (step.unit, step.total) != counted:  # another count begins
-                began, first, counted = time.monotonic(), step.done, (step.unit, step.total)
+            if (step.unit, step.total) != count:  # another count begins
+                began, first, count = time.monotonic(), step.done, (step.unit, step.total)
             speed = _speed(step, first, time.monotonic() - began)
             bar.update(task, completed=step.done, total=step.total, unit=step.unit, speed=speed, note=step.note)
             if not console.is_terminal and time.monotonic() - printed > PLAIN_EVERY:
@@ -142,7 +133,7 @@ def _speed(progress: Progress, first: float, seconds: float) -> str:
 
 @cache
 def stderr() -> Console:
-    """Return the one way to standard error, on which a progress bar makes room for messages."""
+    """Return the console of standard error, on which a progress bar makes room for messages."""
     from rich.console import Console
 
     return Console(stderr=True, soft_wrap=True)

@@ -1,6 +1,6 @@
-"""What users set: lists of paths and words, and options from geoembed.toml and the environment.
+"""Settings: options given as lists of paths and words, in geoembed.toml and in the environment.
 
-The command line beats the environment, which beats the file.
+An option on the command line beats the environment, which beats the file.
 """
 
 from __future__ import annotations
@@ -17,57 +17,64 @@ from geoembed.imagery import addresses
 
 FILE = "geoembed.toml"
 PREFIX = "GEOEMBED"
-"""Before the names of environment variables, such as GEOEMBED_CHIP_MIN_VALID."""
+"""What the names of environment variables begin with, such as GEOEMBED_CHIP_MIN_VALID."""
 
 PathLike: TypeAlias = str | os.PathLike[str]
 Paths: TypeAlias = PathLike | Sequence[PathLike]
 Words: TypeAlias = str | Sequence[str]
 
 
-def paths(given: Paths) -> tuple[Path, ...]:
+def paths(value: Paths) -> tuple[Path, ...]:
     """Return one path or several as a tuple."""
-    return (Path(given),) if isinstance(given, str | os.PathLike) else tuple(map(Path, given))
+    return tuple(map(Path, texts(value)))
 
 
-def texts(given: Paths) -> tuple[str, ...]:
-    """Return one address or several as a tuple of texts: a URL loses a slash where it is made a path."""
-    return (str(given),) if isinstance(given, str | os.PathLike) else tuple(map(str, given))
+def texts(value: Paths) -> tuple[str, ...]:
+    """Return one address or several as a tuple of texts; made a path, a URL would lose a slash."""
+    return (str(value),) if isinstance(value, str | os.PathLike) else tuple(map(str, value))
 
 
-def words(given: Words | None) -> tuple[str, ...] | None:
-    """Return the words of a list such as "s1,coh", or those given one by one; None where nothing was said."""
-    if given is None:
+def words(value: Words | None) -> tuple[str, ...] | None:
+    """Return the words of a text such as "s1,coh", or of a sequence; None for None."""
+    if value is None:
         return None
-    return tuple(given.replace(",", " ").split()) if isinstance(given, str) else tuple(given)
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else tuple(value)
 
 
-def globs(given: Mapping[str, Words] | Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return names or globs per modality, also of texts such as s2=jja_*,son_*."""
-    if isinstance(given, Mapping):
-        return {name: words(patterns) or () for name, patterns in given.items()}
-    found: dict[str, tuple[str, ...]] = {}
-    for text in given:
-        name, equals, patterns = text.partition("=")
-        if not (name and equals and patterns):
-            raise ConfigError(f"--channels {text}: say which modality it is, such as s2={text}")
-        found[name] = (*found.get(name, ()), *(words(patterns) or ()))
-    return found
+def by_modality(option: str, values: Mapping[str, Paths] | Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return texts by modality, from a mapping or from texts such as s2=PATH; raises ConfigError for other texts."""
+    if isinstance(values, Mapping):
+        return {name: texts(value) for name, value in values.items()}
+    texts_of: dict[str, tuple[str, ...]] = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise ConfigError(f"{option} {text}: say which modality it is, such as s2={text}")
+        texts_of[name] = (*texts_of.get(name, ()), value)
+    return texts_of
 
 
-def file(given: PathLike | None) -> Path | None:
-    """Return the settings file: the one named, else geoembed.toml where it exists."""
-    if given is not None:
-        return Path(given)
-    return Path(FILE) if Path(FILE).exists() else None
+def globs(option: str, values: Mapping[str, Words] | Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return names or globs by modality, from a mapping or from texts such as s2=jja_*,son_*; raises ConfigError."""
+    if isinstance(values, Mapping):
+        return {name: words(patterns) or () for name, patterns in values.items()}
+    return {name: words(",".join(patterns)) or () for name, patterns in by_modality(option, values).items()}
+
+
+def file(path: PathLike | None) -> Path | None:
+    """Return the path of the settings file: the given one, else geoembed.toml where it exists."""
+    if path is None and not Path(FILE).exists():
+        return None
+    return Path(path or FILE)
 
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a command that file and environment may set.
+    """An option of a command that the settings file and the environment may set.
 
-    key: its key in the file, the long name with underscores.
-    parameter: the name of the function's parameter.
-    kind: "path" (relative ones are relative to the file), "located" (NAME=PATH, likewise) or "plain".
+    key: its key in the file: its long name with underscores.
+    parameter: the name of the parameter of the step.
+    kind: "path" or "located" (NAME=PATH), where relative paths are relative to the file, or "plain".
     repeatable: whether it takes a list.
     """
 
@@ -92,11 +99,11 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path, commands: Mapping[str, Iterable[Option]]) -> dict[str, dict[str, Any]]:
-    """Return the options that a file sets, per command, by parameter name, with paths relative to the file.
+    """Return the options that a file sets, by command and parameter; their relative paths are resolved.
 
-    Raises ConfigError where the file cannot be read, or a table or key is unknown (naming the nearest known one).
+    Raises ConfigError where the file cannot be read, or where a table or key is unknown, naming the nearest known one.
     """
-    set_by_file = {}
+    values_of = {}
     for name, table in read_toml(path).items():
         if name == "modalities":
             continue
@@ -110,8 +117,8 @@ def read(path: Path, commands: Mapping[str, Iterable[Option]]) -> dict[str, dict
             if key not in options:
                 raise ConfigError(f"{path}: [{name}] has no option {key}{nearest(key, options)}")
             values[options[key].parameter] = _value(path, name, options[key], value)
-        set_by_file[name] = values
-    return set_by_file
+        values_of[name] = values
+    return values_of
 
 
 def _value(path: Path, command: str, option: Option, value: Any) -> Any:
@@ -120,24 +127,24 @@ def _value(path: Path, command: str, option: Option, value: Any) -> Any:
     if isinstance(value, list) and not option.repeatable:
         raise ConfigError(f"{path}: [{command}] {option.key} takes one value, not a list")
     if option.repeatable:
-        return [_placed(path, option, item) for item in (value if isinstance(value, list) else [value])]
-    return _placed(path, option, value)
+        return [_resolved(path, option, item) for item in (value if isinstance(value, list) else [value])]
+    return _resolved(path, option, value)
 
 
-def _placed(path: Path, option: Option, value: Any) -> Any:
+def _resolved(path: Path, option: Option, value: Any) -> Any:
     if isinstance(value, bool):
         return value
     text = str(value)
     if option.kind == "path":
         return str(path.parent / text)
     if option.kind == "located":
-        name, _, located = text.partition("=")
-        return f"{name}={addresses.beside(path.parent, located)}"
+        name, _, address = text.partition("=")
+        return f"{name}={addresses.resolve(path.parent, address)}"
     return text
 
 
 def check_environment(environment: Iterable[str], commands: Mapping[str, Iterable[Option]]) -> None:
-    """Raise ConfigError for a variable that begins like ours and sets no option."""
+    """Raise ConfigError for a variable whose name begins with GEOEMBED_ and that sets no option."""
     known = [f"{PREFIX}_CONFIG"]
     for command, options in commands.items():
         known += [option.variable(command) for option in options]

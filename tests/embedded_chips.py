@@ -14,7 +14,7 @@ from geoembed.chips import folder as chip_folder
 from geoembed.chips.batches import Reader, Statistics
 from geoembed.chips.folder import ChipSet
 from geoembed.learning import checkpoint
-from geoembed.learning.checkpoint import Described
+from geoembed.learning.checkpoint import Description
 from geoembed.learning.presets import PRESETS
 from geoembed.steps import embed
 
@@ -24,7 +24,7 @@ def write_model(folder: Path, chipset: ChipSet, seed: int = 1) -> Path:
     reader = Reader(chipset, chipset.channels)
     *_, statistics = batches.measure(reader, reader.rows_of("train"))
     assert isinstance(statistics, Statistics)
-    described = Described(PRESETS["tiny"].config(chipset.channels, chipset.size), statistics, {"seed": 0}, {})
+    described = Description(PRESETS["tiny"].config(chipset.channels, chipset.size), statistics, {"seed": 0}, {})
     model = checkpoint.build(described.model, seed)
     for encoder in model.encoders.values():
         encoder.get_buffer("centre").normal_(generator=torch.Generator().manual_seed(seed))

@@ -120,7 +120,7 @@ def test_other_options_are_refused_even_with_update(project: Path, run: Run) -> 
 def test_make_rebuilds_what_changed(tmp_path: Path) -> None:
     """The Makefile that `sample` writes, with a newer land cover and then an older one."""
     make_place(tmp_path)
-    (tmp_path / "Makefile").write_text(sample.MAKEFILE)
+    shutil.copy(sample.TEXTS / "Makefile", tmp_path)
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     make = ["make", "probe/water/predictions.gpkg", "PRETRAIN=--epochs 1", "N=20"]
 

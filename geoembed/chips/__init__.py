@@ -1,4 +1,4 @@
-"""The chip folder: which cells it holds, cutting and writing them, splits, and chips as batches of tensors.
+"""Chips: the cells that areas take, cutting them from imagery, the chip folder, splits, batches and thumbnails.
 
 Knows pixels by modality and channel. No encoders, labels or scores.
 """

@@ -1,4 +1,4 @@
-"""Chips as normalised tensors: band statistics, and batches read ahead in a fixed order."""
+"""Batches: chips as normalised tensors, read ahead in a fixed order, and the statistics that normalise them."""
 
 from __future__ import annotations
 
@@ -6,36 +6,34 @@ import fnmatch
 import logging
 import threading
 from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from geoembed.chips import folder as chip_folder
 from geoembed.errors import ChipError, ConfigError, nearest
 
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
 log = logging.getLogger(__name__)
 
 CACHE_BYTES = 2**30
-"""Most memory that a reader spends on chips that it has read, so that later epochs do not read them again."""
-
+"""Bytes of chips that a reader keeps in memory, so that later epochs do not read them again."""
 
 BATCH_BYTES = {"cpu": 2**25, "cuda": 2**30}
-"""Size of a batch's pixels on each kind of device where no batch size is asked for."""
+"""Bytes of a batch's pixels, by kind of device, where the user sets no batch size."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation per modality and channel, in the modality's unit, in the order of the channels."""
+    """Mean and standard deviation of the pixels of each channel, in the modality's unit.
+
+    mean, std: by modality, in the order of its channels.
+    """
 
     mean: dict[str, tuple[float, ...]]
     std: dict[str, tuple[float, ...]]
@@ -43,12 +41,12 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some chips.
+    """B chips.
 
     rows: (B,) their rows in the index.
-    values: per modality (B, C, H, W) float32, normalised, NaN where a pixel, channel or modality is missing.
-    present: per modality (B,) bool, whether a chip has a valid pixel in it.
-    broken: (row, number of the modality) of the files that could not be read; their values are NaN.
+    values: by modality (B, C, H, W) float32, normalised, NaN where a pixel, channel or modality is missing.
+    present: by modality (B,) bool, whether a chip has a valid pixel in it.
+    broken: row and number of the modality of each chip file that could not be read; its values are NaN.
     """
 
     rows: NDArray[np.int64]
@@ -58,7 +56,7 @@ class Batch:
 
 
 class Reader:
-    """Reads chips with their channels put in one order, and remembers them as far as its memory goes."""
+    """Reads chips, with their channels in a fixed order, and keeps them in memory while there is room."""
 
     def __init__(
         self,
@@ -69,17 +67,19 @@ class Reader:
         strict: bool = False,
         memory: int = CACHE_BYTES,
     ) -> None:
-        """Read the named channels of each modality, in their order.
+        """Make a reader of the chips of a folder.
 
-        `only` names those to use; the others are as if missing. `strict` raises at the first broken file, else it is
-        logged. `memory` is in bytes.
+        channels: by modality, the channels of its pixels, in order.
+        only: by modality, the channels to use; pixels of the others are NaN.
+        strict: whether a broken chip file raises ChipError, or is logged and left out.
+        memory: bytes of chips to keep.
         """
         self.chipset, self.channels, self.strict, self.memory = chipset, channels, strict, memory
         self.only = channels if only is None else only
         self.chip_ids = chipset.index["chip_id"].to_numpy(str)
         self.present = np.stack([chipset.index[name].notna().to_numpy() for name in channels], 1)  # (N, M)
         self.broken: set[tuple[int, str]] = set()
-        self._held: dict[tuple[int, str], NDArray[np.float32]] = {}
+        self._cache: dict[tuple[int, str], NDArray[np.float32]] = {}
         self._lock = threading.Lock()
 
     def path_of(self, row: int, modality: str) -> Path:
@@ -87,20 +87,20 @@ class Reader:
         return self.chipset.path_of(self.chip_ids[row], modality)
 
     def rows_of(self, split: str) -> NDArray[np.int64]:
-        """Return the rows of a split that have any of the modalities."""
-        inside = (self.chipset.index["split"] == split).to_numpy()
-        return np.flatnonzero(inside & self.present.any(1))
+        """Return the rows of a split that have at least one of the modalities."""
+        in_split = (self.chipset.index["split"] == split).to_numpy()
+        return np.flatnonzero(in_split & self.present.any(1))
 
     def batch_size(self, device: str = "cpu", most: int = 256) -> int:
         """Return how many chips make a batch of BATCH_BYTES: at least one, and no more than `most`."""
-        chip = sum(map(len, self.channels.values())) * self.chipset.size**2 * 4
-        return int(min(most, max(1, BATCH_BYTES[device] // chip)))
+        chip_bytes = sum(map(len, self.channels.values())) * self.chipset.size**2 * 4  # float32
+        return int(min(most, max(1, BATCH_BYTES[device] // chip_bytes)))
 
     def pixels(self, row: int, modality: str) -> NDArray[np.float32] | None:
-        """Return a chip's pixels (C, H, W) in the modality's unit, NaN where missing; None when its file is broken."""
+        """Return a chip's pixels (C, H, W) in the modality's unit, NaN where missing; None where its file is broken."""
         key = (row, modality)
-        if key in self._held:
-            return self._held[key]
+        if key in self._cache:
+            return self._cache[key]
         if key in self.broken:
             return None
         try:
@@ -112,36 +112,35 @@ class Reader:
             self.broken.add(key)
             return None
         with self._lock:
-            if pixels.nbytes <= self.memory and key not in self._held:
+            if pixels.nbytes <= self.memory and key not in self._cache:
                 self.memory -= pixels.nbytes
-                self._held[key] = pixels
+                self._cache[key] = pixels
         return pixels
 
     def _read(self, row: int, modality: str) -> NDArray[np.float32]:
         path, size = self.path_of(row, modality), self.chipset.size
         chip = chip_folder.read_chip(path)
         if chip.values.shape[1:] != (size, size):
-            found = " x ".join(map(str, chip.values.shape[1:]))
-            raise ChipError(f"{path}: {found} pixels, not {size} x {size}; delete it and run geoembed chip again")
+            shape = " x ".join(map(str, chip.values.shape[1:]))
+            raise ChipError(f"{path}: {shape} pixels, not {size} x {size}; delete it and run geoembed chip again")
         values = np.where(np.isfinite(chip.values), chip.values, np.float32(np.nan))
         if chip.channels == self.channels[modality] == self.only[modality]:
             return values
-        at = {name: i for i, name in enumerate(chip.channels) if name in self.only[modality]}
         pixels = np.full((len(self.channels[modality]), size, size), np.nan, np.float32)
         for i, name in enumerate(self.channels[modality]):
-            if name in at:
-                pixels[i] = values[at[name]]
+            if name in chip.channels and name in self.only[modality]:
+                pixels[i] = values[chip.channels.index(name)]
         return pixels
 
     def batch(self, rows: NDArray[np.int64], statistics: Statistics) -> Batch:
-        """Read the chips of some rows and normalise them."""
+        """Return the chips of some rows (B,), normalised."""
         size = self.chipset.size
         values, present, broken = {}, {}, []
         for m, (name, channels) in enumerate(self.channels.items()):
             stacked = np.empty((len(rows), len(channels), size, size), np.float32)
-            here = np.zeros(len(rows), bool)
+            is_present = np.zeros(len(rows), bool)
             mean, std = (np.asarray(by[name], np.float32)[:, None, None] for by in (statistics.mean, statistics.std))
-            # Chip by chip, as one chip fits the caches and a batch does not.
+            # Chip by chip, as a chip fits the processor's caches and a batch does not.
             for i, row in enumerate(rows.tolist()):
                 pixels = self.pixels(row, name) if self.present[row, m] else None
                 if pixels is None:
@@ -151,8 +150,8 @@ class Reader:
                     continue
                 np.subtract(pixels, mean, out=stacked[i])
                 np.divide(stacked[i], std, out=stacked[i])
-                here[i] = not np.isnan(stacked[i]).all()
-            values[name], present[name] = torch.from_numpy(stacked), torch.from_numpy(here)
+                is_present[i] = not np.isnan(stacked[i]).all()
+            values[name], present[name] = torch.from_numpy(stacked), torch.from_numpy(is_present)
         return Batch(rows, values, present, tuple(broken))
 
 
@@ -161,9 +160,12 @@ def choose(
     modalities: Sequence[str] | None,
     globs: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, tuple[str, ...]]:
-    """Return the channels of the wanted modalities that match a name or glob, in the order of `known`.
+    """Return the channels that match, by modality, in the order of `known`.
 
-    Raises ConfigError, naming the nearest that is known, for what matches nothing.
+    modalities: those to choose; None: all.
+    globs: names or globs of channels, by modality; a modality without any keeps all its channels.
+
+    Raises ConfigError for what matches nothing, naming the nearest that is known.
     """
     globs = globs or {}
     if modalities is not None and not modalities:
@@ -178,8 +180,8 @@ def choose(
         for glob in globs.get(name, ()):
             if not fnmatch.filter(channels, glob):
                 raise ConfigError(f"channels {glob!r} match none of {name}{nearest(glob, channels)}")
-        wanted = globs.get(name, ("*",))
-        chosen[name] = tuple(channel for channel in channels if any(fnmatch.fnmatchcase(channel, g) for g in wanted))
+        patterns = globs.get(name, ("*",))
+        chosen[name] = tuple(channel for channel in channels if any(fnmatch.fnmatchcase(channel, p) for p in patterns))
     return chosen
 
 
@@ -189,7 +191,7 @@ def blocks(rows: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
 
 
 def ahead(reader: Reader, statistics: Statistics, order: Iterable[NDArray[np.int64]], workers: int) -> Generator[Batch]:
-    """Yield the batches of rows in `order`, whatever order threads finish them in, read ahead by `workers` threads."""
+    """Yield batches of the rows in `order`, in that order; `workers` threads read ahead."""
     waiting: deque[Future[Batch]] = deque()
     with ThreadPoolExecutor(max(1, workers), thread_name_prefix="chips") as pool:
         try:
@@ -205,10 +207,10 @@ def ahead(reader: Reader, statistics: Statistics, order: Iterable[NDArray[np.int
 
 
 def measure(reader: Reader, rows: NDArray[np.int64], workers: int = 2) -> Generator[Statistics | int]:
-    """Measure mean and standard deviation per channel over the valid pixels of some chips.
+    """Yield the number of chips measured so far, and last the statistics of all channels over the chips' valid pixels.
 
-    Streams in float64, chip by chip in the order of `rows`, merged as in Chan, Golub and LeVeque 1979 (STAN-CS-79-773).
-    Yields the number of chips done so far, and the statistics last; both are NaN for a channel without a valid pixel.
+    Mean and deviation are NaN for a channel without a valid pixel. They are computed in float64, chip by chip in the
+    order of `rows`, and merged as in Chan, Golub and LeVeque 1979 (STAN-CS-79-773).
     """
     count = {name: np.zeros(len(channels)) for name, channels in reader.channels.items()}
     mean = {name: np.zeros(len(channels)) for name, channels in reader.channels.items()}
@@ -216,16 +218,16 @@ def measure(reader: Reader, rows: NDArray[np.int64], workers: int = 2) -> Genera
     keys = [(row, name) for row in rows.tolist() for m, name in enumerate(reader.channels) if reader.present[row, m]]
     with ThreadPoolExecutor(max(1, workers), thread_name_prefix="chips") as pool:
         for start in range(0, len(keys), 256):
-            some = keys[start : start + 256]
-            for (_, name), sums in zip(some, pool.map(lambda key: _sums(reader.pixels(*key)), some), strict=True):
+            block = keys[start : start + 256]
+            for (_, name), sums in zip(block, pool.map(lambda key: _sums(reader.pixels(*key)), block), strict=True):
                 if sums is not None:
                     n, m, s = sums
                     total = np.maximum(count[name] + n, 1.0)
-                    away = m - mean[name]
-                    square[name] += s + away**2 * count[name] * n / total
-                    mean[name] += away * n / total
+                    delta = m - mean[name]
+                    square[name] += s + delta**2 * count[name] * n / total
+                    mean[name] += delta * n / total
                     count[name] += n
-            yield int(len(rows) * (start + len(some)) / len(keys))
+            yield int(len(rows) * (start + len(block)) / len(keys))
     with np.errstate(invalid="ignore", divide="ignore"):
         std = {name: np.sqrt(square[name] / count[name]) for name in count}
     yield Statistics(
@@ -237,7 +239,7 @@ def measure(reader: Reader, rows: NDArray[np.int64], workers: int = 2) -> Genera
 def _sums(
     pixels: NDArray[np.float32] | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]] | None:
-    """Return count, mean and sum of squares about the mean per channel of (C, H, W), over valid pixels."""
+    """Return number, mean and sum of squares about the mean, each (C,), of the valid pixels of (C, H, W)."""
     if pixels is None:
         return None
     values = pixels.reshape(len(pixels), -1).astype(np.float64)

@@ -1,18 +1,21 @@
-"""Cutting: cells in blocks, read and warped at once, and sliced into chip files."""
+"""Cutting: neighbouring cells form blocks, which are read and warped at once and sliced into chip files."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from threading import local
 from typing import Any
 
 import numpy as np
+import rasterio
+from affine import Affine
 
 from geoembed.chips import folder as chip_folder
-from geoembed.chips.cells import Taken
+from geoembed.chips.cells import AreaCells
 from geoembed.ground.grid import Cells
 from geoembed.ground.lattice import GeoBox
 from geoembed.imagery import sources, storage, warp
@@ -25,82 +28,79 @@ from geoembed.outputs import digests
 log = logging.getLogger(__name__)
 
 BLOCK_HEIGHT, BLOCK_WIDTH = 512, 2048
-"""Pixels that are read and warped at once, at least one chip: large enough that a source tile is decoded about once,
-small enough that memory stays at some 100 MB per thread whatever the area."""
+"""Pixels of a block, which holds at least one cell: large enough that a source's blocks are decoded about once, small
+enough that a thread needs some 100 MB of memory whatever the area."""
 
-Found = dict[str, tuple[float, tuple[str, ...]]]
-"""What a chip has: per modality its valid fraction and its channels."""
+Contents = dict[str, tuple[float, tuple[str, ...]]]
+"""What a chip holds: its valid fraction and its channels, by modality."""
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A modality that is cut.
+class Imagery:
+    """The imagery of a modality that is cut.
 
-    catalogue: its rasters.
+    modality: the modality.
+    index: its rasters.
     storage: how its chips are stored.
     """
 
     modality: Modality
-    catalogue: RasterIndex
+    index: RasterIndex
     storage: Storage
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Return all channels that its rasters give, in order."""
+        """Return all channels of the rasters, in order."""
         return tuple(self.storage.encodings)
 
     def settings(self) -> dict[str, Any]:
-        """Return what decides a modality's pixels apart from the files' content, JSON-ready."""
-        used = dict.fromkeys(
-            repr((raster.channels, raster.bands, raster.encodings, raster.resampling))
-            for raster in self.catalogue.rasters
+        """Return what the pixels of chips depend on, apart from the content of the rasters' files, JSON-ready."""
+        read_as = dict.fromkeys(
+            repr((raster.channels, raster.bands, raster.encodings, raster.resampling)) for raster in self.index.rasters
         )
-        return {"channels": self.channels, "read_as": digests.of_value(list(used))}
+        return {"channels": self.channels, "read_as": digests.of_value(list(read_as))}
 
 
-def layer(modality: Modality) -> Layer:
-    """Find a modality's files and decide how its chips are stored; raises ImageryError."""
+def imagery_of(modality: Modality) -> Imagery:
+    """Find a modality's rasters and decide how its chips are stored; raises ImageryError."""
     rasters = sources.find(modality)
+    stored = storage.of(rasters, modality.channels)
     types = dict.fromkeys(encoding.dtype for raster in rasters for encoding in raster.encodings)
-    kept = storage.of(rasters, modality.channels)
     if len(types) > 1:
-        told = ", ".join(types)
-        log.warning(
-            "%s: its files store %s; chips store %s, to which values are rounded", modality.name, told, kept.dtype
-        )
-    return Layer(modality, RasterIndex(rasters), kept)
+        message = "%s: its files store %s; chips store %s, to which values are rounded"
+        log.warning(message, modality.name, ", ".join(types), stored.dtype)
+    return Imagery(modality, RasterIndex(rasters), stored)
 
 
-def blocks(cells: Taken, kept: Mapping[str, Found]) -> Iterator[Taken]:
-    """Yield the cells that are not kept, in blocks of neighbours that are read and warped at once."""
+def blocks(cells: AreaCells, kept: Mapping[str, Contents]) -> Iterator[AreaCells]:
+    """Yield the cells that are not kept, in blocks of neighbours."""
     missing = cells[[i for i, chip_id in enumerate(cells.chip_ids) if chip_id not in kept]]
     high, wide = max(1, BLOCK_HEIGHT // cells.grid.size), max(1, BLOCK_WIDTH // cells.grid.size)
     members_of: dict[tuple[int, int], list[int]] = {}
-    places = zip((missing.rows // high).tolist(), (missing.columns // wide).tolist(), strict=True)
-    for i, place in enumerate(places):
-        members_of.setdefault(place, []).append(i)
+    blocks_of_cells = zip((missing.rows // high).tolist(), (missing.columns // wide).tolist(), strict=True)
+    for i, block in enumerate(blocks_of_cells):
+        members_of.setdefault(block, []).append(i)
     for members in members_of.values():
         yield missing[members]
 
 
 class Cutter:
-    """Cuts blocks of chips and writes them; may be called from several threads."""
+    """Cuts blocks of cells and writes the chips; may be called from several threads."""
 
-    def __init__(self, output: Path, layers: Sequence[Layer], min_valid: float) -> None:
-        self._output, self._layers, self._min_valid = output, layers, min_valid
+    def __init__(self, output: Path, imagery: Sequence[Imagery], min_valid: float) -> None:
+        """Make a cutter; `min_valid` is the share of valid pixels below which a modality is absent from a chip."""
+        self._output, self._imagery, self._min_valid = output, imagery, min_valid
         self._thread = local()
         self._all_readers: list[Readers] = []
 
-    def __call__(self, block: Cells) -> dict[str, Found]:
-        """Write a block's chips; return what each has."""
-        import rasterio
-
-        found: dict[str, Found] = {chip_id: {} for chip_id in block.chip_ids}
+    def __call__(self, block: Cells) -> dict[str, Contents]:
+        """Write a block's chips; return what each holds, by chip id."""
+        contents: dict[str, Contents] = {chip_id: {} for chip_id in block.chip_ids}
         with rasterio.Env(GDAL_CACHEMAX=256, GDAL_DISABLE_READDIR_ON_OPEN="TRUE"):
-            for layer in self._layers:
-                self._cut_layer(block, layer, found)
-        log.debug("%s ... %s: %d cells cut", block.chip_ids[0], block.chip_ids[-1], len(found))
-        return found
+            for imagery in self._imagery:
+                self._cut(block, imagery, contents)
+        log.debug("%s ... %s: %d cells cut", block.chip_ids[0], block.chip_ids[-1], len(contents))
+        return contents
 
     def close(self) -> None:
         """Close all open rasters."""
@@ -114,32 +114,30 @@ class Cutter:
         readers: Readers = self._thread.readers
         return readers
 
-    def _cut_layer(self, block: Cells, layer: Layer, found: dict[str, Found]) -> None:
-        near = layer.catalogue.near(block.outlines)
+    def _cut(self, block: Cells, imagery: Imagery, contents: dict[str, Contents]) -> None:
+        near = imagery.index.near(block.outlines)
         if not near:
             return
         size = block.grid.size
         box, tops, lefts = _box(block)
-        stored = warp.mosaic(near, layer.storage, box, self._readers())
+        stored = warp.mosaic(near, imagery.storage, box, self._readers())
         for chip_id, top, left in zip(block.chip_ids, tops, lefts, strict=True):
             pixels = stored[:, top : top + size, left : left + size]
-            valid = ~layer.storage.invalid(pixels)
-            there = np.asarray(valid.any(axis=(1, 2)))
-            fraction = float(valid[there].all(axis=0).mean()) if there.any() else 0.0
-            if not there.any() or fraction < self._min_valid:
+            valid = ~imagery.storage.invalid(pixels)
+            is_present = np.asarray(valid.any(axis=(1, 2)))  # of each channel
+            fraction = float(valid[is_present].all(axis=0).mean()) if is_present.any() else 0.0
+            if not is_present.any() or fraction < self._min_valid:
                 continue
-            channels = tuple(name for name, is_there in zip(layer.channels, there, strict=True) if is_there)
+            channels = tuple(compress(imagery.channels, is_present))
             part = box.part(top, left, size, size)
-            path = chip_folder.path_of(self._output, chip_id, layer.modality.name)
-            kept = pixels if there.all() else pixels[there]
-            chip_folder.write_chip(path, kept, channels, layer.storage, part.crs, part.transform)
-            found[chip_id][layer.modality.name] = (round(fraction, 6), channels)
+            path = chip_folder.path_of(self._output, chip_id, imagery.modality.name)
+            pixels = pixels if is_present.all() else pixels[is_present]
+            chip_folder.write_chip(path, pixels, channels, imagery.storage, part.crs, part.transform)
+            contents[chip_id][imagery.modality.name] = (round(fraction, 6), channels)
 
 
 def _box(block: Cells) -> tuple[GeoBox, list[int], list[int]]:
     """Return the box that holds a block's cells, and each cell's first row and column of pixels in it."""
-    from affine import Affine
-
     grid, size = block.grid, block.grid.size
     down = -grid.upward * block.rows
     first_row = int(block.rows[np.argmin(down)])
@@ -150,14 +148,14 @@ def _box(block: Cells) -> tuple[GeoBox, list[int], list[int]]:
     return GeoBox(grid.crs, transform, max(tops) + size, max(lefts) + size), tops, lefts
 
 
-def finished(lines: Sequence[Mapping[str, Any]]) -> dict[str, Found]:
-    """Return what each cell has, from the lines of a journal: what `Cutter` found for each block."""
-    seen: dict[tuple[str, ...], tuple[str, ...]] = {}  # one copy of each list of channels, as chips are many
+def finished(lines: Sequence[Mapping[str, Any]]) -> dict[str, Contents]:
+    """Return what each chip holds, by chip id, from the lines of a journal: what `Cutter` returned for each block."""
+    copies: dict[tuple[str, ...], tuple[str, ...]] = {}  # chips are many, and share one copy of equal channels
     return {
         chip_id: {
-            name: (fraction, seen.setdefault(tuple(channels), tuple(channels)))
-            for name, (fraction, channels) in found.items()
+            name: (fraction, copies.setdefault(tuple(channels), tuple(channels)))
+            for name, (fraction, channels) in contents.items()
         }
         for line in lines
-        for chip_id, found in line.items()
+        for chip_id, contents in line.items()
     }

@@ -1,4 +1,4 @@
-"""Chip folders: small aligned rasters, one file per chip and modality, and the index that tells what is there."""
+"""Chip folders: the index of chips, their description, and one small raster per chip and modality."""
 
 from __future__ import annotations
 
@@ -7,32 +7,35 @@ import warnings
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import geopandas
 import numpy as np
+import pyogrio
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
 
 from geoembed.errors import ChipError
 from geoembed.ground import grid
+from geoembed.imagery.storage import Storage
 from geoembed.outputs import atomic, digests
 from geoembed.outputs.records import Record
-
-if TYPE_CHECKING:
-    import geopandas
-    from affine import Affine
-    from numpy.typing import NDArray
-
-    from geoembed.imagery.storage import Storage
 
 INDEX, DESCRIPTION, LAYER = "index.gpkg", "chips.json", "chips"
 SPLITS = ("train", "validation", "test")
 
 _PIXELS_ONLY = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_GEOREF_SOURCES": "NONE"}
-"""GDAL options that open a chip in half the time, as nobody asks a chip's pixels where they lie."""
+"""GDAL options that read pixels only, and not where they lie: a chip opens in half the time."""
 
 
 @dataclass(frozen=True)
 class Chip:
-    """The pixels of one chip in one modality: values (C, H, W) float32 in the modality's unit, NaN where invalid."""
+    """The pixels of a chip in a modality.
+
+    channels: the names of C channels.
+    values: (C, H, W) float32 in the modality's unit, NaN where invalid.
+    """
 
     channels: tuple[str, ...]
     values: NDArray[np.float32]
@@ -42,13 +45,13 @@ class Chip:
 class ChipSet:
     """A finished chip folder.
 
-    index: one row per chip: chip_id, aoi, split, one column per modality with its valid fraction (NaN: absent),
-        geometry in EPSG:4326.
-    channels: per modality the channel names found in its chips; a chip file may hold only some of them.
-    units: per modality the unit of a value.
+    folder: its path.
+    index: a row per chip: chip_id, aoi, split, the valid fraction of each modality (NaN: absent), geometry (EPSG:4326).
+    channels: by modality, the channels that its chips have; a chip file may hold only some of them.
+    units: by modality, the unit of a value.
     grids: the grids that the chips lie on.
     size: pixels along a chip's side.
-    digest: SHA-256 of all that the chips were made from and of the index's rows.
+    digest: SHA-256 of the record of what the chips were made from, and of the index.
     """
 
     folder: Path
@@ -66,16 +69,16 @@ class ChipSet:
 
     @cached_property
     def cells(self) -> grid.Cells:
-        """Return where the chips lie, in the order of the index."""
+        """Return the chips' cells, in the order of the index."""
         return grid.cells(self.grids, self.index["chip_id"].to_numpy())
 
     def path_of(self, chip_id: str, modality: str) -> Path:
-        """Return where a chip's file lies."""
+        """Return the path of a chip file."""
         return path_of(self.folder, chip_id, modality)
 
 
 def path_of(folder: Path, chip_id: str, modality: str) -> Path:
-    """Return where a chip's file lies in a chip folder: <modality>/<zone>/<column>/<chip_id>.tif."""
+    """Return the path of a chip file in a chip folder: <modality>/<zone>/<column>/<chip_id>.tif."""
     match = grid.CHIP_ID.match(chip_id)
     if match is None:
         raise ChipError(f"{folder / INDEX}: {chip_id!r} is no chip id; make the chips again with --overwrite")
@@ -83,18 +86,15 @@ def path_of(folder: Path, chip_id: str, modality: str) -> Path:
 
 
 def read(folder: Path) -> ChipSet:
-    """Read a chip folder's index and description.
+    """Read a chip folder's index and description; raises ChipError where there are no finished chips.
 
-    Accepts the folder or its index.gpkg. Raises ChipError where there are no finished chips.
+    folder: the folder, or its index.gpkg.
     """
-    import geopandas
-    import pyogrio
-
     folder = folder.parent if folder.name == INDEX else folder
     index_path, description_path = folder / INDEX, folder / DESCRIPTION
     if not index_path.exists():
-        half = "its chips are not finished" if description_path.exists() else "no chips here"
-        raise ChipError(f"{index_path}: {half}; run geoembed chip -o {folder}")
+        fault = "its chips are not finished" if description_path.exists() else "no chips here"
+        raise ChipError(f"{index_path}: {fault}; run geoembed chip -o {folder}")
     try:
         description = json.loads(description_path.read_text(encoding="utf-8"))
         index = geopandas.read_file(index_path, layer=LAYER)
@@ -106,10 +106,10 @@ def read(folder: Path) -> ChipSet:
             f"{description_path}: made by another version of geoembed; move the folder away and make the chips again"
         )
     modalities = description["modalities"]
-    wanted = {"chip_id", "aoi", "split", *modalities}
-    if not wanted <= set(index.columns):
-        missing = ", ".join(sorted(wanted - set(index.columns)))
-        raise ChipError(f"{index_path}: lacks the columns {missing}; make the chips again with --overwrite")
+    missing = {"chip_id", "aoi", "split", *modalities} - set(index.columns)
+    if missing:
+        names = ", ".join(sorted(missing))
+        raise ChipError(f"{index_path}: lacks the columns {names}; make the chips again with --overwrite")
     return ChipSet(
         folder=folder,
         index=index,
@@ -122,13 +122,8 @@ def read(folder: Path) -> ChipSet:
 
 
 def read_chip(path: Path) -> Chip:
-    """Read one chip file as values in the modality's unit.
-
-    Raises ChipError when the file is missing or cannot be decoded.
-    """
-    import rasterio
-
-    _expect_no_place()
+    """Read a chip file; raises ChipError where it is missing or cannot be decoded."""
+    _hush_missing_place()
     try:
         with rasterio.Env(**_PIXELS_ONLY), rasterio.open(path, driver="GTiff") as source:
             stored = source.read()
@@ -141,15 +136,15 @@ def read_chip(path: Path) -> Chip:
 
 
 @cache
-def _expect_no_place() -> None:
-    """Keep rasterio from warning at every chip that no place was read: none was asked for."""
+def _hush_missing_place() -> None:
+    """Keep rasterio from warning, chip by chip, that it did not read where a chip lies."""
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")
 
 
 def decode(
     stored: NDArray[Any], scales: tuple[float, ...], offsets: tuple[float, ...], nodata: float | None
 ) -> NDArray[np.float32]:
-    """Turn stored numbers (C, H, W) into values: stored * scale + offset per channel, NaN where nodata."""
+    """Return the values of stored numbers (C, H, W): number * scale + offset by channel, NaN where nodata."""
     values = stored.astype(np.float32)
     if any(scale != 1.0 for scale in scales):
         values *= np.asarray(scales, dtype=np.float32)[:, None, None]
@@ -163,12 +158,10 @@ def decode(
 def write_chip(
     path: Path, stored: NDArray[Any], channels: tuple[str, ...], storage: Storage, crs: str, transform: Affine
 ) -> None:
-    """Write one chip file, whole: stored numbers (C, H, W), with channel names, scale, offset, nodata and place.
+    """Write a chip file, whole: stored numbers (C, H, W), with channel names, scales, offsets, nodata and place.
 
-    One tile where the side is a multiple of 16 as GeoTIFF wants it, else one strip; ZSTD level 1 with predictor.
+    One tile where the side is a multiple of 16, as GeoTIFF requires of tiles, else one strip; ZSTD level 1.
     """
-    import rasterio
-
     size = stored.shape[1]
     layout = {"tiled": True, "blockxsize": size, "blockysize": size} if size % 16 == 0 else {"blockysize": size}
     profile = {

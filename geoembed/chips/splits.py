@@ -1,47 +1,45 @@
-"""Train, validation and test by place: whole parallel bands of an area, never single chips."""
+"""Splits: train, validation and test chips, dealt out by bands of an area and not chip by chip."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from geoembed.chips.folder import SPLITS
 from geoembed.ground import crs
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 SHARES = (0.6, 0.2, 0.2)
+"""Share of the chips of each split."""
 MOST_BANDS, LEAST_BANDS, CELLS_ACROSS = 60, 5, 4
+"""Most and fewest bands of an area, and the least width of a band in cells."""
 
 
 def assign(lonlat: NDArray[np.float64], cell: float, generator: np.random.Generator) -> NDArray[np.str_]:
-    """Return the split of each chip of one area: train, validation or test.
+    """Return the split of each chip of an area, (N,): train, validation or test.
 
     The area is cut into parallel bands at a random angle: 60, or fewer so that none is narrower than four cells, but
-    at least five; whole bands are dealt out 60/20/20 by number of chips. Where so few bands hold chips that a split
-    would stay empty, the bands are made of equal numbers of chips instead; fewer than three chips are all train.
+    at least five. Whole bands are dealt out 60/20/20 by number of chips. Where so few bands hold chips that a split
+    would stay empty, the bands are made of equal numbers of chips instead. Fewer than three chips are all train.
 
-    lonlat: (N, 2) degrees east and north; cell: metres along a chip's side.
+    lonlat: (N, 2) degrees east and north.
+    cell: metres along a chip's side.
     """
     if len(lonlat) < len(SPLITS):
         return np.full(len(lonlat), SPLITS[0], dtype="<U10")
     angle = generator.uniform(0.0, np.pi)
     x, y = _local_metres(lonlat)
-    along = x * np.cos(angle) + y * np.sin(angle)
-    extent = np.ptp(along) + cell
+    distance = x * np.cos(angle) + y * np.sin(angle)  # along the direction in which bands follow each other
+    extent = np.ptp(distance) + cell
     count = int(np.clip(extent // (CELLS_ACROSS * cell), LEAST_BANDS, MOST_BANDS))
-    bands = np.minimum(((along - along.min()) / extent * count).astype(int), count - 1)
+    bands = np.minimum(((distance - distance.min()) / extent * count).astype(int), count - 1)
     if len(np.unique(bands)) < len(SPLITS):
-        order = np.lexsort((np.arange(len(along)), along))
-        bands = np.empty(len(along), dtype=int)
-        bands[order] = np.arange(len(along)) * min(LEAST_BANDS, len(along)) // len(along)
+        n = len(distance)
+        bands[np.argsort(distance, kind="stable")] = np.arange(n) * min(LEAST_BANDS, n) // n
     return _deal(bands, generator)
 
 
 def _local_metres(lonlat: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return x and y in metres around the middle of the points (azimuthal equal-area, also over 180 degrees)."""
+    """Return x and y in metres from the points' middle (azimuthal equal-area), also of points around 180 degrees."""
     lon, lat = np.radians(lonlat[:, 0]), np.radians(lonlat[:, 1])
     middle = np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)]).mean(axis=1)
     lon_0 = np.degrees(np.arctan2(middle[1], middle[0]))
@@ -52,7 +50,7 @@ def _local_metres(lonlat: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDA
 
 
 def _deal(bands: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.str_]:
-    """Deal out bands in random order, each to the split that lacks most, so that none stays empty."""
+    """Deal out bands in random order, each to the split that lacks most chips; the last go to splits without any."""
     names, counts = np.unique(bands, return_counts=True)
     lacking = np.array(SHARES) * len(bands)
     empty = set(range(len(SPLITS)))
@@ -68,15 +66,15 @@ def _deal(bands: NDArray[np.int64], generator: np.random.Generator) -> NDArray[n
 
 
 def neighbours_apart(cells: NDArray[np.int64], splits: NDArray[np.str_]) -> float:
-    """Return the share of neighbouring chips (side by side) that fall into different splits; NaN without neighbours.
+    """Return the share of neighbouring chips that fall into different splits; NaN where no chips are neighbours.
 
-    cells: (N, 3) integers: grid, column, row.
+    cells: (N, 3) grid, column and row; neighbours have a side in common.
     """
     split_of = {tuple(cell): split for cell, split in zip(cells.tolist(), splits.tolist(), strict=True)}
     pairs = apart = 0
     for (grid, column, row), split in split_of.items():
-        for other in ((grid, column + 1, row), (grid, column, row + 1)):
-            if other in split_of:
+        for neighbour in ((grid, column + 1, row), (grid, column, row + 1)):
+            if neighbour in split_of:
                 pairs += 1
-                apart += split != split_of[other]
+                apart += split != split_of[neighbour]
     return apart / pairs if pairs else float("nan")

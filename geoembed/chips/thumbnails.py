@@ -5,15 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
+from PIL import Image
 
 COLOURS = ("red", "green", "blue")
 
@@ -83,8 +80,6 @@ def uri(values: NDArray[np.float32], stretch: Stretch) -> str:
     One channel is grey, two are red and green with their difference (in dB: their ratio) as blue. Small chips are
     enlarged by a whole number to at least 96 pixels across, large ones averaged to 112.
     """
-    from PIL import Image
-
     bands, width = _bands(values), values.shape[2]
     if width > WIDEST:
         bands = np.stack([_averaged(band) for band in bands])
@@ -104,8 +99,6 @@ def _bands(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _averaged(band: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return a band (H, W) averaged over valid pixels to WIDEST pixels across, NaN where there is none."""
-    from PIL import Image
-
     height, width = band.shape
     size = (WIDEST, max(1, round(WIDEST * height / width)))
     valid = ~np.isnan(band)

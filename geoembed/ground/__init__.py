@@ -1,4 +1,4 @@
-"""Where things are: coordinate reference systems, grids of cells, areas of interest, outlines of chips.
+"""Where things are on the ground: CRS, lattices of pixels, grids of cells, cells' outlines, areas of interest.
 
-Arithmetic and geometry, and the vector files of areas. No rasters, and nothing that knows what a chip shows.
+Arithmetic and geometry, and the vector files of areas of interest. No rasters, and nothing of what chips show.
 """

@@ -5,26 +5,31 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import geopandas
 import numpy as np
+import pyogrio
+import shapely
+from numpy.typing import NDArray
 
 from geoembed.errors import AoiError
 from geoembed.ground import crs
-
-if TYPE_CHECKING:
-    import geopandas
-    from numpy.typing import NDArray
+from geoembed.outputs import digests
 
 ALL = "all"
-"""What results of all areas together are called."""
+"""Name of the results of all areas together; no area may have it."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Area:
-    """One area of interest: a valid polygon or multipolygon (shapely) in its own CRS (WKT)."""
+    """One area of interest.
+
+    polygon: valid shapely Polygon or MultiPolygon.
+    crs: of the polygon, as WKT.
+    """
 
     name: str
     polygon: Any
@@ -33,9 +38,6 @@ class Area:
 
 def load(path: Path) -> geopandas.GeoDataFrame:
     """Read the polygons of a vector file; raises AoiError where there are none or the CRS is unknown."""
-    import geopandas
-    import pyogrio
-
     if not path.exists():
         raise AoiError(f"{path}: no such file; name a vector file of polygons")
     try:
@@ -61,66 +63,53 @@ def load(path: Path) -> geopandas.GeoDataFrame:
 
 
 def areas(path: Path, table: geopandas.GeoDataFrame) -> list[Area]:
-    """Return a table's areas: rows with one name are one; without a name column, the file's stem names them all."""
-    import shapely
-
-    table = table.assign(_name=table["name"].astype(object) if "name" in table.columns else None)
-    names = [_named(name) or path.stem for name in table["_name"]]
-    merged = []
-    for name in dict.fromkeys(names):
-        rows = [one == name for one in names]
-        polygon = shapely.union_all(shapely.make_valid(table.geometry.to_numpy()[rows]))
-        merged.append(Area(name, polygon, table.crs.to_wkt()))
-    return merged
+    """Return a table's areas: rows of the same name are one area; rows without a name take the file's stem."""
+    values = table["name"].astype(object) if "name" in table.columns else [None] * len(table)
+    names = np.array([_text(value) or path.stem for value in values], dtype=object)
+    by_name = table.geometry.groupby(names, sort=False)
+    crs_text = table.crs.to_wkt()
+    return [Area(name, shapely.union_all(shapely.make_valid(rows.to_numpy())), crs_text) for name, rows in by_name]
 
 
-def _named(value: Any) -> str:
-    """Return a name as text, nothing for NULL; a whole number in a column of floats has no decimals."""
+def _text(value: Any) -> str:
+    """Return a name as text: empty for NULL, and without decimals for a whole number in a column of floats."""
     if value is None or value != value:
         return ""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def read(paths: tuple[Path, ...]) -> tuple[tuple[Area, ...], list[tuple[str, str]]]:
-    """Return the areas of several files, in order, and the record of what they were read from.
+    """Return the areas of several files, in order, and name and digest of each file.
 
-    Raises AoiError where a file has no polygons or no CRS, an area is called all, or two in different CRS share a name.
+    Raises AoiError where a file has no polygons or no CRS, an area is called all, or areas of one name differ in CRS.
     """
-    from geoembed.outputs import digests
-
     if not paths:
         raise AoiError("no area of interest; name a vector file with --aoi")
-    found: dict[str, Area] = {}
-    made_from = []
+    area_of: dict[str, Area] = {}
+    fingerprints = []
     for path in paths:
         table = load(path)
-        made_from.append((path.name, digests.of_table(table)))
+        fingerprints.append((path.name, digests.of_table(table)))
         for area in areas(path, table):
-            if area.name == ALL:
+            name = area.name
+            if name == ALL:
                 raise AoiError(f"{path}: an area cannot be called {ALL!r}, which stands for all areas; rename it")
-            if area.name in found:
-                area = _union(found[area.name], area, path)
-            found[area.name] = area
-    return tuple(found.values()), made_from
-
-
-def _union(one: Area, other: Area, path: Path) -> Area:
-    if one.crs != other.crs:
-        raise AoiError(f"{path}: area {other.name!r} is in another file too, in another CRS; rename it or use one CRS")
-    return Area(one.name, one.polygon.union(other.polygon), one.crs)
+            if name in area_of and area_of[name].crs != area.crs:
+                raise AoiError(
+                    f"{path}: area {name!r} is in another file too, in another CRS; rename it or use one CRS"
+                )
+            area_of[name] = Area(name, area_of[name].polygon.union(area.polygon), area.crs) if name in area_of else area
+    return tuple(area_of.values()), fingerprints
 
 
 def holds(area: Area, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell which points, (N, 2) degrees east and north, lie in an area or on its edge; tested in the area's CRS."""
-    import shapely
-
+    """Tell which points, (N, 2) degrees east and north, lie in an area or on its edge, both in the area's CRS: (N,)."""
     shapely.prepare(area.polygon)
     lon, lat = points[:, 0], points[:, 1]
     if crs.same(area.crs, crs.LONLAT):
         west, _, east, _ = area.polygon.bounds
         turns = [turn for turn in (-360.0, 0.0, 360.0) if west <= 180.0 + turn and east >= -180.0 + turn]
         inside = [shapely.intersects_xy(area.polygon, lon + turn, lat) for turn in turns]
-        held: NDArray[np.bool_] = np.any(inside, axis=0) if inside else np.zeros(len(lon), dtype=bool)
-        return held
+        return np.any(inside, axis=0) if inside else np.zeros(len(lon), dtype=bool)
     x, y = crs.transformer(crs.LONLAT, area.crs).transform(lon, lat)
     return np.asarray(shapely.intersects_xy(area.polygon, x, y))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
+from pyproj import Geod
 
 
 def metres(lonlat: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -15,8 +12,6 @@ def metres(lonlat: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[n
 
     Places are (..., 2), degrees east and north, of shapes that broadcast.
     """
-    from pyproj import Geod
-
     start, end = np.broadcast_arrays(lonlat, other)
     _, _, distance = Geod(ellps="WGS84").inv(start[..., 0], start[..., 1], end[..., 0], end[..., 1])
     return np.asarray(distance)

@@ -1,40 +1,46 @@
-"""Where chips lie: grids of cells in a coordinate reference system (CRS), and the ids of their cells.
+"""Grids of cells in a coordinate reference system (CRS), the cells on them, and chip ids.
 
-The fixed grid has one grid per six-degree UTM zone and hemisphere, with its origin at the zone's own origin, so
-that everyone's chips line up. An aligned grid is anchored at the upper left corner of a raster.
+The fixed grid is one grid per six-degree UTM zone and hemisphere. Its origin is the zone's, so that everyone's chips
+line up. An aligned grid has its origin at the upper left corner of a raster.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
+import pandas as pd
+import shapely
+from numpy.typing import NDArray
 
 from geoembed.errors import ChipError
 from geoembed.ground import crs
 from geoembed.ground.lattice import Lattice
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from numpy.typing import NDArray
+from geoembed.outputs import digests
 
 CHIP_ID = re.compile(r"^(?P<name>(?P<zone>[^-]+)-[^-]+)-(?P<column>-?\d+)-(?P<row>-?\d+)$")
 
 SOUTH_LIMIT, NORTH_LIMIT = -80.0, 84.0
-"""Latitudes between which UTM is defined, degrees north (NGA.STND.0037, The Universal Grids)."""
+"""Limits of UTM in degrees north (NGA.STND.0037, The Universal Grids)."""
 
 
 @dataclass(frozen=True)
 class Grid:
     """A grid of cells of `size` x `size` pixels.
 
-    Pixels are `dx` wide and `dy` high (positive, in units of the CRS). Cell (column, row) has its lower left corner at
-    (x + column * size * dx, y + row * size * dy) where rows grow northward, and its upper left corner at
-    (x + column * size * dx, y - row * size * dy) where they grow southward.
+    Cell (column, row) has its lower left corner at (x + column * size * dx, y + row * size * dy) where rows grow
+    northward, and its upper left corner at (x + column * size * dx, y - row * size * dy) where they grow southward.
+
+    name: the beginning of its chip ids.
+    crs: authority code or WKT.
+    x, y: the origin, in units of the CRS.
+    dx, dy: width and height of a pixel in units of the CRS, both above 0.
+    size: pixels along a cell's side.
+    northward: whether rows grow northward.
     """
 
     name: str
@@ -48,7 +54,7 @@ class Grid:
 
     @property
     def lattice(self) -> Lattice:
-        """Return the lattice of its pixels."""
+        """Return the lattice of the cells' pixels."""
         return Lattice(self.crs, self.x, self.y, self.dx, self.dy)
 
     @property
@@ -63,7 +69,7 @@ class Grid:
 
     @property
     def side_metres(self) -> float:
-        """Return about how long a cell's shorter side is on the ground, in metres."""
+        """Return the length of a cell's shorter side in metres; in a geographic CRS as if along a meridian."""
         return min(self.width, self.height) * crs.metres_per_unit(self.crs)
 
     @property
@@ -72,7 +78,7 @@ class Grid:
         return 1 if self.northward else -1
 
     def centres(self, columns: NDArray[Any], rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return x and y of the centres of cells, in the grid's CRS."""
+        """Return x and y, each (N,), of the centres of cells, in the grid's CRS."""
         return self.x + (columns + 0.5) * self.width, self.y + (rows + 0.5) * self.height * self.upward
 
     def lonlat(self, columns: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:
@@ -96,11 +102,11 @@ class Grid:
         return np.stack([lon, np.asarray(lat)], axis=2)
 
     def column_at(self, x: NDArray[Any]) -> NDArray[np.int64]:
-        """Return the columns of the cells that hold x."""
+        """Return the columns of the cells at x in the grid's CRS."""
         return np.floor((np.asarray(x) - self.x) / self.width).astype(np.int64)
 
     def row_at(self, y: NDArray[Any]) -> NDArray[np.int64]:
-        """Return the rows of the cells that hold y."""
+        """Return the rows of the cells at y in the grid's CRS."""
         return np.floor((np.asarray(y) - self.y) / self.height * self.upward).astype(np.int64)
 
     def upper_left(self, column: int, row: int) -> tuple[float, float]:
@@ -109,7 +115,7 @@ class Grid:
         return self.x + column * self.width, top
 
     def chip_id(self, column: int, row: int) -> str:
-        """Return a cell's id, for example 32N-4480-00112-01134."""
+        """Return a cell's chip id, for example 32N-4480-00112-01134."""
         return f"{self.name}-{column:05d}-{row:05d}"
 
     def to_json(self) -> dict[str, Any]:
@@ -119,11 +125,11 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """N cells of one grid or of several.
+    """N cells, on one grid or on several.
 
-    grids: the grids that the cells lie on.
+    grids: the grids.
     grid_of: (N,) position in `grids` of each cell's grid.
-    columns, rows: (N,) where each cell lies on its grid.
+    columns, rows: (N,) position of each cell on its grid.
     """
 
     grids: tuple[Grid, ...]
@@ -135,7 +141,7 @@ class Cells:
         return len(self.columns)
 
     def __getitem__(self, which: NDArray[Any] | list[int]) -> Self:
-        """Return some of the cells, by a mask or by positions; outlines that are known go with them."""
+        """Return the cells chosen by a mask or by positions, with their outlines where these are computed already."""
         part = replace(self, grid_of=self.grid_of[which], columns=self.columns[which], rows=self.rows[which])
         if "outlines" in self.__dict__:
             part.__dict__["outlines"] = self.outlines[which]
@@ -143,12 +149,12 @@ class Cells:
 
     @property
     def grid(self) -> Grid:
-        """Return the grid of cells that lie on one and the same."""
+        """Return the grid of cells that all lie on one; raises ValueError where they lie on several."""
         (grid,) = self.grids
         return grid
 
     def by_grid(self) -> Iterator[tuple[Grid, NDArray[np.int64]]]:
-        """Yield each grid that has cells, and the positions of these."""
+        """Yield each grid that has cells, and the cells' positions."""
         for number, grid in enumerate(self.grids):
             positions = np.flatnonzero(self.grid_of == number)
             if positions.size:
@@ -156,18 +162,13 @@ class Cells:
 
     @cached_property
     def chip_ids(self) -> list[str]:
-        """Return the ids of the cells."""
+        """Return the chip ids of the cells."""
         places = zip(self.grid_of.tolist(), self.columns.tolist(), self.rows.tolist(), strict=True)
         return [self.grids[number].chip_id(column, row) for number, column, row in places]
 
     @cached_property
     def outlines(self) -> NDArray[Any]:
-        """Return the outlines, (N,) shapely geometries in EPSG:4326; a MultiPolygon cut at 180 where a cell crosses it.
-
-        They are computed once, and then belong to the cells.
-        """
-        import shapely
-
+        """Return the outlines, (N,) shapely geometries in EPSG:4326; cells that cross 180 degrees are cut there."""
         corners = self._corners()
         outlines: NDArray[Any] = np.asarray(shapely.polygons(corners))
         for i in np.flatnonzero((corners[:, :, 0] > 180.0).any(axis=1)):
@@ -196,55 +197,53 @@ class Cells:
 
 
 def utm(zone: int, south: bool, size: int, resolution: float) -> Grid:
-    """Return the fixed grid of UTM zone 1-60 on one hemisphere; `resolution` is metres per pixel."""
+    """Return the fixed grid of a UTM zone (1-60) and hemisphere; `resolution` is in metres per pixel."""
     letter, base = ("S", 32700) if south else ("N", 32600)
     name = f"{zone:02d}{letter}-{np.format_float_positional(size * resolution, precision=9, trim='-')}"
     return Grid(name, f"EPSG:{base + zone}", 0.0, 0.0, resolution, resolution, size, northward=True)
 
 
 def aligned(lattice: Lattice, size: int) -> Grid:
-    """Return the grid of `size` pixels that is anchored at the corner (x, y) of a raster's lattice.
+    """Return the grid of cells of `size` pixels whose origin is the corner (x, y) of a raster's lattice.
 
-    Its name is a hash of CRS, pixel size and anchor, and the cell's size in pixels.
+    Its name is a hash of CRS, pixel size and origin, and the size.
     """
-    from geoembed.outputs import digests
-
     name = crs.name(lattice.crs)
     code = digests.of_value([name, lattice.dx, lattice.dy, lattice.x, lattice.y])[:8]
     return Grid(f"{code}-{size}", name, lattice.x, lattice.y, lattice.dx, lattice.dy, size, northward=False)
 
 
 def cells(grids: Iterable[Grid], chip_ids: NDArray[Any]) -> Cells:
-    """Return the cells whose ids a file holds, in its order; raises ChipError for what is no id on these grids."""
+    """Return the cells of chip ids, in their order; raises ChipError for what is no chip id on these grids."""
     grids = tuple(grids)
     names, columns, rows = parse(chip_ids)
     number_of = {grid.name: number for number, grid in enumerate(grids)}
-    unknown = next((name for name in np.unique(names).tolist() if name not in number_of), None)
-    if unknown is not None:
-        raise ChipError(f"chips of the grid {unknown}, which is not described; make the file again with --overwrite")
-    numbers = np.array([number_of[name] for name in names.tolist()], dtype=np.int64)
-    return Cells(grids, numbers, columns, rows)
+    unique_names, inverse = np.unique(names, return_inverse=True)
+    for name in unique_names.tolist():
+        if name not in number_of:
+            raise ChipError(f"chips of the grid {name}, which is not described; make the file again with --overwrite")
+    numbers = np.array([number_of[name] for name in unique_names.tolist()], dtype=np.int64)
+    return Cells(grids, numbers[inverse], columns, rows)
 
 
 def parse(chip_ids: NDArray[Any]) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.int64]]:
-    """Return grid names, columns and rows of chip ids, each (N,); raises ChipError where one is none."""
-    matches = [CHIP_ID.match(str(chip_id)) for chip_id in chip_ids]
-    wrong = next((chip_id for chip_id, match in zip(chip_ids, matches, strict=True) if match is None), None)
-    if wrong is not None:
-        raise ChipError(f"{str(wrong)!r} is no chip id; make the file that holds it again with --overwrite")
-    parts = [match.group("name", "column", "row") for match in matches if match]
-    places = np.array([(int(column), int(row)) for _, column, row in parts], dtype=np.int64).reshape(-1, 2)
-    return np.array([name for name, _, _ in parts], dtype=np.str_), places[:, 0], places[:, 1]
+    """Return grid names, columns and rows of chip ids, each (N,); raises ChipError for what is no chip id."""
+    parts = pd.Series(chip_ids, dtype=object).astype(str).str.extract(CHIP_ID)
+    wrong = parts["name"].isna().to_numpy()
+    if wrong.any():
+        raise ChipError(
+            f"{str(chip_ids[wrong][0])!r} is no chip id; make the file that holds it again with --overwrite"
+        )
+    columns, rows = (np.asarray(parts[key].astype(np.int64), dtype=np.int64) for key in ("column", "row"))
+    return np.asarray(parts["name"], dtype=np.str_), columns, rows
 
 
 def keys(columns: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return one number per cell of a grid; |column| and |row| stay below 2^31."""
+    """Return a number per cell, (N,), that differs between all cells of a grid with |column| and |row| below 2^31."""
     return columns * 2**32 + rows
 
 
 def _cut_at_180(outline: Any) -> Any:
-    import shapely
-
     west = shapely.intersection(outline, shapely.box(0.0, -90.0, 180.0, 90.0))
     east = shapely.intersection(outline, shapely.box(180.0, -90.0, 540.0, 90.0))
     return shapely.multipolygons([west, shapely.transform(east, lambda points: points - [360.0, 0.0])])

@@ -1,20 +1,18 @@
-"""Pixels on the ground: a lattice of them without end, and a box of them."""
+"""Lattices: where pixels without end lie on the ground. Boxes: rectangles of such pixels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from affine import Affine
 
 from geoembed.ground import crs as crs_
 
-if TYPE_CHECKING:
-    from affine import Affine
-
 TOLERANCE = 0.01
-"""Pixel corners that lie within this share of a pixel of each other are the same.
+"""Distance in pixels up to which two pixel corners count as the same.
 
-The tiles of one mosaic store rounded corners and pixel sizes, which differ by some thousandths of a pixel. Copying
-such pixels moves them less than GDAL's warp does, which finds its source pixels to an eighth of a pixel only.
+The tiles of a mosaic store rounded corners and pixel sizes, which put them some thousandths of a pixel apart. Copying
+pixels that are so little off is more exact than GDAL's warp, which finds source pixels to an eighth of a pixel only.
 """
 
 
@@ -34,9 +32,9 @@ class Lattice:
     dy: float
 
     def offset(self, box: GeoBox) -> tuple[int, int] | None:
-        """Return (row, column) of a box's upper left pixel where its pixels are the lattice's own, else None.
+        """Return (row, column) of a box's upper left pixel on this lattice, None where its pixels lie on another.
 
-        Both ends of the box are compared, as pixel sizes that differ a little run apart over many pixels.
+        Both ends of the box are compared: small differences in pixel size add up over many pixels.
         """
         if not crs_.same(self.crs, box.crs):
             return None
@@ -44,8 +42,8 @@ class Lattice:
         first_column, last_column = (left - self.x) / self.dx, (right - self.x) / self.dx
         first_row, last_row = (self.y - top) / self.dy, (self.y - bottom) / self.dy
         row, column = round(first_row), round(first_column)
-        apart = first_row - row, last_row - row - box.height, first_column - column, last_column - column - box.width
-        return (row, column) if max(map(abs, apart)) <= TOLERANCE else None
+        shifts = first_row - row, last_row - row - box.height, first_column - column, last_column - column - box.width
+        return (row, column) if max(map(abs, shifts)) <= TOLERANCE else None
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class GeoBox:
     """A rectangle of pixels on the ground, north up (the GeoBox of odc-geo).
 
     crs: WKT or authority code.
-    transform: leads from (column, row) to (x, y) in units of the CRS; (0, 0) is the upper left corner.
+    transform: maps (column, row) to (x, y) in units of the CRS; (0, 0) is the upper left corner.
     height, width: number of rows and columns.
     """
 
@@ -77,6 +75,4 @@ class GeoBox:
 
     def part(self, row: int, column: int, height: int, width: int) -> GeoBox:
         """Return the box whose upper left pixel is (row, column) of this one, inside it or not."""
-        from affine import Affine
-
         return GeoBox(self.crs, self.transform @ Affine.translation(column, row), height, width)

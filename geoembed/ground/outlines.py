@@ -1,38 +1,26 @@
-"""Cells' outlines in any coordinate reference system."""
+"""Outlines of cells in any coordinate reference system (CRS)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geoembed.ground import crs as crs_
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from geoembed.ground.grid import Cells
+from geoembed.ground.grid import Cells
 
 SIDE_PARTS = 4
-"""Straight pieces of a cell's side in another CRS. A UTM side of 4.5 km at 60 degrees north then lies within 5 cm."""
-
-
-def turns(crs: str) -> tuple[float, ...]:
-    """Return what to add to x so as to meet data a whole turn away: degrees in a geographic CRS, else only 0.
-
-    A chip that crosses 180 degrees lies at both ends of a map of the world.
-    """
-    return (-360.0, 0.0, 360.0) if crs_.is_geographic(crs) else (0.0,)
+"""Straight pieces that replace a cell's side in another CRS; a UTM side of 4.5 km at 60 degrees north is 5 cm off."""
 
 
 def rings(crs: str, cells: Cells) -> Iterator[tuple[NDArray[np.float64], NDArray[np.int64]]]:
-    """Yield, per grid, the outlines of its cells (n, points, 2), counter-clockwise, x and y in `crs`, and positions.
+    """Yield, grid by grid, cells' outlines, counter-clockwise, (n, points, 2) x and y in `crs`, and positions (n,).
 
-    Longitudes run on past 180 where a cell crosses it; points outside the CRS's domain are infinite.
+    Points outside the CRS's domain are infinite. In a geographic CRS longitudes run on past 180 where a cell crosses
+    it, and each outline is yielded three times, 360 degrees apart, to meet data at both ends of a map of the world.
     """
-    geographic = len(turns(crs)) > 1
+    geographic = crs_.is_geographic(crs)
     for grid, positions in cells.by_grid():
         x, y = grid.centres(cells.columns[positions], cells.rows[positions])
         same = crs_.same(grid.crs, crs)
@@ -45,4 +33,5 @@ def rings(crs: str, cells: Cells) -> Iterator[tuple[NDArray[np.float64], NDArray
             xs, ys = crs_.transformer(grid.crs, crs).transform(xs, ys)
         if geographic:
             xs = xs - 360.0 * np.round((xs - xs[:, :1]) / 360.0)
-        yield np.stack([xs, ys], axis=2), positions
+        for turn in (-360.0, 0.0, 360.0) if geographic else (0.0,):
+            yield np.stack([xs + turn, ys], axis=2), positions

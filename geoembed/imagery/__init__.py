@@ -1,4 +1,4 @@
-"""From a path to pixels on a place: modalities, sources of every kind, how numbers are stored, warping.
+"""Imagery: modalities, addresses and rasters, how numbers are stored, mosaics, and pixels warped to a place.
 
-The one road by which rasters are read, for chips and labels alike. No chip folders and no labels.
+All rasters are read here, for chips and for labels. No chip folders and no labels.
 """

@@ -1,7 +1,7 @@
-"""Addresses of rasters: whatever GDAL opens by name, a file on this machine or not.
+"""Addresses of rasters: the names by which GDAL opens them.
 
-A path, `netcdf:file.nc:variable` (a variable of a file; other drivers likewise), `/vsizip/archive.zip/file.tif` (a
-file in an archive), `https://...` or `s3://...`. Addresses are text: inside a pathlib.Path a URL loses a slash.
+An address is a path, `netcdf:file.nc:variable` (a variable of a file; other drivers likewise), a file in an archive
+such as `/vsizip/archive.zip/file.tif`, `https://...` or `s3://...`. It is text, as a URL loses a slash in pathlib.Path.
 """
 
 from __future__ import annotations
@@ -12,29 +12,28 @@ from pathlib import Path, PurePath
 _URL = re.compile(r"[A-Za-z][\w+.-]*://")
 _ARCHIVES = re.compile(r"(?:/vsi(?:zip|tar|gzip|7z|rar)/\{?)+")
 _VARIABLE = re.compile(r'([A-Za-z]\w+:(?:\d+:)?"?)([^":]+)(.*)')
-"""DRIVER:file:variable, DRIVER:"file":variable or GTIFF_DIR:2:file. A driver has two letters or more, a Windows drive
-has one."""
+"""DRIVER:file:variable, DRIVER:"file":variable or GTIFF_DIR:2:file; a name of one letter is a Windows drive."""
 
 
 def is_path(address: str) -> bool:
-    """Tell whether an address is a path, or a pattern of paths, and nothing that GDAL alone understands."""
+    """Tell whether an address is a path or a glob, and not a form that only GDAL understands."""
     return not (address.startswith("/vsi") or _URL.match(address) or _variable(address))
 
 
-def beside(folder: Path, address: str) -> str:
-    """Return an address as a settings file in a folder means it: relative paths are relative to the folder."""
+def resolve(folder: Path, address: str) -> str:
+    """Return an address written in a settings file: paths in it that are relative are relative to the file's folder."""
     archives, variable = _ARCHIVES.match(address), _VARIABLE.fullmatch(address)
     if archives:
         return archives[0] + str(folder / address[archives.end() :])
     if address.startswith("/vsi") or _URL.match(address):
         return address
     if variable and not (folder / address).exists():
-        return variable[1] + beside(folder, variable[2]) + variable[3]
+        return variable[1] + resolve(folder, variable[2]) + variable[3]
     return str(folder / address)
 
 
 def local_file(address: str) -> str | None:
-    """Return the file on this machine that holds what an address leads to (an archive for what lies in it), or None."""
+    """Return the local file that an address leads to, which may be an archive; None where it leads to none."""
     archives = _ARCHIVES.match(address)
     if archives:
         address = address[archives.end() :].replace("}", "")
@@ -45,7 +44,7 @@ def local_file(address: str) -> str | None:
 
 
 def stem(address: str) -> str:
-    """Return the last name in an address without its suffix: of netcdf:file.nc:height that is height."""
+    """Return the last name in an address without its suffix, such as height of netcdf:file.nc:height."""
     variable = _variable(address)
     if variable and variable[3].strip('":/'):
         return re.split("[:/]", variable[3].strip('":/'))[-1]

@@ -1,4 +1,4 @@
-"""Modalities as data: their channels, units and where their imagery lies, from the built-in three and geoembed.toml."""
+"""Modalities: their channels, units and sources of imagery; three are built in, geoembed.toml may add others."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from geoembed.errors import ConfigError, nearest
 from geoembed.imagery import addresses
 
 SEASONS = ("djf", "mam", "jja", "son")
-"""Seasons by their months, as winter and summer differ between the hemispheres."""
+"""Seasons, named by the first letters of their months, as winter and summer differ between the hemispheres."""
 
 Model = TypeVar("Model")
 RESERVED = {"fused", "concat", "chip_id", "aoi", "split", "geometry", "geom", "fid", "grid", "column", "row"}
-"""Words that mean something else in an index or among features."""
+"""Words that no modality may be called: they mean something else in an index or among features."""
 
 Paths = Annotated[tuple[StrictStr, ...], BeforeValidator(lambda paths: (paths,) if isinstance(paths, str) else paths)]
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(populate_by_name=True))
 class Source:
-    """One table of imagery: where it lies and how its numbers are to be read.
+    """Where imagery of a modality lies, and how its numbers are read: a table in geoembed.toml.
 
-    paths: addresses of rasters, globs or folders, in the order of precedence; the table's `source`.
+    paths: addresses of rasters, globs or folders, in the order of precedence; the table's key is `source`.
     bands: numbers from 1 or band descriptions; None: all.
     names: the channels, one per band; None: the bands' descriptions.
-    scale, offset, nodata: value = stored * scale + offset; None: the file's own tags.
-    resampling: None: average where the source is finer than the chip's pixel, else bilinear.
-    stored: how a SAR source is encoded once scaled: db, linear (power) or amplitude.
+    scale, offset: value = stored number * scale + offset; None: the file's own.
+    nodata: the stored number that stands for no value; None: the file's own.
+    resampling: GDAL's name of the method; None: average where a raster is finer than the chips, else bilinear.
+    stored: what a scaled SAR number is: db, linear (power) or amplitude; None: db in a modality in dB.
     """
 
     paths: Annotated[Paths, Field(alias="source")] = ()
@@ -56,29 +57,34 @@ class Source:
 
 
 class Table(pydantic.BaseModel):
-    """A [modalities.NAME] table: keys of its own, and those of its one source or that its sources share."""
+    """A [modalities.NAME] table. Its other keys are those of its only source, or defaults of all its sources.
+
+    unit: of a value.
+    sources: tables of sources, where there are several.
+    """
 
     model_config = pydantic.ConfigDict(extra="allow")
 
     unit: StrictStr | None = None
     sources: list[dict[str, Any]] | None = None
 
-    def each(self) -> list[dict[str, Any]]:
-        """Return the keys of every source."""
+    def source_tables(self) -> list[dict[str, Any]]:
+        """Return the keys of each source."""
         shared = self.model_extra or {}
         if self.sources is None:
             return [shared] if shared else []
-        return [{**shared, **own} for own in self.sources]
+        return [shared | table for table in self.sources]
 
 
 @dataclass(frozen=True)
 class Modality:
     """A kind of imagery.
 
-    channels: the known ones in their order; others may follow.
+    name: of the modality.
+    channels: the known channels in order; imagery may have others, which follow.
     unit: of a value.
-    decibel: values are in dB.
-    sources: where its imagery lies, in the order of precedence.
+    decibel: whether values are in dB.
+    sources: in the order of precedence.
     """
 
     name: str
@@ -100,10 +106,9 @@ BUILT_IN = (
 
 
 def read(config: Path | None, located: dict[str, tuple[str, ...]] | None = None) -> tuple[Modality, ...]:
-    """Return the modalities that have imagery: from geoembed.toml's [modalities] tables and `--source` options.
+    """Return the modalities that have imagery, from the [modalities] tables of a settings file; raises ConfigError.
 
-    `located` maps a modality's name to paths that replace where its imagery lies. Relative paths in the file are
-    relative to the file. Raises ConfigError.
+    located: paths by modality that replace where its imagery lies, as `--source` does.
     """
     tables: dict[str, Any] = {}
     if config is not None:
@@ -135,19 +140,18 @@ def _parse(modality: Modality, table: Any, config: Path) -> Modality:
         raise ConfigError(f"{place}: cannot be a modality's name; use another word of letters, digits and _")
     if not isinstance(table, dict):
         raise ConfigError(f"{place}: must be a table")
-    whole = _validate(Table, table, place)
-    sources = [_validate(Source, keys, place) for keys in whole.each()]
-    beside = [
-        replace(source, paths=tuple(addresses.beside(config.parent, path) for path in source.paths))
+    parsed = _validate(Table, table, place)
+    sources, unit = [_validate(Source, keys, place) for keys in parsed.source_tables()], parsed.unit
+    resolved = tuple(
+        replace(source, paths=tuple(addresses.resolve(config.parent, path) for path in source.paths))
         for source in sources
-    ]
+    )
     decibel = modality.decibel or any(source.stored in ("db", "linear", "amplitude") for source in sources)
-    unit = modality.unit if whole.unit is None else whole.unit
-    return replace(modality, unit=unit, decibel=decibel, sources=tuple(beside))
+    return replace(modality, unit=modality.unit if unit is None else unit, decibel=decibel, sources=resolved)
 
 
 def _validate(kind: type[Model], keys: dict[str, Any], place: str) -> Model:
-    """Return a model of some keys; raises ConfigError with the first fault."""
+    """Return an instance made of the keys of a table; raises ConfigError with the first fault."""
     known = ["source", *(field.name for field in fields(Source)[1:]), *Table.model_fields]
     for key in keys:
         if key not in known:
@@ -158,8 +162,8 @@ def _validate(kind: type[Model], keys: dict[str, Any], place: str) -> Model:
         fault = error.errors(include_url=False)[0]
     if not fault["loc"]:
         raise ConfigError(f"{place}: {fault['ctx']['error']}")
-    key, told = str(fault["loc"][0]), fault["msg"].replace("Input", "input").replace("Tuple", "list")
-    raise ConfigError(f"{place}: {key} = {keys[key]!r}: {told.replace('tuple', 'list')}; mend it")
+    key, text = str(fault["loc"][0]), fault["msg"].replace("Input", "input").replace("Tuple", "list")
+    raise ConfigError(f"{place}: {key} = {keys[key]!r}: {text.replace('tuple', 'list')}; mend it")
 
 
 def _relocate(modality: Modality, paths: tuple[str, ...]) -> Modality:
@@ -169,14 +173,3 @@ def _relocate(modality: Modality, paths: tuple[str, ...]) -> Modality:
         )
     source = modality.sources[0] if modality.sources else Source(())
     return replace(modality, sources=(replace(source, paths=paths),))
-
-
-def located(texts: list[str]) -> dict[str, tuple[str, ...]]:
-    """Return the paths per modality of `--source` options such as s2=PATH; raises ConfigError where one is not so."""
-    found: dict[str, tuple[str, ...]] = {}
-    for text in texts:
-        name, equals, path = text.partition("=")
-        if not (name and equals and path):
-            raise ConfigError(f"--source {text}: say which modality it is, such as s2={text}")
-        found[name] = (*found.get(name, ()), path)
-    return found

@@ -1,36 +1,33 @@
-"""Rasters that share a lattice, read together as if they were one raster, window by window."""
+"""Mosaics: rasters on one lattice, read window by window as if they were one raster."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import rasterio
+from numpy.typing import NDArray
 
+from geoembed.ground.lattice import Lattice
 from geoembed.imagery import storage, warp
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from geoembed.ground.lattice import Lattice
-    from geoembed.imagery.rasters import Raster
-    from geoembed.imagery.windows import Readers, Window
+from geoembed.imagery.rasters import Raster
+from geoembed.imagery.windows import Readers, Window
 
 BLOCK_PIXELS = 2**23
 """Pixels read at a time; as float64, with copies and masks, some 200 MB."""
 
 BLOCK_SIDE = 4096
-"""Pixels along a block, more where the file's own blocks are wider: a strip is decoded whole."""
+"""Pixels along a block; more where the files' own blocks are wider, as a strip is decoded whole."""
 
 
 @dataclass(frozen=True)
 class Mosaic:
-    """Rasters on one lattice, whose pixels are counted from the upper left corner of the first raster.
+    """Rasters on one lattice. Columns and rows count from the upper left corner of the first raster.
 
-    rasters: in the order of precedence.
-    extents: (R, 4) of each raster the first column and row, and the column and row past the last.
+    rasters: R rasters in the order of precedence.
+    extents: (R, 4) first column and row of each raster, and the column and row after its last.
     """
 
     rasters: tuple[Raster, ...]
@@ -38,11 +35,11 @@ class Mosaic:
 
     @property
     def lattice(self) -> Lattice:
-        """Return the lattice, with its corner at the first pixel's."""
+        """Return the lattice; its corner is where columns and rows begin."""
         return self.rasters[0].lattice
 
     def block(self) -> tuple[int, int]:
-        """Return width and height of the blocks to read, multiples of the files' own."""
+        """Return width and height in pixels of the blocks to read, multiples of the files' own blocks."""
         rows, columns = (max(raster.blocks[axis] for raster in self.rasters) for axis in (0, 1))
         width = columns * max(1, BLOCK_SIDE // columns)
         height = rows * max(1, BLOCK_PIXELS // width // rows)
@@ -56,30 +53,22 @@ class Mosaic:
 
     def read(self, window: Window, readers: Readers) -> Any:
         """Return the first channel's pixels in a window as a masked array (height, width)."""
-        import rasterio
-
-        kept = storage.of_values(self.rasters)
+        values = storage.of_values(self.rasters)
         box = self.rasters[0].part(window.row, window.column, window.height, window.width)
         with rasterio.Env(GDAL_CACHEMAX=64):  # megabytes; windows hold whole blocks, and none is read twice
-            pixels = warp.mosaic(self.within(window), kept, box, readers)[0]
-        return np.ma.MaskedArray(pixels, mask=kept.invalid(pixels))
+            pixels = warp.mosaic(self.within(window), values, box, readers)[0]
+        return np.ma.MaskedArray(pixels, mask=values.invalid(pixels))
 
 
 def gather(rasters: Sequence[Raster]) -> list[Mosaic]:
     """Return rasters as mosaics, one per lattice, in the order given."""
-    groups: dict[Lattice, list[tuple[Raster, tuple[int, int]]]] = {}
+    groups: dict[Lattice, list[Raster]] = {}
     for raster in rasters:
-        for lattice, members in groups.items():
-            offset = lattice.offset(raster)
-            if offset is not None:
-                members.append((raster, offset))
-                break
-        else:
-            groups[raster.lattice] = [(raster, (0, 0))]
-    return [
-        Mosaic(
-            rasters=tuple(raster for raster, _ in members),
-            extents=np.array([[x, y, x + raster.width, y + raster.height] for raster, (y, x) in members]),
-        )
-        for members in groups.values()
-    ]
+        shared = next((lattice for lattice in groups if lattice.offset(raster) is not None), raster.lattice)
+        groups.setdefault(shared, []).append(raster)
+    return [Mosaic(tuple(members), _extents(lattice, members)) for lattice, members in groups.items()]
+
+
+def _extents(lattice: Lattice, rasters: Sequence[Raster]) -> NDArray[np.int64]:
+    first = np.array([lattice.offset(raster) for raster in rasters])[:, ::-1]
+    return np.hstack([first, first + [[raster.width, raster.height] for raster in rasters]])

@@ -1,10 +1,15 @@
-"""Rasters: what one data set gives to a modality, or to labels, as its header says."""
+"""Rasters: the bands of a data set that are channels of a modality or labels, read from its header."""
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import rasterio
+from affine import Affine
+from rasterio.enums import ColorInterp
 
 from geoembed.errors import ImageryError
 from geoembed.ground import crs as crs_
@@ -12,19 +17,16 @@ from geoembed.ground.lattice import GeoBox
 from geoembed.imagery import addresses
 from geoembed.imagery.modalities import Modality, Source
 
-if TYPE_CHECKING:
-    from affine import Affine
-
 SIDECARS = (".aux.xml", ".msk", ".ovr")
-"""Endings of files that GDAL reads beside a raster, and does not list for the rasters behind a VRT."""
+"""Endings of the files beside a raster that GDAL reads too, but does not list for rasters in a VRT."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a value is stored: value = stored * scale + offset.
+    """How values are stored: value = stored number * scale + offset.
 
     dtype: type of the stored numbers.
-    nodata: the stored number that stands for no value, or None.
+    nodata: the stored number that stands for no value; None where there is none.
     stored: what the value is: `value` (in the modality's unit), `db`, `linear` (power) or `amplitude`.
     """
 
@@ -35,23 +37,23 @@ class Encoding:
     stored: str = "value"
 
     def same_value(self, other: Encoding) -> bool:
-        """Tell whether one and the same stored number means the same value in both."""
+        """Tell whether a stored number means the same value in both encodings."""
         return (self.scale, self.offset, self.stored) == (other.scale, other.offset, other.stored)
 
 
 @dataclass(frozen=True)
 class Raster(GeoBox):
-    """The pixels that one data set gives: bands that are channels, each with its encoding.
+    """The bands of a data set that are channels.
 
     address: what GDAL opens (see `addresses`).
-    bands: numbers from 1.
-    channels: the name of each band's channel.
-    encodings: how each band's numbers are stored.
-    resampling: GDAL's name of the method, or None for the usual one.
+    bands: their numbers, from 1.
+    channels: their names.
+    encodings: how their numbers are stored.
+    resampling: GDAL's name of the method; None: as in `Source`.
     files: the local files that the data set reads, its own file first; none where it lies elsewhere.
-    blocks: height and width of the pieces in which the data set is stored.
-    count: number of bands in the data set, chosen or not.
-    palette: the first chosen band has a colour table.
+    blocks: height and width in pixels of the blocks in which the data set is stored.
+    count: number of bands in the data set, with those that are no channels.
+    palette: whether the first band has a colour table.
     """
 
     address: str
@@ -71,9 +73,9 @@ class Raster(GeoBox):
 
 
 def is_categorical(raster: Raster) -> bool:
-    """Tell whether a raster says that its first channel's numbers are names: by a colour table or category names.
+    """Tell whether the first channel's numbers stand for classes: a raster has a colour table or category names then.
 
-    rasterio does not tell category names, which GDAL keeps in a sidecar.
+    rasterio does not read category names, which GDAL keeps in a sidecar.
     """
     sidecars = [Path(path) for path in raster.files if path.endswith(".aux.xml")]
     return raster.palette or any(
@@ -82,31 +84,27 @@ def is_categorical(raster: Raster) -> bool:
 
 
 def dataset(address: str) -> Any:
-    """Return an open data set; raises ImageryError where GDAL cannot open it or it holds several."""
-    import rasterio
-
+    """Open a data set; raises ImageryError where GDAL cannot open it, or it holds data sets instead of bands."""
     try:
-        opened = rasterio.open(address)
+        file = rasterio.open(address)
     except rasterio.errors.RasterioError as error:
         fault = str(error).splitlines()[0]
         if addresses.is_path(address) and not Path(address).exists():
             raise ImageryError(f"{address}: no such raster; mend its path") from None
         raise ImageryError(f"{address}: cannot be read as a raster ({fault}); mend or remove it") from None
-    if not opened.count:
-        inside = opened.subdatasets
-        opened.close()
+    if not file.count:
+        inside = file.subdatasets
+        file.close()
         remedy = f"name one of its {len(inside)} data sets, such as {inside[0]}" if inside else "mend or remove it"
         raise ImageryError(f"{address}: holds no bands of its own; {remedy}")
-    return opened
+    return file
 
 
 def read(modality: Modality, source: Source, address: str) -> Raster:
-    """Read what a data set gives to a modality, from its header and the source's table.
+    """Return a data set's channels of a modality, as its header and the source's settings say.
 
     Raises ImageryError where it cannot be opened, has no CRS, is rotated, is complex, or its bands have no names.
     """
-    from rasterio.enums import ColorInterp
-
     with dataset(address) as file:
         descriptions = tuple(name or "" for name in file.descriptions)
         bands = _band_numbers(address, source, descriptions)
@@ -131,18 +129,18 @@ def read(modality: Modality, source: Source, address: str) -> Raster:
 
 
 def _files(file: Any) -> tuple[str, ...]:
-    """Return the local files that a data set reads; what a VRT leads to is followed to its end."""
-    waiting, found = list(file.files), dict[str, None]()
+    """Return the local files that a data set reads, its own first; VRT files are followed to the rasters in them."""
+    waiting, paths = deque(file.files), dict[str, None]()  # in order, each once
     while waiting:
-        path = addresses.local_file(waiting.pop(0))
-        if path is None or path in found:
+        path = addresses.local_file(waiting.popleft())
+        if path is None or path in paths:
             continue
-        if found and Path(path).suffix.lower() == ".vrt":
-            with dataset(path) as behind:
-                waiting += behind.files
-        found[path] = None
-        waiting += [beside for ending in SIDECARS if Path(beside := path + ending).exists()]
-    return tuple(found)
+        if paths and Path(path).suffix.lower() == ".vrt":  # of the first, GDAL has listed the files
+            with dataset(path) as inner:
+                waiting += inner.files
+        paths[path] = None
+        waiting += [path + ending for ending in SIDECARS if Path(path + ending).exists()]
+    return tuple(paths)
 
 
 def _band_numbers(address: str, source: Source, descriptions: tuple[str, ...]) -> tuple[int, ...]:
@@ -157,11 +155,10 @@ def _band_numbers(address: str, source: Source, descriptions: tuple[str, ...]) -
         if isinstance(band, str):
             if band not in descriptions:
                 raise ImageryError(f"{address}: no band is described as {band!r}; mend bands = [...]")
-            numbers.append(descriptions.index(band) + 1)
-        elif 1 <= band <= len(descriptions):
-            numbers.append(band)
-        else:
+            band = descriptions.index(band) + 1
+        elif not 1 <= band <= len(descriptions):
             raise ImageryError(f"{address}: has {len(descriptions)} bands, no band {band}; mend bands = [...]")
+        numbers.append(band)
     return tuple(numbers)
 
 
@@ -193,11 +190,10 @@ def _encoding(modality: Modality, source: Source, address: str, file: Any, band:
     dtype = file.dtypes[band - 1]
     if dtype.startswith("complex"):
         raise ImageryError(f"{address}: band {band} is complex; give its amplitude")
-    stored = source.stored or ("db" if modality.decibel else "value")
     return Encoding(
         dtype=dtype,
         scale=float(file.scales[band - 1] if source.scale is None else source.scale),
         offset=float(file.offsets[band - 1] if source.offset is None else source.offset),
         nodata=file.nodatavals[band - 1] if source.nodata is None else float(source.nodata),
-        stored=stored,
+        stored=source.stored or ("db" if modality.decibel else "value"),
     )

@@ -30,22 +30,22 @@ COHERENCE = Encoding("uint8", scale=0.01, nodata=0.0)
 
 
 def is_tile(address: str) -> bool:
-    """Tell whether a file is named like a tile's layer, for example N48W090_summer_vv_COH12.tif."""
+    """Tell whether a file is named like one of a tile, for example N48W090_summer_vv_COH12.tif."""
     return _match(address) is not None
 
 
 def read(modality: str, source: Source, folder: str, addresses: Sequence[str]) -> list[Raster]:
-    """Return what tiles give to `s1` (AMP, VV and VH) or `coh` (COHnn, VV), placed by their names.
+    """Return the rasters of `s1` (AMP, VV and VH) or `coh` (COHnn, VV) among tiles, placed by their names.
 
-    Headers are not read: the data set has 25,000 tiles of some twenty files. Raises ImageryError where there is
-    nothing for the modality, or the source's table says otherwise than the data set.
+    Headers are not read, as the data set has 25,000 tiles of some twenty files each. Raises ImageryError where there
+    are none, or where the source sets what the data set fixes.
     """
     for key in ("bands", "names", "scale", "offset", "nodata", "stored"):
         if getattr(source, key) is not None:
             raise ImageryError(
                 f"{folder}: {key} is known for the seasonal tiles; remove it from [modalities.{modality}]"
             )
-    found = []
+    tiles = []
     for address in addresses:
         match = _match(address)
         channel = _channel(modality, match) if match else None
@@ -62,10 +62,10 @@ def read(modality: str, source: Source, folder: str, addresses: Sequence[str]) -
                 resampling=source.resampling,
                 files=(address,),
             )
-            found.append(tile)
-    if not found:
+            tiles.append(tile)
+    if not tiles:
         raise ImageryError(f"{folder}: no seasonal tiles for {modality}; s1 needs vv and vh AMP, coh needs vv COHnn")
-    return found
+    return tiles
 
 
 def _match(address: str) -> re.Match[str] | None:

@@ -1,83 +1,79 @@
-"""From rasters to the pixels of a box on the ground: mosaicked, resampled only where the lattices differ."""
+"""Warping: rasters to the pixels of a box on the ground. Pixels that lie on the box's lattice are copied."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.warp import Resampling, reproject
 
 from geoembed.ground import crs as crs_
+from geoembed.ground.lattice import GeoBox
+from geoembed.imagery.rasters import Encoding, Raster
+from geoembed.imagery.storage import Storage
 from geoembed.imagery.windows import Readers, Window, needed, read
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from geoembed.ground.lattice import GeoBox
-    from geoembed.imagery.rasters import Encoding, Raster
-    from geoembed.imagery.storage import Storage
-
 LARGEST_READ = 2**25
-"""Source pixels (all bands) held at a time, per thread; a box that needs more is made in parts."""
+"""Numbers read from a raster at a time, per thread; a box that needs more is made in parts."""
 
 FINER = 0.99
-"""A source is finer than the chip's pixel when its pixel's side is below this share of it. Less than 1, since one
-and the same 10 m differ by up to 0.2 % between neighbouring UTM zones."""
+"""A raster is finer than a box if its pixels' side is below this share of the box's. Below 1, as pixels of 10 m in
+neighbouring UTM zones differ by up to 0.2 %."""
 
 
 def mosaic(rasters: Sequence[Raster], storage: Storage, box: GeoBox, readers: Readers) -> NDArray[Any]:
     """Return the stored numbers of a box, (C, H, W), nodata where no raster has a valid pixel.
 
-    Of several rasters the first valid pixel in the order given counts. Rasters that are stored as `storage` says are
-    copied or resampled as they are, others are converted.
+    The first valid pixel counts, in the order of the rasters. Numbers of another encoding than `storage` are converted.
     """
-    position = {channel: i for i, channel in enumerate(storage.encodings)}
-    pixels = np.full((len(position), box.height, box.width), storage.nodata, dtype=storage.dtype)
-    holes: dict[int, Any] = dict.fromkeys(range(len(position)), True)
+    channels = list(storage.encodings)
+    pixels = np.full((len(channels), box.height, box.width), storage.nodata, dtype=storage.dtype)
+    holes: dict[str, Any] = dict.fromkeys(channels, True)
     for raster in rasters:
-        chosen = [i for i, channel in enumerate(raster.channels) if np.any(holes[position[channel]])]
+        chosen = [i for i, channel in enumerate(raster.channels) if np.any(holes[channel])]
         if not chosen or not any(needed(raster, box)):
             continue
         for i, stored in zip(chosen, _on_box(raster, chosen, storage, box, readers), strict=True):
-            row = position[raster.channels[i]]
-            np.copyto(pixels[row], stored, where=holes[row])
-            holes[row] = storage.invalid(pixels[row])
+            channel = raster.channels[i]
+            filled = pixels[channels.index(channel)]
+            np.copyto(filled, stored, where=holes[channel])
+            holes[channel] = storage.invalid(filled)
     return pixels
 
 
 def _on_box(raster: Raster, chosen: list[int], storage: Storage, box: GeoBox, readers: Readers) -> NDArray[Any]:
-    """Return some channels of one raster on a box, as stored numbers, nodata where invalid."""
+    """Return a raster's chosen channels on a box, as stored numbers, nodata where invalid."""
     offset = box.lattice.offset(raster)
     if offset is not None:
         return _copied(raster, chosen, storage, box, offset, readers)
-    found = list(needed(raster, box))
-    largest = max((window.height * window.width * len(chosen) for window in found), default=0)
+    windows = list(needed(raster, box))
+    largest = max((window.height * window.width * len(chosen) for window in windows), default=0)
     if largest > LARGEST_READ and max(box.height, box.width) > 1:
         return _in_parts(raster, chosen, storage, box, readers)
     pixels = np.full((len(chosen), box.height, box.width), storage.nodata, dtype=storage.dtype)
-    for window in found:
+    for window in windows:
         part = storage.pack(_resample(raster, chosen, window, storage, box, readers))
         np.copyto(pixels, part, where=storage.invalid(pixels))
     return pixels
 
 
 def _in_parts(raster: Raster, chosen: list[int], storage: Storage, box: GeoBox, readers: Readers) -> NDArray[Any]:
-    tall = box.height >= box.width
     half = max(box.height, box.width) // 2
-    if tall:
-        parts = [box.part(0, 0, half, box.width), box.part(half, 0, box.height - half, box.width)]
+    if box.height >= box.width:
+        axis, parts = 1, [box.part(0, 0, half, box.width), box.part(half, 0, box.height - half, box.width)]
     else:
-        parts = [box.part(0, 0, box.height, half), box.part(0, half, box.height, box.width - half)]
-    made = [_on_box(raster, chosen, storage, part, readers) for part in parts]
-    return np.concatenate(made, axis=1 if tall else 2)
+        axis, parts = 2, [box.part(0, 0, box.height, half), box.part(0, half, box.height, box.width - half)]
+    return np.concatenate([_on_box(raster, chosen, storage, part, readers) for part in parts], axis=axis)
 
 
 def _copied(
     raster: Raster, chosen: list[int], storage: Storage, box: GeoBox, offset: tuple[int, int], readers: Readers
 ) -> NDArray[Any]:
-    """Return the raster's own pixels on a box of the same lattice; `offset` is the (row, column) where it begins."""
+    """Return the raster's own pixels on a box of the same lattice, where it begins at (row, column) `offset`."""
     row, column = offset
     top, left = max(0, row), max(0, column)
     bottom, right = min(box.height, row + raster.height), min(box.width, column + raster.width)
@@ -85,53 +81,48 @@ def _copied(
         return np.full((len(chosen), box.height, box.width), storage.nodata, dtype=storage.dtype)
     window = Window(top - row, left - column, bottom - top, right - left)
     stored = _packed(raster, chosen, storage, window, readers)
-    beside = ((0, 0), (top, box.height - bottom), (left, box.width - right))
-    return np.pad(stored, beside, constant_values=storage.nodata) if any(map(any, beside)) else stored
+    margins = ((0, 0), (top, box.height - bottom), (left, box.width - right))
+    return np.pad(stored, margins, constant_values=storage.nodata) if any(map(any, margins)) else stored
 
 
 def _packed(raster: Raster, chosen: list[int], storage: Storage, window: Window, readers: Readers) -> NDArray[Any]:
-    """Return a window's numbers as they are to be stored; nothing is computed where they are stored so already."""
+    """Return a window's numbers as `storage` has them; they are copied where the raster has them so, else converted."""
     stored, valid = read(raster, chosen, window, readers)
-    encodings = [raster.encodings[i] for i in chosen]
-    targets = [storage.encodings[raster.channels[i]] for i in chosen]
-    same = all(one.same_value(other) for one, other in zip(encodings, targets, strict=True))
+    encodings, targets = _encodings(raster, chosen, storage)
+    same = all(encoding.same_value(target) for encoding, target in zip(encodings, targets, strict=True))
     if not same or not np.can_cast(stored.dtype, storage.dtype):
         numbers = _with_nan(stored, valid, [*encodings, *targets])
         return storage.pack(_convert(numbers, encodings, targets))
     copied = stored.astype(storage.dtype, copy=False)
     if any(encoding.nodata != storage.nodata for encoding in encodings):
-        copied[valid & storage.invalid(copied)] = storage.beside
+        copied[valid & storage.invalid(copied)] = storage.substitute
     if not valid.all():
         copied[~valid] = storage.nodata
     return copied
 
 
+def _encodings(raster: Raster, chosen: list[int], storage: Storage) -> tuple[list[Encoding], list[Encoding]]:
+    """Return the encodings of chosen channels in a raster and in a storage."""
+    return [raster.encodings[i] for i in chosen], [storage.encodings[raster.channels[i]] for i in chosen]
+
+
 def _with_nan(stored: NDArray[Any], valid: NDArray[np.bool_], encodings: Sequence[Encoding]) -> NDArray[Any]:
-    """Return stored numbers as floats that hold those of some encodings exactly, NaN where not valid."""
+    """Return stored numbers as floats wide enough for all the encodings, NaN where invalid."""
     numbers = stored.astype(np.result_type(np.float32, *(encoding.dtype for encoding in encodings)))
     numbers[~valid] = np.nan
     return numbers
 
 
 def _resample(
-    raster: Raster,
-    chosen: list[int],
-    window: Window,
-    storage: Storage,
-    box: GeoBox,
-    readers: Readers,
+    raster: Raster, chosen: list[int], window: Window, storage: Storage, box: GeoBox, readers: Readers
 ) -> NDArray[Any]:
-    """Warp a window of a raster to a box, as numbers to store, NaN where invalid; SAR is averaged as power."""
-    from affine import Affine
-    from rasterio.warp import Resampling, reproject
-
-    encodings = [raster.encodings[i] for i in chosen]
-    targets = [storage.encodings[raster.channels[i]] for i in chosen]
+    """Warp a window of a raster to a box, as numbers to store, NaN where invalid; SAR is averaged in linear power."""
+    encodings, targets = _encodings(raster, chosen, storage)
     numbers = _with_nan(*read(raster, chosen, window, readers), encodings)
     name = raster.resampling or ("average" if _is_finer(raster, box) else "bilinear")
     as_power = name in ("bilinear", "average", "cubic") and encodings[0].stored != "value"
     if as_power:
-        numbers = np.stack([_to_power(one, encoding) for one, encoding in zip(numbers, encodings, strict=True)])
+        numbers = np.stack([_to_power(band, encoding) for band, encoding in zip(numbers, encodings, strict=True)])
     warped = np.full((len(numbers), box.height, box.width), np.nan, dtype=numbers.dtype)
     # GDAL is faster where it need not look for nodata; pixels beyond the window are left as they are, NaN.
     nodata = np.nan if np.isnan(numbers).any() else None
@@ -151,15 +142,17 @@ def _resample(
         UNIFIED_SRC_NODATA="NO",
     )
     if as_power:
-        return np.stack([_from_power(one, target) for one, target in zip(warped, targets, strict=True)])
+        return np.stack([_from_power(band, target) for band, target in zip(warped, targets, strict=True)])
     return _convert(warped, encodings, targets)
 
 
 def _is_finer(raster: Raster, box: GeoBox) -> bool:
-    """Tell whether a raster's pixels are finer than a box's, by nominal size: the same for all its boxes."""
-    one, other = raster.lattice, box.lattice
-    side = math.sqrt(one.dx * one.dy) * crs_.metres_per_unit(raster.crs)
-    return side < FINER * math.sqrt(other.dx * other.dy) * crs_.metres_per_unit(box.crs)
+    """Tell whether a raster's pixels are finer than a box's, by nominal side, which is the same for all chips."""
+    return _side_metres(raster) < FINER * _side_metres(box)
+
+
+def _side_metres(box: GeoBox) -> float:
+    return math.sqrt(box.lattice.dx * box.lattice.dy) * crs_.metres_per_unit(box.crs)
 
 
 def _to_power(stored: NDArray[Any], encoding: Encoding) -> NDArray[Any]:
@@ -172,7 +165,7 @@ def _to_power(stored: NDArray[Any], encoding: Encoding) -> NDArray[Any]:
 
 
 def _from_power(power: NDArray[Any], encoding: Encoding) -> NDArray[Any]:
-    """Return stored numbers in dB, gamma0 dB = 10 log10(power); no power at all is no value."""
+    """Return stored numbers of values in dB, 10 log10(power); NaN where the power is not above 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         decibel = 10.0 * np.log10(power)
     decibel[~np.isfinite(decibel)] = np.nan
@@ -181,10 +174,10 @@ def _from_power(power: NDArray[Any], encoding: Encoding) -> NDArray[Any]:
 
 
 def _convert(numbers: NDArray[Any], encodings: Sequence[Encoding], targets: Sequence[Encoding]) -> NDArray[Any]:
-    """Turn stored numbers of one encoding into those of another; nothing is computed where they are the same."""
-    for number, one, other in zip(numbers, encodings, targets, strict=True):
-        if one.stored in ("linear", "amplitude"):
-            number[:] = _from_power(_to_power(number, one), other)
-        elif not one.same_value(other):
-            number[:] = (number * one.scale + (one.offset - other.offset)) / other.scale
+    """Convert stored numbers, in place, from the encodings of their bands to the targets."""
+    for band, encoding, target in zip(numbers, encodings, targets, strict=True):
+        if encoding.stored in ("linear", "amplitude"):
+            band[:] = _from_power(_to_power(band, encoding), target)
+        elif not encoding.same_value(target):
+            band[:] = (band * encoding.scale + (encoding.offset - target.offset)) / target.scale
     return numbers

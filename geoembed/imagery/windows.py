@@ -1,26 +1,25 @@
-"""Windows of rasters: open data sets, and their numbers with what no number stands for."""
+"""Windows of rasters: which a box needs, and reading their numbers and which of these are valid."""
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio import windows
+from rasterio.enums import MaskFlags
 
 from geoembed.errors import ImageryError
 from geoembed.ground import crs as crs_
+from geoembed.ground.lattice import GeoBox
 from geoembed.imagery import rasters
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    from geoembed.ground.lattice import GeoBox
-    from geoembed.imagery.rasters import Raster
+from geoembed.imagery.rasters import Raster
 
 MARGIN = 3
 """Source pixels read beyond what a kernel needs at a box's edge."""
@@ -30,9 +29,9 @@ MARGIN = 3
 class Window:
     """Pixels of a raster.
 
-    row, column: the upper left one.
+    row, column: of the upper left pixel.
     height, width: number of rows and columns.
-    turn: how far on in x the raster's coordinates run from those of the box that needs the pixels, in degrees; else 0.
+    turn: -360, 0 or 360: longitude in the raster minus longitude in the box that needs the pixels.
     """
 
     row: int
@@ -43,14 +42,14 @@ class Window:
 
 
 class Readers:
-    """Open data sets of one thread, the latest used kept; GDAL handles must not be shared between threads."""
+    """Open data sets of one thread, at most `limit`; threads must not share GDAL's handles."""
 
     def __init__(self, limit: int = 48) -> None:
         self._open: OrderedDict[str, Any] = OrderedDict()
         self._limit = limit
 
     def __call__(self, raster: Raster) -> Any:
-        """Return the open data set of a raster; raises ImageryError where it is not what its name or header said."""
+        """Return a raster's open data set; raises ImageryError where its size or place is not as the raster says."""
         if raster.address in self._open:
             self._open.move_to_end(raster.address)
             return self._open[raster.address]
@@ -67,13 +66,13 @@ class Readers:
         return source
 
     def close(self) -> None:
-        """Close all."""
+        """Close all data sets."""
         while self._open:
             self._open.popitem()[1].close()
 
 
 def needed(raster: Raster, box: GeoBox) -> Iterator[Window]:
-    """Yield the windows of a raster that a box needs: at 180 degrees two, wherever the raster's longitudes run."""
+    """Yield the windows of a raster that a box needs: none or one, or several where the box crosses 180 degrees."""
     left, bottom, right, top = _bounds(box, raster.crs)
     geographic = crs_.is_geographic(raster.crs)
     spans = [(left, right)] if left <= right else [(left, 180.0), (-180.0, right)]
@@ -94,7 +93,7 @@ def needed(raster: Raster, box: GeoBox) -> Iterator[Window]:
 
 
 def _bounds(box: GeoBox, crs: str) -> tuple[float, float, float, float]:
-    """Return a box's left, bottom, right, top in another CRS; left > right over 180 degrees."""
+    """Return a box's left, bottom, right, top in another CRS; left > right where it crosses 180 degrees."""
     if crs_.same(crs, box.crs):
         return box.bounds
     bounds: tuple[float, float, float, float] = crs_.transformer(box.crs, crs).transform_bounds(*box.bounds)
@@ -104,53 +103,48 @@ def _bounds(box: GeoBox, crs: str) -> tuple[float, float, float, float]:
 def read(
     raster: Raster, chosen: Sequence[int], window: Window, readers: Readers
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Return the numbers of a raster's chosen channels in a window as they are stored, and which are valid, (C, h, w).
+    """Return the stored numbers of a raster's chosen channels in a window, (C, h, w), and which of them are valid.
 
-    Not valid is what nodata, a mask, an alpha band says to be none, and what is not finite. Raises ImageryError.
+    Invalid are nodata, what a mask or an alpha band hides, and what is not finite. Raises ImageryError.
     """
-    import rasterio
-    from rasterio import windows
-
     source = readers(raster)
     bands = [raster.bands[i] for i in chosen]
-    place = windows.Window(window.column, window.row, window.width, window.height)
+    part = windows.Window(window.column, window.row, window.width, window.height)
     try:
-        stored: NDArray[Any] = source.read(bands, window=place)
-        valid = _unmasked(source, bands, place)
+        stored: NDArray[Any] = source.read(bands, window=part)
+        valid = _unmasked(source, bands, part)
     except rasterio.errors.RasterioError as error:
         fault = str(error).splitlines()[0]
         raise ImageryError(f"{raster.address}: its pixels cannot be read ({fault}); mend or remove it") from None
-    for i, numbers, counts in zip(chosen, stored, valid, strict=True):
+    for i, numbers, is_valid in zip(chosen, stored, valid, strict=True):
         nodata = raster.encodings[i].nodata
         if nodata is not None and math.isfinite(nodata):
-            counts &= _differ(numbers, nodata)
+            is_valid &= _differ(numbers, nodata)
     if stored.dtype.kind == "f":
         valid &= np.isfinite(stored)
     return stored, valid
 
 
-def _unmasked(source: Any, bands: Sequence[int], place: Any) -> NDArray[np.bool_]:
-    """Return which pixels no mask hides, (C, h, w): a mask or alpha band of the data set, or a mask of each band."""
-    from rasterio.enums import MaskFlags
-
-    shape = (len(bands), place.height, place.width)
+def _unmasked(source: Any, bands: Sequence[int], part: windows.Window) -> NDArray[np.bool_]:
+    """Tell which pixels are hidden by no mask, (C, h, w): of the data set (perhaps an alpha band) or of each band."""
+    shape = (len(bands), part.height, part.width)
     flags = [source.mask_flag_enums[band - 1] for band in bands]
     if all(flag in ([MaskFlags.all_valid], [MaskFlags.nodata]) for flag in flags):
         return np.ones(shape, dtype=bool)
     if all(MaskFlags.per_dataset in flag for flag in flags):
-        return np.broadcast_to(source.read_masks(bands[0], window=place) != 0, shape).copy()
+        return np.broadcast_to(source.read_masks(bands[0], window=part) != 0, shape).copy()
     masks = [
-        np.ones(shape[1:], dtype=bool) if flag == [MaskFlags.nodata] else source.read_masks(band, window=place) != 0
+        np.ones(shape[1:], dtype=bool) if flag == [MaskFlags.nodata] else source.read_masks(band, window=part) != 0
         for band, flag in zip(bands, flags, strict=True)
     ]
     return np.stack(masks)
 
 
 def _differ(numbers: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
-    """Tell which numbers are not the nodata tag, in their own type; fractions as GDAL does (ARE_REAL_EQUAL).
+    """Tell which numbers differ from the nodata tag, in their own type.
 
-    GDAL takes numbers for equal that differ in the last digits. Tags near the limit of the type, where its test
-    overflows, are mostly that limit with fewer digits (-3.40282e+38).
+    Floats that differ in the last digits only count as equal, as in GDAL (ARE_REAL_EQUAL). Near the limit of the type,
+    where GDAL's test overflows, the tag is mostly that limit with fewer digits (-3.40282e+38), so more may differ.
     """
     if numbers.dtype.kind != "f":
         limits = np.iinfo(numbers.dtype)

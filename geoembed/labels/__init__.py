@@ -1,4 +1,4 @@
-"""What chips are labelled with: label files joined to chips, legends, and what class rasters hold within chips.
+"""Labels of chips: label files and the targets that chips get from them, legends, shares of classes within chips.
 
 Ends at a target per chip. No embeddings and no classifiers.
 """

@@ -1,13 +1,13 @@
-"""Names of land cover classes: the WorldCover legend.
+"""The WorldCover legend: names and values of land cover classes.
 
 ESA WorldCover 10 m 2021 v200 (Zanaga et al. 2022, doi:10.5281/zenodo.7254221), product user manual, table 3.
 """
 
 from __future__ import annotations
 
-import difflib
+import re
 
-from geoembed.errors import LabelError
+from geoembed.errors import LabelError, nearest
 
 WORLDCOVER = {
     "tree_cover": 10,
@@ -22,9 +22,9 @@ WORLDCOVER = {
     "mangroves": 95,
     "moss_and_lichen": 100,
 }
-"""Class names as geoembed spells them, and their values in a WorldCover raster."""
+"""Values of the classes in a WorldCover raster, by name as geoembed spells it."""
 
-_ALSO = {
+_SYNONYMS = {
     "trees": "tree_cover",
     "forest": "tree_cover",
     "shrub": "shrubland",
@@ -42,19 +42,18 @@ _ALSO = {
 
 
 def value_of(name: str) -> int:
-    """Return the WorldCover value of a class name; case, blanks and hyphens do not matter.
+    """Return the WorldCover value of a class name; case, blanks, slashes and hyphens do not matter.
 
     Raises LabelError, naming the nearest class, where the legend has no such name.
     """
-    key = "_".join(name.lower().replace("-", " ").replace("/", " ").replace("_", " ").split())
-    key = _ALSO.get(key, key)
-    if key in WORLDCOVER:
-        return WORLDCOVER[key]
-    near = difflib.get_close_matches(key, [*WORLDCOVER, *_ALSO], n=1)
-    hint = f"did you mean {near[0]}? Else" if near else f"it has {', '.join(WORLDCOVER)}; else"
-    raise LabelError(f"--class {name}: not in the WorldCover legend; {hint} give its value, as in --class {name}=80")
+    key = "_".join(re.split(r"[-/_\s]+", name.strip().lower()))
+    key = _SYNONYMS.get(key, key)
+    if key not in WORLDCOVER:
+        hint = nearest(key, [*WORLDCOVER, *_SYNONYMS], f"it has {', '.join(WORLDCOVER)}")
+        raise LabelError(f"--class {name}: not in the WorldCover legend; give its value as in --class {name}=80{hint}")
+    return WORLDCOVER[key]
 
 
 def name_of(value: float) -> str | None:
-    """Return the name of a WorldCover value, None where the legend has none."""
+    """Return the name of a WorldCover value, None where the legend does not have the value."""
     return next((name for name, known in WORLDCOVER.items() if known == value), None)

@@ -1,34 +1,33 @@
 """What rasters hold within chips: class shares and means, exact at the borders of cells and of pixels.
 
-Rasters on one lattice are one mosaic, where the first valid pixel in the order given counts. Rasters on another
-lattice fill what is left of a chip: their shares are added as far as the chip has room, so that neighbours that do
-not overlap add up exactly, and an overlap counts once.
+Rasters on one lattice are one mosaic, in which the first valid pixel in the order given counts. Several mosaics are
+combined chip by chip: the shares of the second fill what the first leaves of the chip's area, and so on. So mosaics
+that do not overlap add up exactly, and where they overlap no area counts twice.
 Only windows near chips are read, block by block, so memory does not grow with the rasters.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import shapely
+from exactextract import exact_extract
+from exactextract.feature import JSONFeature, JSONFeatureSource
+from exactextract.raster import NumPyRasterSource
+from numpy.typing import NDArray
 
 from geoembed.ground import outlines
+from geoembed.ground.grid import Cells
 from geoembed.imagery import mosaics
+from geoembed.imagery.mosaics import Mosaic
+from geoembed.imagery.rasters import Raster
 from geoembed.imagery.windows import Readers, Window
 from geoembed.progress import Progress
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
-
-    from numpy.typing import NDArray
-
-    from geoembed.ground.grid import Cells
-    from geoembed.imagery.mosaics import Mosaic
-    from geoembed.imagery.rasters import Raster
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,13 @@ class Shares:
 
     sums: (N, K) share of the chip's area that each class has; for means (N, 1), the mean value times `valid`.
     valid: (N,) share of the chip's area with valid pixels.
-    seen: area within chips, in pixels, per value of class rasters.
+    pixels: area within chips, in pixels, of each value of class rasters.
     touched: addresses of the rasters with pixels near a chip.
     """
 
     sums: NDArray[np.float64]
     valid: NDArray[np.float64]
-    seen: Counter[float] = field(default_factory=Counter)
+    pixels: Counter[float] = field(default_factory=Counter)
     touched: frozenset[str] = frozenset()
 
 
@@ -54,63 +53,55 @@ class _Outlines:
     A chip has none where it is far from the mosaic, and two where it lies at both ends of a map of the world.
 
     shapes: (M,) polygons.
-    chip: (M,) the chip's row.
+    chips: (M,) rows of their chips.
     edges: (M, 4) first and last column and row that an outline reaches, as fractions: left, top, right, bottom.
     """
 
     shapes: NDArray[Any]
-    chip: NDArray[np.int64]
+    chips: NDArray[np.int64]
     edges: NDArray[np.float64]
 
 
 def shares(
     rasters: Sequence[Raster], cells: Cells, classes: Sequence[Sequence[int]] | None
 ) -> Generator[Progress, None, Shares]:
-    """Return what the first channel of rasters holds within chips, from one pass over the rasters.
+    """Return what the first channel of rasters holds within N chips, from one pass over the rasters.
 
-    `classes` are K sets of raster values; None asks for means. Raises ImageryError when a raster cannot be read.
+    `classes` are K sets of raster values; None asks for means. Raises ImageryError where a raster cannot be read.
     """
     n = len(cells)
     total, valid = np.zeros((n, 1 if classes is None else len(classes))), np.zeros(n)
-    seen: Counter[float] = Counter()
+    pixels: Counter[float] = Counter()
     touched: set[str] = set()
-    found = mosaics.gather(rasters)
+    all_mosaics = mosaics.gather(rasters)
     with closing(Readers()) as readers:
-        for number, mosaic in enumerate(found):
-            part = Shares(np.zeros_like(total), np.zeros(n), seen)
+        for number, mosaic in enumerate(all_mosaics):
+            part = Shares(np.zeros_like(total), np.zeros(n), pixels)
             near = _near(mosaic, cells)
             for done, window, members in _by_block(near, mosaic.block()):
                 touched.update(raster.address for raster in mosaic.within(window))
                 _add(part, near, members, window, mosaic.read(window, readers), classes)
-                yield Progress(n * (number + done) / len(found), n, "chips")
+                yield Progress(n * (number + done) / len(all_mosaics), n, "chips")
             with np.errstate(divide="ignore", invalid="ignore"):
                 room = np.where(part.valid > 0, np.clip((1.0 - valid) / part.valid, 0.0, 1.0), 0.0)
             total += part.sums * room[:, None]
             valid += part.valid * room
-    return Shares(total, valid, seen, frozenset(touched))
+    return Shares(total, valid, pixels, frozenset(touched))
 
 
 def _near(mosaic: Mosaic, cells: Cells) -> _Outlines:
-    """Return the outlines of the chips that come near a mosaic's rasters.
-
-    A chip of a geographic lattice may lie a whole turn away, and where it crosses 180 degrees it lies at both ends.
-    """
-    import shapely
-
+    """Return the outlines of the chips near a mosaic's rasters."""
     lattice = mosaic.lattice
     first, last = mosaic.extents[:, :2].min(axis=0), mosaic.extents[:, 2:].max(axis=0)
     shapes, chips, edges = [np.empty(0, dtype=object)], [np.empty(0, dtype=np.int64)], [np.empty((0, 4))]
     for points, rows in outlines.rings(lattice.crs, cells):
-        for turn in outlines.turns(lattice.crs):
-            # Columns and rows, (n, points, 2), as fractions.
-            at = np.stack(
-                [(points[:, :, 0] + turn - lattice.x) / lattice.dx, (lattice.y - points[:, :, 1]) / lattice.dy], axis=2
-            )
-            low, high = at.min(axis=1), at.max(axis=1)
-            take = np.isfinite(at).all(axis=(1, 2)) & (high > first).all(axis=1) & (low < last).all(axis=1)
-            shapes.append(shapely.polygons(at[take] * [1, -1]))
-            chips.append(rows[take])
-            edges.append(np.concatenate([low[take], high[take]], axis=1))
+        columns = (points[:, :, 0] - lattice.x) / lattice.dx
+        corners = np.stack([columns, (lattice.y - points[:, :, 1]) / lattice.dy], axis=2)  # (n, points, 2)
+        low, high = corners.min(axis=1), corners.max(axis=1)
+        near = np.isfinite(corners).all(axis=(1, 2)) & (high > first).all(axis=1) & (low < last).all(axis=1)
+        shapes.append(shapely.polygons(corners[near] * [1, -1]))
+        chips.append(rows[near])
+        edges.append(np.concatenate([low[near], high[near]], axis=1))
     return _Outlines(np.concatenate(shapes), np.concatenate(chips), np.concatenate(edges))
 
 
@@ -118,14 +109,15 @@ def _by_block(near: _Outlines, block: tuple[int, int]) -> Iterator[tuple[float, 
     """Yield, block by block in rows from the top, the share done, the window to read and the outlines in it.
 
     The window is the part of the block that the outlines reach into.
+    block: width and height of a block in pixels.
     """
-    outline, place = _pairs(near.edges, block)
-    # Sorted by block, the pairs of one block follow each other, and so each block is read once.
-    order = np.lexsort([place[:, 0], place[:, 1]])
-    starts = np.flatnonzero((np.diff(place[order], axis=0) != 0).any(axis=1)) + 1
+    outlines, places = _pairs(near.edges, block)
+    # Sorted by block, the pairs of a block follow each other, and so each block is read once.
+    order = np.lexsort([places[:, 0], places[:, 1]])
+    starts = np.flatnonzero((np.diff(places[order], axis=0) != 0).any(axis=1)) + 1
     done = 0
     for pairs in np.split(order, starts) if order.size else []:
-        members, corner = outline[pairs], place[pairs[0]] * block
+        members, corner = outlines[pairs], places[pairs[0]] * block
         edges = near.edges[members]
         left, top = np.maximum(np.floor(edges[:, :2].min(axis=0)).astype(np.int64), corner).tolist()
         right, bottom = np.minimum(np.ceil(edges[:, 2:].max(axis=0)).astype(np.int64), corner + block).tolist()
@@ -138,12 +130,11 @@ def _pairs(edges: NDArray[np.float64], block: tuple[int, int]) -> tuple[NDArray[
     """Return every pair of an outline and a block that it reaches into: outlines (P,), blocks (P, 2) column and row."""
     first, last = (np.floor(edge / block).astype(np.int64) for edge in (edges[:, :2], edges[:, 2:]))
     spans = last - first + 1
-    outline = np.repeat(np.arange(len(edges)), spans.prod(axis=1))
-    # An outline's pairs lie side by side: a pair's distance from the first of them counts through the outline's
-    # blocks, row by row.
-    nth = np.arange(outline.size) - np.searchsorted(outline, outline)
-    across = spans[outline, 0]
-    return outline, first[outline] + np.stack([nth % across, nth // across], axis=1)
+    outlines = np.repeat(np.arange(len(edges)), spans.prod(axis=1))
+    # An outline's pairs follow each other. `nth` numbers them from 0, and the outline's blocks are numbered row by row.
+    nth = np.arange(outlines.size) - np.searchsorted(outlines, outlines)
+    across = spans[outlines, 0]
+    return outlines, first[outlines] + np.stack([nth % across, nth // across], axis=1)
 
 
 def _add(
@@ -154,102 +145,53 @@ def _add(
     pixels: Any,
     classes: Sequence[Sequence[int]] | None,
 ) -> None:
-    """Add what a window's pixels hold within some outlines to the chips that these belong to.
+    """Add what a window's pixels hold within some outlines to the outlines' chips.
 
-    A chip may have several of the outlines, and np.add.at adds all of them where `+=` would keep the last.
+    A chip may have several of the outlines: np.add.at adds them all, where `+=` would keep the last only.
     """
-    import shapely
-
     if not pixels.count():
         return
-    shapes, chip = near.shapes[members], near.chip[members]
-    area = shapely.area(shapes)
-    found = _extract(pixels, window, shapes, ["count", "mean"] if classes is None else ["count", "unique", "frac"])
-    counts = np.array([outline["count"] for outline in found])
-    np.add.at(part.valid, chip, counts / area)
+    shapes, chips = near.shapes[members], near.chips[members]
+    areas = shapely.area(shapes)
+    operations = ["count", "mean"] if classes is None else ["count", "unique", "frac"]
+    statistics = _extract(pixels, window, shapes, operations)
+    counts = np.array([outline["count"] for outline in statistics])
+    np.add.at(part.valid, chips, counts / areas)
     if classes is None:
-        means = np.array([outline["mean"] for outline in found], dtype=np.float64)
-        np.add.at(part.sums[:, 0], chip, np.where(counts > 0, means * counts, 0.0) / area)
+        means = np.array([outline["mean"] for outline in statistics], dtype=np.float64)
+        np.add.at(part.sums[:, 0], chips, np.where(counts > 0, means * counts, 0.0) / areas)
         return
-    # One entry per outline and value in it: `owner` is the outline's position, `covered` the value's pixels in it.
-    owner = np.repeat(np.arange(len(found)), [outline["unique"].size for outline in found])
-    value = np.concatenate([outline["unique"] for outline in found])
-    covered = np.concatenate([outline["frac"] for outline in found]) * counts[owner]
-    for k, wanted in enumerate(classes):
-        of_class = np.isin(value, wanted)
-        np.add.at(part.sums[:, k], chip[owner[of_class]], covered[of_class] / area[owner[of_class]])
-    values, number = np.unique(value, return_inverse=True)
-    part.seen.update(dict(zip(values.tolist(), np.bincount(number, weights=covered).tolist(), strict=True)))
+    # One entry per outline and value in it: `owners` are positions of outlines, `covered` the value's area in pixels.
+    owners = np.repeat(np.arange(len(statistics)), [outline["unique"].size for outline in statistics])
+    values = np.concatenate([outline["unique"] for outline in statistics])
+    covered = np.concatenate([outline["frac"] for outline in statistics]) * counts[owners]
+    for k, class_values in enumerate(classes):
+        of_class = np.isin(values, class_values)
+        np.add.at(part.sums[:, k], chips[owners[of_class]], covered[of_class] / areas[owners[of_class]])
+    unique_values, inverse = np.unique(values, return_inverse=True)
+    part.pixels.update(dict(zip(unique_values.tolist(), np.bincount(inverse, weights=covered).tolist(), strict=True)))
 
 
 def _extract(pixels: Any, window: Window, shapes: NDArray[Any], operations: list[str]) -> list[dict[str, Any]]:
-    """Return what exactextract finds in each outline: `count` is the valid pixels' area in pixels."""
-    import shapely
-    from exactextract import exact_extract
-    from exactextract.raster import NumPyRasterSource
-
-    features, writer = _exchange()
+    """Return exactextract's statistics of each outline; `count` is the area of its valid pixels, in pixels."""
     left, right = window.column, window.column + window.width
     top, bottom = -window.row, -window.row - window.height
     source = NumPyRasterSource(pixels, left, bottom, right, top)
-    found: list[dict[str, Any]] = exact_extract(source, features(shapely.to_wkb(shapes)), operations, output=writer())
-    return found
+    features = exact_extract(source, _OutlineSource(shapely.to_wkb(shapes)), operations)
+    return [feature["properties"] for feature in features]
 
 
-@lru_cache(maxsize=1)
-def _exchange() -> tuple[Any, Any]:
-    """Return exactextract's feature source and writer, without its detour over GeoJSON (three times slower)."""
-    from exactextract.feature import Feature, FeatureSource
-    from exactextract.writer import Writer
+class _OutlineSource(JSONFeatureSource):  # type: ignore[misc]
+    """Outlines in WKB for exactextract, whose own sources go over GeoJSON, which takes three times as long."""
 
-    class Outline(Feature):  # type: ignore[misc]
-        def __init__(self, wkb: bytes = b"") -> None:
-            super().__init__()
-            self.wkb, self.found = wkb, dict[str, Any]()
+    def __iter__(self) -> Iterator[_OutlineFeature]:
+        return map(_OutlineFeature, self.src)
 
-        def set(self, name: str, value: Any) -> None:
-            self.found[name] = value
 
-        def geometry(self) -> bytes:
-            return self.wkb
+class _OutlineFeature(JSONFeature):  # type: ignore[misc]
+    def __init__(self, wkb: bytes) -> None:
+        super().__init__()
+        self.wkb = wkb
 
-        def set_geometry(self, wkb: bytes) -> None:
-            self.wkb = wkb
-
-        def set_geometry_format(self) -> str:
-            return "wkb"
-
-        def fields(self) -> list[str]:
-            return []
-
-    class Outlines(FeatureSource):  # type: ignore[misc]
-        def __init__(self, wkbs: NDArray[Any]) -> None:
-            super().__init__()
-            self.wkbs = wkbs
-
-        def count(self) -> int:
-            return len(self.wkbs)
-
-        def __iter__(self) -> Iterator[Outline]:
-            return (Outline(wkb) for wkb in self.wkbs)
-
-        def srs_wkt(self) -> None:
-            return None
-
-    class Rows(Writer):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.rows: list[dict[str, Any]] = []
-
-        def add_operation(self, operation: Any) -> None:
-            pass
-
-        def write(self, feature: Any) -> None:
-            one = Outline()
-            feature.copy_to(one)
-            self.rows.append(one.found)
-
-        def features(self) -> list[dict[str, Any]]:
-            return self.rows
-
-    return Outlines, Rows
+    def geometry(self) -> bytes:
+        return self.wkb

@@ -1,4 +1,4 @@
-"""Learning without labels: the encoders, views of chips, the contrastive loss, training, and model folders.
+"""Learning without labels: the model, views of chips, the contrastive loss, training sessions, model folders.
 
-The whole model is `model.py`. No labels and no scores of labels.
+The whole model is in `model.py`. No labels and no scores of labels.
 """

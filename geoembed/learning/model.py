@@ -1,24 +1,21 @@
-"""The encoders: one vision transformer per modality, into one space that training contrasts and embeddings lie in.
+"""The model: one vision transformer per modality, all into one space, in which embeddings lie.
 
-A missing value is NaN on the way in, whether its pixel, its channel or its whole modality is missing. Patches are cut
-before they are encoded, so that training encodes only those that it keeps. Shapes: B samples, N patches, C channels,
-P = patch * patch pixels, D width of encoders, E = 2 D width of the space, and so of embeddings.
+Missing values are NaN in the input, whether a pixel, a channel or a whole modality is missing. Chips are cut into
+patches before they are encoded, so that training encodes only the patches that it keeps. Shapes: B samples, N patches,
+C channels, P = patch * patch pixels, D width of encoders, E = 2 D width of the space and of embeddings.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch users know
 
 from geoembed.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 FUSED = "fused"
 SPACE = (
@@ -27,15 +24,18 @@ SPACE = (
     "again; fused: mean of the modalities present, scaled to unit length"
 )
 POSITION = 0.2
-"""Largest entry of a patch's position, small beside what the patch holds."""
+"""Largest entry of a patch's position vector, small beside the embedded pixels that it is added to."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """What is needed to build a model.
 
-    channels: per modality the channel names, in the order of the input.
-    patch: side of a patch in pixels; width, depth, heads: of every encoder.
+    channels: by modality, the channel names in the order of the input.
+    patch: side of a patch in pixels.
+    width: of the encoders' tokens.
+    depth: number of transformer blocks of an encoder.
+    heads: number of attention heads of a block.
     """
 
     channels: dict[str, tuple[str, ...]]
@@ -68,7 +68,7 @@ class Patches:
 
 
 class Block(nn.Module):
-    """A transformer block that normalises before attention and before its MLP."""
+    """A transformer block with normalisation before attention and before the MLP."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -78,21 +78,21 @@ class Block(nn.Module):
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Map (B, N, D) to (B, N, D); `mask` (B, 1, 1, N) is True where a token may be attended to."""
+        """Map tokens (B, N, D) to tokens (B, N, D); `mask` (B, 1, 1, N) is True where a token may be attended to."""
         B, N, D = x.shape
         qkv = self.qkv(self.norm1(x)).view(B, N, 3, self.heads, D // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, N, D / heads)
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        x = x + self.out(seen.transpose(1, 2).reshape(B, N, D))
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        x = x + self.out(attended.transpose(1, 2).reshape(B, N, D))
         y: Tensor = x + self.down(F.gelu(self.up(self.norm2(x))))
         return y
 
 
 class Encoder(nn.Module):
-    """A vision transformer over the patches of one modality; see Dosovitskiy et al. 2021, arXiv 2010.11929.
+    """A vision transformer over the patches of one modality (Dosovitskiy et al. 2021, arXiv 2010.11929).
 
-    One of several modalities ends in a linear map into their `shared` space; one alone needs none and learns better
-    without. The buffer `centre` (E,) is what embeddings are measured from.
+    Where there are several modalities it ends in a linear map into their `shared` space; a single modality learns
+    better without. The buffer `centre` (E,) is subtracted from its vectors to give embeddings.
     """
 
     def __init__(self, channels: int, patch: int, width: int, depth: int, heads: int, *, shared: bool) -> None:
@@ -105,29 +105,29 @@ class Encoder(nn.Module):
         self.register_buffer("centre", torch.zeros(2 * width))
 
     def forward(self, patches: Patches) -> Tensor:
-        """Map patches to unit vectors (B, E) by their tokens' mean and deviation; those without any pixel take no part.
+        """Map patches to unit vectors (B, E) made of the mean and the deviation of their tokens.
 
-        A sample without any valid pixel gives a vector without meaning; the caller leaves it out.
+        Patches without a valid pixel take no part. The vector of a sample without any is meaningless; callers drop it.
         """
         valid = ~patches.values.isnan()  # (B, N, C, P)
         values = patches.values.nan_to_num(0.0)
         x = torch.cat([values.flatten(2), valid.flatten(2).to(values.dtype)], 2)  # (B, N, 2 C P)
         x = self.embed(x) + positions(patches.where, self.width).to(x.dtype)  # (B, N, D)
-        held = valid.flatten(2).any(2)  # (B, N)
-        mask = None if bool(held.all()) else _mask(held)
+        has_pixel = valid.flatten(2).any(2)  # (B, N)
+        mask = None if bool(has_pixel.all()) else _mask(has_pixel)
         for block in self.blocks:
             x = block(x, mask)
-        weight = held.to(x.dtype)[..., None]  # (B, N, 1)
+        weight = has_pixel.to(x.dtype)[..., None]  # (B, N, 1)
         weight = weight / weight.sum(1, keepdim=True).clamp(min=1.0)
         x = self.norm(x)
         mean = (x * weight).sum(1, keepdim=True)  # (B, 1, D)
         deviation = (((x - mean) ** 2 * weight).sum(1) + 1e-6).sqrt()  # (B, D)
-        with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round what is left beside the centre
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round off what differs from the centre
             return F.normalize(self.project(torch.cat([mean[:, 0], deviation], 1).float()), dim=1)
 
 
 class Model(nn.Module):
-    """An encoder per modality, and the temperature of their contrast."""
+    """An encoder per modality, and the temperature of the contrastive loss."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -142,17 +142,17 @@ class Model(nn.Module):
         self.apply(_initialise)
 
     def forward(self, modality: str, patches: Patches) -> Tensor:
-        """Map the patches of one modality into the space that training contrasts, (B, E), unit length."""
+        """Map the patches of a modality to unit vectors (B, E), on which the contrastive loss acts."""
         vectors: Tensor = self.encoders[modality](patches)
         return vectors
 
     def place(self, modality: str, vectors: Tensor) -> Tensor:
-        """Map what an encoder gives (B, E) to embeddings (B, E): about their centre, unit length."""
+        """Map the vectors of an encoder (B, E) to embeddings (B, E): less their centre, scaled to unit length."""
         return F.normalize(vectors - self.encoders[modality].get_buffer("centre"), dim=1)
 
 
 def cut(values: Tensor, patch: int) -> Patches:
-    """Cut (B, C, H, W) into all its patches; a side that is no multiple of `patch` is filled up with NaN."""
+    """Cut chips (B, C, H, W) into all their patches; sides that are no multiple of `patch` are padded with NaN."""
     B, C, H, W = values.shape
     rows, columns = -(-H // patch), -(-W // patch)
     values = F.pad(values, (0, columns * patch - W, 0, rows * patch - H), value=math.nan)
@@ -162,10 +162,9 @@ def cut(values: Tensor, patch: int) -> Patches:
 
 
 def positions(where: Tensor, width: int) -> Tensor:
-    """Return fixed sine and cosine positions (B, N, D) of patches at row and column `where` (B, N, 2).
+    """Return fixed sine and cosine position vectors (B, N, D) of patches at row and column `where` (B, N, 2).
 
-    As in section 3.5 of Vaswani et al. 2017, arXiv 1706.03762, times POSITION; half of the width for rows and half for
-    columns.
+    Section 3.5 of Vaswani et al. 2017, arXiv 1706.03762, times POSITION; half of D is for rows, half for columns.
     """
     quarter = width // 4
     rates = torch.exp(torch.arange(quarter, device=where.device) * (-math.log(10000.0) / quarter))
@@ -176,7 +175,7 @@ def positions(where: Tensor, width: int) -> Tensor:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device auto (a GPU where there is one), cpu or cuda; raises ConfigError for one that is not there."""
+    """Return the device called auto (a GPU if there is one), cpu or cuda; raises ConfigError where it is missing."""
     if name not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"device {name!r} is not auto, cpu or cuda")
     if name == "cuda" and not torch.cuda.is_available():
@@ -185,64 +184,64 @@ def choose_device(name: str) -> torch.device:
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """Return the context that computes in bfloat16 on GPUs that have it, and in float32 elsewhere."""
+    """Return a context that computes in bfloat16 on GPUs that can, and in float32 elsewhere."""
     able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.autocast(device.type, torch.bfloat16, enabled=able)
 
 
 def contrasted(model: Model, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Map chips into the space that training contrasts: per modality (B, C, H, W) to (B, E) of unit length.
+    """Return the vectors of whole chips, on which the contrastive loss acts: (B, E) of unit length, by modality.
 
-    Values are normalised, NaN where missing; rows are NaN where a chip has no valid pixel.
+    values: (B, C, H, W) by modality, normalised, NaN where missing. Rows are NaN where a chip has no valid pixel.
     """
     vectors = {}
     for name, pixels in values.items():
         pixels = pixels.to(model.log_scale.device)
-        here = ~pixels.isnan().flatten(1).all(1)  # (B,)
+        is_present = ~pixels.isnan().flatten(1).all(1)  # (B,)
         vectors[name] = pixels.new_full((len(pixels), model.config.space), math.nan)
-        if here.any():
-            vectors[name][here] = model(name, cut(pixels[here], model.config.patch))
+        if is_present.any():
+            vectors[name][is_present] = model(name, cut(pixels[is_present], model.config.patch))
     return vectors
 
 
 def encode(model: Model, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Embed chips: per modality (B, C, H, W), normalised, NaN where missing, to (B, E), and the same for 'fused'.
+    """Return the embeddings (B, E) of chips, by modality in `values` and fused; NaN where a chip has no valid pixel.
 
-    Rows are NaN where a chip has no valid pixel in a modality; 'fused' is the mean over those present, scaled to unit
-    length, so that with one modality it equals that modality's. Modalities that the model knows and `values` lacks
-    are left out.
+    The fused one is the mean over the modalities present, scaled to unit length; of one modality it is that one's.
+
+    values: (B, C, H, W) by modality, normalised, NaN where missing.
     """
-    vectors = {name: model.place(name, found) for name, found in contrasted(model, values).items()}
+    vectors = {name: model.place(name, encoded) for name, encoded in contrasted(model, values).items()}
     return vectors | {FUSED: fuse(vectors)}
 
 
 @torch.no_grad()
 def centre(model: Model, batches: Iterable[Mapping[str, Tensor]]) -> None:
-    """Set where embeddings are measured from: the mean of what each encoder gives for these chips."""
-    found: dict[str, list[Tensor]] = {name: [] for name in model.config.modalities}
+    """Set the centre of each encoder to the mean of its vectors of these chips."""
+    parts_of: dict[str, list[Tensor]] = {name: [] for name in model.config.modalities}
     for values in batches:
         with autocast(model.log_scale.device):
             for name, vectors in contrasted(model, values).items():
-                found[name].append(vectors)
-    for name, parts in found.items():
+                parts_of[name].append(vectors)
+    for name, parts in parts_of.items():
         model.encoders[name].get_buffer("centre").copy_(torch.cat(parts).nanmean(0).nan_to_num(0.0))
 
 
 def fuse(vectors: Mapping[str, Tensor]) -> Tensor:
-    """Return the mean of the unit vectors (B, E) that are there, scaled to unit length; NaN where there is none."""
+    """Return the mean of the unit vectors (B, E) that are not NaN, scaled to unit length; NaN where there is none."""
     stacked = torch.stack(list(vectors.values()))  # (M, B, E)
     total = stacked.nansum(0)
     count = (~stacked[..., :1].isnan()).sum(0)  # (B, 1)
     return torch.where(count > 1, F.normalize(total, dim=1), total).masked_fill(count == 0, math.nan)
 
 
-def _mask(held: Tensor) -> Tensor:
-    """Return an attention mask (B, 1, 1, N); a sample that holds nothing attends to everything, to stay finite."""
-    return (held | ~held.any(1, keepdim=True))[:, None, None, :]
+def _mask(has_pixel: Tensor) -> Tensor:
+    """Return an attention mask (B, 1, 1, N); a sample without any pixel attends to all patches, to stay finite."""
+    return (has_pixel | ~has_pixel.any(1, keepdim=True))[:, None, None, :]
 
 
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
-        # The usual deviation of 0.02 is too small at these widths: blocks then pass on what they get.
+        # The usual deviation of 0.02 is too small at these widths: blocks then pass their input on almost unchanged.
         nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)

@@ -1,4 +1,4 @@
-"""Sizes of encoders, and how a training goes by default."""
+"""Presets: sizes of encoders with defaults of their training; and the options of a training."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from geoembed.learning.model import ModelConfig
 
 @dataclass(frozen=True)
 class Preset:
-    """A size of encoder, and what its training is by default.
+    """A size of encoder, with defaults of its training.
 
-    width, depth, heads: of every encoder.
-    epochs, batch_size, lr, keep_tokens: as in `Options`.
+    width, depth, heads: of the encoders, as in `ModelConfig`.
+    epochs, batch_size, lr, keep_tokens: of the training, as in `Options`.
     """
 
     width: int
@@ -28,12 +28,12 @@ class Preset:
     keep_tokens: float
 
     def config(self, channels: dict[str, tuple[str, ...]], size: int) -> ModelConfig:
-        """Return the model for these channels and chips of `size` pixels."""
+        """Return what a model for these channels and for chips of `size` pixels is built from."""
         return ModelConfig(channels, patch_of(size), self.width, self.depth, self.heads)
 
 
 def patch_of(size: int) -> int:
-    """Return the side of a patch, 2 to 16 pixels, for chips of `size` pixels: 64 patches or more from 16 pixels on."""
+    """Return the side of a patch, 2 to 16 pixels; chips of `size` 16 or more have at least 64 patches."""
     return 2 if size < 32 else 4 if size < 64 else 8 if size < 128 else 16
 
 
@@ -45,16 +45,16 @@ PRESETS = {
 
 
 class Options(BaseModel, frozen=True, extra="forbid"):
-    """How a training goes; part of what a model was made from.
+    """The options of a training; part of the record of a model.
 
-    preset: the size of the model; what is not given is the preset's.
-    epochs: how often each chip is seen; None where `minutes` is given.
-    minutes: how long to train; None where `epochs` is given.
-    batch_size: chips in a step; a contrastive loss needs two.
+    preset: the size of the model, which gives the defaults of other options.
+    epochs: number of times that each chip is seen; None where `minutes` is given.
+    minutes: duration of the training; None where `epochs` is given.
+    batch_size: chips in a step; the contrastive loss needs two.
     lr: highest learning rate of AdamW.
     keep_tokens: share of a chip's patches that a view keeps.
-    drop_channels: share of views that go without some seasons and channels; None: half of those of several seasons.
-    transductive: whether it learns from the chips of all splits.
+    drop_channels: share of views without some of their channels; None: half of the views of several seasons.
+    transductive: whether to learn from the chips of all splits, and not of the train split only.
     seed: of everything random.
     """
 
@@ -69,15 +69,15 @@ class Options(BaseModel, frozen=True, extra="forbid"):
     seed: int = Field(0, ge=0)
 
     @classmethod
-    def of(cls, preset: str, **given: Any) -> Options:
-        """Return the options given, and the preset's for those that are None; raises ConfigError where one is wrong."""
-        if given.get("epochs") is not None and given.get("minutes") is not None:
+    def of(cls, preset: str, **values: Any) -> Options:
+        """Return options; those that are None become the preset's. Raises ConfigError where one is wrong."""
+        if values.get("epochs") is not None and values.get("minutes") is not None:
             raise ConfigError("epochs and minutes exclude each other; give one")
         defaults = vars(PRESETS[preset]) if preset in PRESETS else {}
-        filled = {name: defaults.get(name) if value is None else value for name, value in given.items()}
-        if given.get("minutes") is not None:
-            filled["epochs"] = None
+        if values.get("minutes") is not None:
+            defaults = {**defaults, "epochs": None}
+        filled = {name: defaults.get(name) if value is None else value for name, value in values.items()}
         try:
-            return cls(preset=preset, **filled)  # type: ignore[arg-type]  # told apart by the next line
+            return cls(preset=preset, **filled)  # type: ignore[arg-type]  # pydantic checks the preset's name
         except ValidationError as error:
             raise ConfigError(of_validation(error)) from None

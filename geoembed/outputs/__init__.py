@@ -1,4 +1,4 @@
-"""Files that appear whole, what they were made from, journals of unfinished work, GeoPackages and styles.
+"""How outputs are written: whole files, records of what they were made from, journals, locks, GeoPackages, styles.
 
-Knows how things are written, not what they mean: no grids, imagery, chips, labels or models.
+Knows nothing of what is in them: no grids, imagery, chips, labels or models.
 """

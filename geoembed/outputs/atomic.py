@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Writing files whole: under another name first, renamed when they are complete."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _PART = ".part-"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path beside `path`, with the same suffix, to write to; rename it to `path` when all went well.
+    """Yield a path to write to, beside `path` and with its suffix; rename it to `path` where no error is raised.
 
-    A process killed in between leaves `path` as it was; `sweep` removes what it left.
+    A process killed before that leaves `path` as it was, and a part that `sweep` removes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{_PART}{secrets.token_hex(4)}-{path.name}")
@@ -35,20 +35,20 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON, whole; NaN is not JSON and raises ValueError."""
+    """Write a value as indented JSON, whole; raises ValueError for NaN, which JSON does not have."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def touch(*paths: Path) -> None:
-    """Renew the time stamp of a kept output, so that Make sees it as made after its inputs."""
+    """Set the modification time of kept files to now, so that Make takes them for newer than their inputs."""
     for path in paths:
         os.utime(path)
 
 
 def sweep(folder: Path, name: str = "*", *, deep: bool = False) -> None:
-    """Remove what killed processes left half written of files of that name in a folder (`deep`: and below it).
+    """Remove the parts that killed processes left of files called `name` in a folder, with `deep` also further below.
 
-    The caller holds the lock of what it sweeps (`locks.hold`), so that no live process is writing there.
+    The caller holds the lock of the output (`locks.hold`), so that no live process is writing there.
     """
     pattern = f"{_PART}{'[0-9a-f]' * 8}-{name}"
     for part in folder.rglob(pattern) if deep else folder.glob(pattern):

@@ -1,21 +1,18 @@
-"""Digests of content: of JSON-ready values, of tables, and of files, which are read only where they may have changed.
+"""Digests of content: of JSON-ready values, of tables, and of files.
 
-A file's digest is the SHA-256 of its size and its bytes. Of a file above WHOLE bytes only its first and last EDGE
-bytes and BLOCKS blocks of BLOCK bytes, spread evenly, are read: an edit that keeps the size, the header and all of
-those blocks goes unseen.
+A file's digest is the SHA-256 of its size and its bytes. Of a file above WHOLE bytes only the first and last EDGE bytes
+and BLOCKS blocks of BLOCK bytes, spread evenly, are read. An edit is missed if it keeps the size and all these bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    import geopandas
+import shapely
 
 WHOLE, EDGE = 2**26, 2**20
 BLOCKS, BLOCK = 256, 2**16
@@ -33,36 +30,30 @@ def of_bytes(path: Path) -> str:
 
 
 def of_table(table: Any) -> str:
-    """Return the SHA-256, in hexadecimal, of a table's column names and types, rows, geometries (WKB) and CRS.
+    """Return the SHA-256, in hexadecimal, of a table's column names and types, values, geometries (WKB) and CRS.
 
-    NULL differs from the empty string, and a geometry from its neighbour's, as every value is told with its length.
+    Each value is preceded by its length, so that the values "ab", "c" and "a", "bc" differ, and NULL and "" do too.
     """
     geometry = table.geometry.name if hasattr(table, "geometry") else None
     crs = table.crs.to_wkt() if geometry and table.crs else ""
-    seen = hashlib.sha256(json.dumps([crs, [[str(name), str(dtype)] for name, dtype in table.dtypes.items()]]).encode())
-    for name in table.columns:
-        cells = _cells(table, name, geometry)
-        seen.update(b"".join(b"-" if value is None else b"%d:%b" % (len(value), value) for value in cells))
-    return seen.hexdigest()
-
-
-def _cells(table: geopandas.GeoDataFrame, name: str, geometry: str | None) -> Iterator[bytes | None]:
-    """Yield the values of a column as bytes, None for NULL."""
-    if name == geometry:
-        import shapely
-
-        yield from shapely.to_wkb(table[name].to_numpy())
-        return
-    missing = table[name].isna().to_numpy()
-    for value, is_missing in zip(table[name].tolist(), missing.tolist(), strict=True):
-        yield None if is_missing else repr(value).encode()
+    types = [[str(name), str(dtype)] for name, dtype in table.dtypes.items()]
+    digest = hashlib.sha256(json.dumps([crs, types]).encode())
+    for name, column in table.items():
+        if name == geometry:
+            texts = shapely.to_wkb(column.to_numpy())
+        else:
+            texts = [
+                None if is_null else repr(value).encode()
+                for value, is_null in zip(column.tolist(), column.isna(), strict=True)
+            ]
+        digest.update(b"".join(b"-" if text is None else b"%d:%b" % (len(text), text) for text in texts))
+    return digest.hexdigest()
 
 
 class Files:
-    """Digests of files; one of known name, size and modification time is not read again.
+    """Digests of files. A file whose name, size and modification time are known is not read again.
 
-    stamps: the digest by name, size in bytes and modification time in nanoseconds, JSON-ready: what the next run may
-        know.
+    stamps: JSON-ready, for the next run to know: digest by name, size in bytes and modification time in nanoseconds.
     """
 
     def __init__(self, known: Mapping[str, str] | None = None) -> None:
@@ -78,24 +69,22 @@ class Files:
             self.stamps[stamp] = self._known.get(stamp) or _of_content(path, status.st_size)
         return self.stamps[stamp]
 
-    def told(self, address: str, files: Sequence[str]) -> list[str]:
+    def fingerprint(self, address: str, files: Sequence[str]) -> list[str]:
         """Return the name of a data set and the digest of all local files that it reads, JSON-ready.
 
-        Of a data set elsewhere the address is all that is known.
+        Where it reads none, as it lies on another machine, the digest is that of its address.
         """
         name = address.replace("\\", "/").rpartition("/")[2]
-        read = [self.digest(Path(file)) for file in files]
-        return [name, read[0] if len(read) == 1 else of_value(read or address)]
+        contents = [self.digest(Path(file)) for file in files]
+        return [name, contents[0] if len(contents) == 1 else of_value(contents or address)]
 
 
 def _of_content(path: Path, size: int) -> str:
-    seen = hashlib.sha256(str(size).encode())
+    digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:
         if size <= WHOLE:
-            while block := file.read(EDGE):
-                seen.update(block)
-            return seen.hexdigest()
+            return hashlib.file_digest(file, lambda: digest).hexdigest()
         for start, length in [(0, EDGE), *((size * k // BLOCKS, BLOCK) for k in range(1, BLOCKS)), (size - EDGE, EDGE)]:
             file.seek(start)
-            seen.update(file.read(length))
-    return seen.hexdigest()
+            digest.update(file.read(length))
+    return digest.hexdigest()

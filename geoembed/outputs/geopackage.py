@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+import geopandas
+import pyogrio
 
 from geoembed.outputs import atomic
 from geoembed.outputs.records import Record
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import geopandas
 
 _RECORD = "geoembed"
 
 
 def write(path: Path, layer: str, table: geopandas.GeoDataFrame, record: Record) -> None:
     """Write a GeoPackage whole, with its record in the layer's metadata."""
-    import pyogrio
-
     multi = bool((table.geometry.geom_type == "MultiPolygon").any())
     metadata = {_RECORD: json.dumps(record.to_json())}
     with atomic.replacing(path) as part:
@@ -29,16 +25,12 @@ def write(path: Path, layer: str, table: geopandas.GeoDataFrame, record: Record)
 
 
 def renew(path: Path, layer: str, record: Record) -> None:
-    """Give a GeoPackage that `write` wrote another record; its rows stay."""
-    import pyogrio
-
+    """Replace the record of a GeoPackage that `write` wrote, and keep its rows."""
     write(path, layer, pyogrio.read_dataframe(path, layer=layer), record)
 
 
 def record_of(path: Path, layer: str) -> Record | None:
-    """Return the record of a GeoPackage that `write` wrote; None where it is missing or something else."""
-    import pyogrio
-
+    """Return the record of a GeoPackage; None where the file is missing or was not written by `write`."""
     try:
         metadata = pyogrio.read_info(path, layer=layer).get("layer_metadata") or {}
         return Record.from_json(json.loads(metadata.get(_RECORD, "null")))

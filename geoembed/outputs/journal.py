@@ -1,34 +1,33 @@
-"""A journal of finished pieces of work, so that a killed step goes on where it was: one JSON object a line."""
+"""Journals: finished pieces of a step's work, one JSON object a line, so that a killed step goes on where it was."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from geoembed.errors import StaleError
 from geoembed.outputs.records import Record
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-_BEGINS = b'{"step":'
-"""How every journal begins, a half written one as well."""
+_BEGINNING = b'{"step":'
+"""The first bytes of every journal."""
 
 
 class Journal:
-    """Lines of JSON, of which the first is the record of what they were made from.
+    """An open journal. Its first line is the record of what the work was made from.
 
-    The caller holds the lock of the output (`locks.hold`). lines: the pieces that an earlier run of the same record
-    finished; a line half written does not count.
+    The caller holds the lock of the output (`locks.hold`).
+
+    lines: the pieces that an earlier run of the same record finished; a line half written does not count.
     """
 
     def __init__(self, path: Path, record: Record) -> None:
-        """Take up the journal of this record, or begin one; a journal of another record gives way."""
+        """Go on with the journal of this record, or begin one in place of another record's."""
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        found, self.lines = _read(path)
+        earlier, self.lines = _read(path)
         self._file = path.open("ab")
-        if found is None or found.digest != record.digest:
+        if earlier is None or earlier.digest != record.digest:
             self._file.truncate(0)
             self.lines = []
             self.write(record.to_json())
@@ -43,14 +42,14 @@ class Journal:
         self._holds_work = True
 
     def close(self) -> None:
-        """Close the file, which stays for a run that goes on; one that holds no work goes."""
+        """Close the file, which stays for a run that goes on; delete it where it holds no work."""
         if not self._file.closed:
             self._file.close()
             if not self._holds_work:
                 self.path.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Delete it, as all work is done."""
+        """Close and delete the file, as all work is done."""
         self._file.close()
         self.path.unlink(missing_ok=True)
 
@@ -66,17 +65,18 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 
 
 def _read(path: Path) -> tuple[Record | None, list[dict[str, Any]]]:
-    """Return the record and the finished lines; nothing where the file is missing, empty or ends in its first line."""
+    """Return the record and the finished pieces; nothing where the file is missing, empty or ends in its first line."""
     if not path.exists():
         return None, []
     lines: list[Any] = []
-    for line in path.read_bytes().split(b"\n"):
+    stranger = StaleError(f"{path}: was not made by geoembed; move it away")
+    for line in filter(bytes.strip, path.read_bytes().split(b"\n")):
         try:
-            lines += [json.loads(line)] if line.strip() else []
+            lines.append(json.loads(line))
         except ValueError:
-            if not lines and not line.startswith(_BEGINS):
-                raise StaleError(f"{path}: was not made by geoembed; move it away") from None
+            if not lines and not line.startswith(_BEGINNING):
+                raise stranger from None
     record = Record.from_json(lines[0]) if lines else None
     if lines and record is None:
-        raise StaleError(f"{path}: was not made by geoembed; move it away")
+        raise stranger
     return record, lines[1:]

@@ -1,31 +1,28 @@
-"""One process at a time writes an output."""
+"""Locks: only one process at a time writes an output."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+import filelock
 
 from geoembed.errors import StaleError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 NAME = ".lock"
-"""A folder's lock file; a file's is called after it."""
+"""Name of a folder's lock file; a file's lock is called after the file."""
 
 
 @contextmanager
 def hold(output: Path, *, folder: bool) -> Iterator[None]:
-    """Hold the lock of an output, a file or a `folder`, which is made where it is not there yet.
+    """Hold the lock of an output, a file or a `folder`; folders that do not exist are made.
 
-    Raises StaleError where another process holds it, or where something stands in the folder's place.
+    Raises StaleError where another process holds the lock, or a file stands where a folder has to be.
     """
-    import filelock
-
     inside = output if folder else output.parent
     require_folder(inside)
-    made = [path for path in (inside, *inside.parents) if not path.exists()]
+    new_folders = [path for path in (inside, *inside.parents) if not path.exists()]
     inside.mkdir(parents=True, exist_ok=True)
     path = inside / (NAME if folder else f".{output.name}{NAME}")
     lock = filelock.FileLock(path)
@@ -36,12 +33,12 @@ def hold(output: Path, *, folder: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # Windows does not delete an open file; the next run then finds it and locks it
+        with suppress(OSError):  # Windows does not delete an open file; the next run locks the one that stays
             path.unlink()
         lock.release()
-        for empty in made:
+        for new_folder in new_folders:
             with suppress(OSError):  # a folder that holds something stays
-                empty.rmdir()
+                new_folder.rmdir()
 
 
 def require_folder(output: Path) -> None:

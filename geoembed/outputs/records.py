@@ -1,32 +1,32 @@
-"""What an output was made from, and what follows: it is kept, gone on with, made again, or refused.
+"""Records of what outputs were made from, and the one rule of all steps for an output that is already there.
 
-One rule for all steps. An output of the same inputs and options is kept, and what is missing of it is made. One of
-older versions of the inputs is refused, and made again with `update`. One of other options is refused; `overwrite`
-makes it again. What geoembed did not make is never replaced.
+An output of the same inputs and options is kept; an unfinished one is finished. An output of older versions of the
+inputs is refused, or made again with `update`. An output of other options is refused, or made again with `overwrite`.
+What geoembed did not make is never replaced.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Self
+
+import pydantic
 
 from geoembed.errors import StaleError
 from geoembed.outputs import digests
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
-
 
 @dataclass(frozen=True)
 class Record:
-    """What an output was made from; it travels inside the output, as JSON.
+    """What an output was made from; the output holds it, as JSON.
 
     step: the command that made it.
     inputs: digests of the content of its inputs, by their role, JSON-ready.
-    options: what decides about its content besides, file names on the command line among it, JSON-ready.
+    options: the other settings that its content depends on, among them the input files' names, JSON-ready.
     stamps: digests of input files by name, size and modification time; see `digests.Files`.
     """
 
@@ -45,19 +45,21 @@ class Record:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: Any) -> Record | None:
-        """Return the record that `to_json` told, None where the value is none."""
-        if not (isinstance(value, dict) and {"step", "inputs", "options"} <= set(value)):
+    def from_json(cls, value: Any) -> Self | None:
+        """Return the record that `to_json` made this value of, None where the value is no record."""
+        try:
+            return pydantic.TypeAdapter(cls).validate_python(value)
+        except pydantic.ValidationError:
             return None
-        stamps = value.get("stamps", {})
-        parts = (value["inputs"], value["options"], stamps)
-        if not (isinstance(value["step"], str) and all(isinstance(part, dict) for part in parts)):
-            return None
-        return cls(value["step"], *parts)
 
 
 class Standing(Enum):
-    """What stands in an output's place once `settle` has looked: nothing, an unfinished output, or the finished one."""
+    """What `settle` leaves in an output's place.
+
+    ABSENT: nothing; all work is to be done.
+    BEGUN: an unfinished output of the same record, to go on with.
+    KEPT: the finished output of the same record.
+    """
 
     ABSENT = "absent"
     BEGUN = "begun"
@@ -67,64 +69,64 @@ class Standing(Enum):
 def settle(
     output: Path,
     wanted: Record,
-    found: Record | None,
+    existing: Record | None,
     *,
     finished: bool,
     remove: Callable[[], object] = lambda: None,
     update: bool = False,
     overwrite: bool = False,
 ) -> Standing:
-    """Decide about an output that may be there.
+    """Decide whether an output is kept, made again or refused.
 
-    found: the record of what is there, finished or not; None where nothing of ours is.
-    remove: deletes what has to go before work on a new one begins; what the new one replaces can stay until then.
-    Raises StaleError where what is there must stay.
+    wanted: the record of the output to make.
+    existing: the record of the output that is there, finished or not; None where geoembed made none there.
+    remove: deletes the existing output where it is made again; not needed where the new one replaces its files.
+
+    Raises StaleError where the existing output is refused.
     """
-    if found is None:
+    if existing is None:
         return Standing.ABSENT
-    if found.step != wanted.step:
-        raise StaleError(f"{output}: was made by geoembed {found.step}; choose another -o")
-    options = differences(found.options, wanted.options)
-    inputs = differences(found.inputs, wanted.inputs)
+    if existing.step != wanted.step:
+        raise StaleError(f"{output}: was made by geoembed {existing.step}; choose another -o")
+    options = _differences(existing.options, wanted.options)
+    inputs = _differences(existing.inputs, wanted.inputs)
     if overwrite or (update and inputs and not options):
         remove()
         return Standing.ABSENT
+    changes = ", ".join(options + inputs)
     if options:
-        told = ", ".join(options + inputs)
-        raise StaleError(f"{output}: made with other options ({told}); choose another -o or pass --overwrite")
+        raise StaleError(f"{output}: made with other options ({changes}); choose another -o or pass --overwrite")
     if inputs:
-        told = ", ".join(inputs)
-        raise StaleError(
-            f"{output}: made from other inputs ({told}); pass --update to make it again, or choose another -o"
-        )
+        remedy = "pass --update to make it again, or choose another -o"
+        raise StaleError(f"{output}: made from other inputs ({changes}); {remedy}")
     return Standing.KEPT if finished else Standing.BEGUN
 
 
-def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return in words what differs between two JSON-ready mappings."""
-    found, wanted = json.loads(json.dumps(found)), json.loads(json.dumps(wanted))
-    keys = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
-    return [_difference(key, found.get(key), wanted.get(key)) for key in keys]
+    before, now = json.loads(json.dumps(before)), json.loads(json.dumps(now))  # JSON has lists for tuples
+    keys = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    return [_difference(key, before.get(key), now.get(key)) for key in keys]
 
 
-def _difference(key: str, found: Any, wanted: Any) -> str:
-    short = all(len(json.dumps(value)) <= 40 for value in (found, wanted))
-    if short and not isinstance(found, dict | list):
-        return f"{key} was {json.dumps(found)}, now {json.dumps(wanted)}"
-    return f"{key} differs"
+def _difference(key: str, before: Any, now: Any) -> str:
+    texts = json.dumps(before), json.dumps(now)
+    if max(map(len, texts)) > 40 or isinstance(before, dict | list):
+        return f"{key} differs"
+    return f"{key} was {texts[0]}, now {texts[1]}"
 
 
-def read_json(path: Path, *, key: str = "made_from") -> Record | None:
-    """Return the record that a JSON file of ours holds under a key, None where the file is missing or holds none."""
+def read_json(path: Path) -> Record | None:
+    """Return the record that a JSON file holds under `made_from`, None where the file is missing or holds none."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    return Record.from_json(value.get(key)) if isinstance(value, dict) else None
+    return Record.from_json(value.get("made_from")) if isinstance(value, dict) else None
 
 
 def require_free(output: Path, names: Iterable[str]) -> None:
-    """Raise StaleError where a folder without our record holds a file that would be replaced."""
+    """Raise StaleError where a folder that geoembed did not make holds a file of one of these names."""
     for name in names:
         if (output / name).exists():
             raise StaleError(f"{output / name}: exists and was not made by geoembed; choose another -o")

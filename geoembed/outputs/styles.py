@@ -1,6 +1,6 @@
-"""Styles that QGIS picks up: a .qml file beside a vector file.
+"""Styles for QGIS 3: a .qml file beside a vector file, which QGIS loads with it.
 
-Only symbology is set (QGIS 3, `styleCategories="Symbology"`), so that a viewer's own labels and forms stay.
+Only the symbology is set (`styleCategories="Symbology"`), so that labels and forms set in QGIS stay.
 """
 
 from __future__ import annotations
@@ -12,18 +12,23 @@ from xml.sax.saxutils import quoteattr
 
 from geoembed.outputs import atomic
 
-# Okabe and Ito's palette, told apart by colour-blind readers (jfly.uni-koeln.de/color, 2008).
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PINK, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#8C8C8C"
 PALETTE = (BLUE, ORANGE, GREEN, VERMILION, SKY, PINK, YELLOW, GREY)
+"""Okabe and Ito's colours, which colour-blind readers tell apart (jfly.uni-koeln.de/color, 2008)."""
 
-# Viridis at 0, 0.25, 0.5, 0.75 and 1 (matplotlib): equal steps in lightness.
 RAMP = ("#440154", "#3B528B", "#21918C", "#5EC962", "#FDE725")
+"""Viridis (matplotlib) at 0, 0.25, 0.5, 0.75 and 1: equal steps in lightness."""
 
 
 @dataclass(frozen=True)
 class Category:
-    """One value of a column, what to call it, and its colour (#RRGGBB)."""
+    """One value of a column and how a map shows it.
+
+    value: as text.
+    name: in the map's legend.
+    colour: #RRGGBB.
+    """
 
     value: str
     name: str
@@ -31,7 +36,7 @@ class Category:
 
 
 def beside(vector: Path) -> Path:
-    """Return where the style of a vector file lies."""
+    """Return the path of a vector file's style."""
     return vector.with_suffix(".qml")
 
 
@@ -49,10 +54,8 @@ def categorised(column: str, categories: Sequence[Category]) -> str:
         f" label={quoteattr(category.name)}/>\n"
         for i, category in enumerate(categories)
     )
-    colours = [category.colour for category in categories]
-    return _document(
-        f'type="categorizedSymbol" attr={quoteattr(column)}', f"<categories>\n{rows}</categories>", colours
-    )
+    head = f'type="categorizedSymbol" attr={quoteattr(column)}'
+    return _document(head, f"<categories>\n{rows}</categories>", [category.colour for category in categories])
 
 
 def graduated(column: str, lowest: float, highest: float) -> str:
@@ -70,8 +73,8 @@ def graduated(column: str, lowest: float, highest: float) -> str:
 
 def splits() -> str:
     """Return the style of a chip index: cells coloured by split."""
-    parts = (("train", BLUE), ("validation", YELLOW), ("test", VERMILION))
-    return categorised("split", [Category(name, name, colour) for name, colour in parts])
+    colours = {"train": BLUE, "validation": YELLOW, "test": VERMILION}
+    return categorised("split", [Category(name, name, colour) for name, colour in colours.items()])
 
 
 def two_classes(column: str, positive: str) -> str:
@@ -79,13 +82,14 @@ def two_classes(column: str, positive: str) -> str:
     return categorised(column, [Category("1", positive, ORANGE), Category("0", f"not {positive}", SKY)])
 
 
-def _document(head: str, steps: str, colours: Sequence[str]) -> str:
+def _document(head: str, classes: str, colours: Sequence[str]) -> str:
+    """Return a .qml file: the renderer's attributes, its categories or ranges, and a symbol per colour."""
     symbols = "".join(_fill(str(i), colour) for i, colour in enumerate(colours))
     return (
         "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
         '<qgis version="3.22.0" styleCategories="Symbology">\n'
         f'<renderer-v2 {head} enableorderby="0" forceraster="0" symbollevels="0">\n'
-        f"{steps}\n<symbols>\n{symbols}</symbols>\n</renderer-v2>\n"
+        f"{classes}\n<symbols>\n{symbols}</symbols>\n</renderer-v2>\n"
         "<layerOpacity>0.7</layerOpacity>\n</qgis>\n"
     )
 

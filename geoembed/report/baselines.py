@@ -185,14 +185,14 @@ def _holds(output: Path, record: Record, reader: Reader) -> bool:
     if not output.exists():
         return False
     try:
-        found = embeddings.read(output)
-        made_from = Record.from_json(found.attributes.get("made_from"))
+        file = embeddings.read(output)
+        made_from = Record.from_json(file.attributes.get("made_from"))
     except EmbeddingsError:
         made_from = None
     if made_from is None or made_from.step != record.step:
         raise StaleError(f"{output}: exists and was not made by geoembed evaluate; move it away")
     same = made_from.digest == record.digest
-    return same and all(reader.pixels(row, found.modalities[m]) is None for row, m in found.broken.tolist())
+    return same and all(reader.pixels(row, file.modalities[m]) is None for row, m in file.broken.tolist())
 
 
 def _describer(baseline: Baseline, trained: Trained, seed: int) -> Describe:

@@ -54,6 +54,6 @@ def measure(study: Study, plan: Plan, journal: Journal) -> Generator[Progress, N
     tested, contrasted = yield from origin.missing(rows, layout.options.seed, layout.options.repeats)
     sweep = plan.sweep(layout, [layout.missing(usable, tested)], layout.options.classifiers)
     fits = [fit for result in sweep.run({}) for fit in result.fits]
-    told = cautions.of_removals(tested)
-    journal.write({"of": _IN_JOURNAL, "cautions": told, "fits": [astuple(fit) for fit in fits]})
-    return Missing(fits, told, contrasted)
+    warnings = cautions.of_removals(tested)
+    journal.write({"of": _IN_JOURNAL, "cautions": warnings, "fits": [astuple(fit) for fit in fits]})
+    return Missing(fits, warnings, contrasted)

@@ -111,13 +111,13 @@ def embed(
     order = batches.blocks(rows, batch_size)
     with closing(batches.ahead(reader, trained.described.statistics, order, 1)) as source:
         for batch in source:
-            some = slice(done, done + len(batch.rows))
+            part = slice(done, done + len(batch.rows))
             fused, vectors = _embed_batch(trained.model, batch, reader.channels, removals)
             for target, values in zip((everything, *without), fused, strict=True):
-                target[some] = values
+                target[part] = values
             for name, values in vectors.items():
-                whole[name][some] = values
-            done = some.stop
+                whole[name][part] = values
+            done = part.stop
             yield Progress(done, len(rows), "chips")
     return Removed(everything, without, whole)
 

@@ -1,10 +1,9 @@
-"""Cut aligned chips out of the imagery of every modality, over areas of interest."""
+"""The step that cuts aligned chips from the imagery of every modality, over areas of interest."""
 
 from __future__ import annotations
 
 import json
 import logging
-import zlib
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,39 +11,42 @@ from contextlib import closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
+import geopandas
 import numpy as np
 
 from geoembed import __version__, settings
-from geoembed.chips import cells, cutting, splits
+from geoembed.chips import cells as chip_cells
+from geoembed.chips import cutting
 from geoembed.chips import folder as chip_folder
-from geoembed.chips.cells import Taken
-from geoembed.chips.cutting import Found, Layer
+from geoembed.chips import index as chip_index
+from geoembed.chips.cells import AreaCells
+from geoembed.chips.cutting import Contents, Cutter, Imagery
 from geoembed.errors import ChipError, ConfigError
 from geoembed.ground import aoi as areas_of_interest
+from geoembed.ground.aoi import Area
 from geoembed.ground.grid import Grid
 from geoembed.imagery import modalities
 from geoembed.imagery.modalities import Modality
 from geoembed.outputs import atomic, digests, journal, locks, records, styles
 from geoembed.outputs.journal import Journal
-from geoembed.outputs.records import Record
+from geoembed.outputs.records import Record, Standing
 from geoembed.progress import Progress, Result, Steps, verb
 from geoembed.settings import PathLike, Paths
-
-if TYPE_CHECKING:
-    import geopandas
 
 log = logging.getLogger(__name__)
 
 JOURNAL = ".journal.jsonl"
+
+Sources: TypeAlias = Mapping[str, Paths] | Sequence[str | Modality]
 
 
 @verb
 def chip(
     aoi: Paths,
     *,
-    source: Mapping[str, Paths] | Sequence[str | Modality] = (),
+    source: Sources = (),
     output: PathLike = "chips",
     size: int = 448,
     resolution: float | None = None,
@@ -57,41 +59,43 @@ def chip(
     config: PathLike | None = None,
     progress: bool = False,
 ) -> Steps[geopandas.GeoDataFrame]:
-    """Cut the chips of some areas into a folder, and return its index; finished ones that match are kept.
+    """Cut the chips of areas into a folder; the result is its index. Chips of the same inputs and options are kept.
 
     aoi: vector files of polygons.
-    source: where imagery lies, by modality (or such as `s2=PATH`), in place of what `config` says; or modalities.
-    config: the settings file whose [modalities] tables say what imagery there is; geoembed.toml where it exists.
+    source: where imagery lies, by modality or as `s2=PATH`, in place of what `config` says; or modalities.
+    config: the settings file whose [modalities] tables say what imagery there is; None: geoembed.toml if it exists.
     size: pixels along a chip's side.
-    resolution: metres per pixel; 10 where neither it nor `align` is given.
-    align: the modality whose pixel lattice the grid is anchored on, in place of the fixed UTM grid.
+    resolution: metres per pixel; None: 10, or that of `align`.
+    align: the modality whose pixel lattice the grid lies on; None: the fixed UTM grid.
     min_valid: the share of valid pixels below which a modality is absent from a chip.
 
-    Raises AoiError, ImageryError, ConfigError, ChipError (nothing to cut) and StaleError.
+    Raises AoiError, ImageryError, ConfigError, ChipError (there is nothing to cut) and StaleError.
     """
     folder = Path(output)
     if size < 1 or (resolution is not None and not 0.0 < resolution < float("inf")):
         raise ConfigError(f"--size {size} --resolution {resolution}: both must be above 0")
-    areas, areas_digests = areas_of_interest.read(settings.paths(aoi))
-    layers = tuple(cutting.layer(modality) for modality in _modalities(source, settings.file(config)))
+    areas, aoi_files = areas_of_interest.read(settings.paths(aoi))
+    imagery = tuple(cutting.imagery_of(modality) for modality in _modalities(source, settings.file(config)))
     with locks.hold(folder, folder=True):
-        found = _description(folder)
-        taken, beyond = _cells(areas, layers, found, size, resolution, align)
+        described = _description(folder)
+        earlier = Record.from_json(described.get("made_from"))
+        recorded = [Grid(**grid) for grid in described.get("grids", [])]
+        area_cells, beyond = _cells(areas, imagery, recorded, size, resolution, align)
         if beyond:
             log.warning("%d cells beyond 80 degrees south or 84 north are left out: UTM ends there", beyond)
-        if not taken:
+        if not area_cells:
             names = ", ".join(map(str, settings.paths(aoi)))
             raise ChipError(f"{names}: holds the centre of no cell with imagery; use a smaller --size or a larger area")
-        files = digests.Files(found["made_from"].stamps if found else {})
+        files = digests.Files(earlier.stamps if earlier else {})
         record = Record(
             "chip",
             inputs={
-                "areas": [digest for _, digest in areas_digests],
-                "sources": {layer.modality.name: _sources(layer, taken, files) for layer in layers},
+                "areas": [digest for _, digest in aoi_files],
+                "sources": {each.modality.name: _fingerprints(each, area_cells, files) for each in imagery},
             },
             options={
-                "aoi": [name for name, _ in areas_digests],
-                "modalities": {layer.modality.name: layer.settings() for layer in layers},
+                "aoi": [name for name, _ in aoi_files],
+                "modalities": {each.modality.name: each.settings() for each in imagery},
                 "size": size,
                 "resolution": resolution,
                 "align": align,
@@ -100,96 +104,103 @@ def chip(
             },
             stamps=files.stamps,
         )
-        _make_room(folder, found, record, update=update, overwrite=overwrite)
-        description = _describe(folder, record, layers, taken)
-        with closing(Journal(folder / JOURNAL, record)) as done:
-            has, cut_now = yield from _cut_all(folder, layers, taken, min_valid, workers, done)
-        return _finish(folder, description, layers, taken, has, cut_now, beyond)
+        if _make_room(folder, earlier, record, update=update, overwrite=overwrite) is Standing.ABSENT:
+            described = {}
+        description = _describe(folder, described, record, imagery, area_cells)
+        cutter = Cutter(folder, imagery, min_valid)
+        with closing(Journal(folder / JOURNAL, record)) as finished, closing(cutter):
+            contents, cut_now = yield from _cut_all(folder, cutter, area_cells, workers, finished)
+        return _finish(folder, description, imagery, area_cells, contents, cut_now, beyond)
 
 
-def _modalities(source: Mapping[str, Paths] | Sequence[str | Modality], config: Path | None) -> tuple[Modality, ...]:
+def _modalities(source: Sources, config: Path | None) -> tuple[Modality, ...]:
     """Return the modalities that have imagery."""
-    if isinstance(source, Mapping):
-        located = {name: tuple(map(str, settings.paths(paths))) for name, paths in source.items()}
-        return modalities.read(config, located)
     ready = tuple(item for item in source if isinstance(item, Modality))
     if ready:
         return ready
-    return modalities.read(config, modalities.located([item for item in source if isinstance(item, str)]))
+    located = source if isinstance(source, Mapping) else list(map(str, source))
+    return modalities.read(config, settings.by_modality("--source", located))
 
 
 def _cells(
-    areas: Sequence[areas_of_interest.Area],
-    layers: Sequence[Layer],
-    found: Mapping[str, Any] | None,
+    areas: Sequence[Area],
+    imagery: Sequence[Imagery],
+    recorded: Sequence[Grid],
     size: int,
     resolution: float | None,
     align: str | None,
-) -> tuple[list[Taken], int]:
+) -> tuple[list[AreaCells], int]:
+    """Return the cells that areas take, and how many lie beyond UTM.
+
+    recorded: the grids of an earlier run; they stay, so that chip ids do when imagery is added.
+    """
     if align is None:
-        return cells.fixed(areas, size, 10.0 if resolution is None else resolution)
+        return chip_cells.fixed(areas, size, 10.0 if resolution is None else resolution)
     if resolution is not None:
         raise ConfigError("--resolution: an aligned grid has the imagery's own pixels; leave it out with --align")
-    rasters = {layer.modality.name: layer.catalogue.rasters for layer in layers}
+    rasters = {each.modality.name: each.index.rasters for each in imagery}
     if align not in rasters:
         raise ConfigError(f"--align {align}: has no imagery here; choose one of {', '.join(rasters)}")
-    # The grids of an earlier run stay, so that chip ids do when imagery is added.
-    return cells.aligned(areas, rasters[align], size, found["grids"] if found else []), 0
+    return chip_cells.aligned(areas, rasters[align], size, recorded), 0
 
 
-def _sources(layer: Layer, taken: Sequence[Taken], files: digests.Files) -> list[list[str]]:
+def _fingerprints(imagery: Imagery, area_cells: Sequence[AreaCells], files: digests.Files) -> list[list[str]]:
     """Return names and digests of a modality's rasters that lie near the cells, in order of precedence."""
-    used = {raster for part in taken for raster in layer.catalogue.near(part.outlines)}
-    return [files.told(raster.address, raster.files) for raster in layer.catalogue.rasters if raster in used]
+    near = {raster for cells in area_cells for raster in imagery.index.near(cells.outlines)}
+    return [files.fingerprint(raster.address, raster.files) for raster in imagery.index.rasters if raster in near]
 
 
-def _description(folder: Path) -> dict[str, Any] | None:
-    """Return the chips.json of an earlier run, with its record and grids; None where there is none."""
+def _description(folder: Path) -> dict[str, Any]:
+    """Return the chips.json of an earlier run, empty where there is none; raises ChipError where it is not one."""
     path = folder / chip_folder.DESCRIPTION
     if not path.exists():
-        return None
+        return {}
     try:
-        description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        description["grids"] = [Grid(**value) for value in description["grids"]]
-        description["made_from"] = Record.from_json(description["made_from"])
+        described: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        readable = [Grid(**grid) for grid in described["grids"]] and Record.from_json(described["made_from"])
     except (ValueError, KeyError, TypeError):
-        description = {"made_from": None}
-    if description["made_from"] is None:
+        readable = None
+    if readable is None:
         raise ChipError(f"{path}: cannot be read, or is of another version of geoembed; move the folder away")
-    return description
+    return described
 
 
-def _make_room(folder: Path, found: Mapping[str, Any] | None, record: Record, *, update: bool, overwrite: bool) -> None:
-    """Leave a folder that is new, or holds chips of the same record; delete what geoembed made there where it may."""
-    records.settle(
+def _make_room(folder: Path, earlier: Record | None, record: Record, *, update: bool, overwrite: bool) -> Standing:
+    """Leave a folder that is new, or holds chips of the same record; delete earlier chips where they are made again."""
+    standing = records.settle(
         folder,
         record,
-        found["made_from"] if found else None,
+        earlier,
         finished=(folder / chip_folder.INDEX).exists(),
         remove=partial(_delete, folder),
         update=update,
         overwrite=overwrite,
     )
     atomic.sweep(folder, chip_folder.DESCRIPTION)
-    if found is None and any(path.name != locks.NAME for path in folder.iterdir()):
+    if earlier is None and any(path.name != locks.NAME for path in folder.iterdir()):
         raise ChipError(f"{folder}: exists and was not made by geoembed chip; choose another -o")
     atomic.sweep(folder, deep=not (folder / chip_folder.INDEX).exists())
+    return standing
 
 
-def _describe(folder: Path, record: Record, layers: Sequence[Layer], taken: Sequence[Taken]) -> dict[str, Any]:
-    """Write what the chips are made from before the first is cut, or new stamps of the same files."""
-    path = folder / chip_folder.DESCRIPTION
-    described: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+def _describe(
+    folder: Path,
+    described: dict[str, Any],
+    record: Record,
+    imagery: Sequence[Imagery],
+    area_cells: Sequence[AreaCells],
+) -> dict[str, Any]:
+    """Write what the chips are made from, before the first is cut; where that is there already, with new stamps."""
     description = {
         "geoembed_version": __version__,
         "size": record.options["size"],
-        "grids": [lattice.to_json() for lattice in dict.fromkeys(one.grid for one in taken)],
-        "modalities": {layer.modality.name: {"channels": [], "unit": layer.modality.unit} for layer in layers},
+        "grids": [grid.to_json() for grid in dict.fromkeys(cells.grid for cells in area_cells)],
+        "modalities": {each.modality.name: {"channels": [], "unit": each.modality.unit} for each in imagery},
         **described,
         "made_from": record.to_json(),
     }
     if description != described:
-        atomic.write_json(path, description)
+        atomic.write_json(folder / chip_folder.DESCRIPTION, description)
     return description
 
 
@@ -198,8 +209,8 @@ def _delete(folder: Path) -> None:
     index = folder / chip_folder.INDEX
     index.unlink(missing_ok=True)
     folders: set[Path] = set()
-    for chip_id, found in cutting.finished(journal.lines_of(folder / JOURNAL)).items():
-        for modality in found:
+    for chip_id, contents in cutting.finished(journal.lines_of(folder / JOURNAL)).items():
+        for modality in contents:
             path = chip_folder.path_of(folder, chip_id, modality)
             path.unlink(missing_ok=True)
             folders.update(path.parents[:3])
@@ -211,60 +222,59 @@ def _delete(folder: Path) -> None:
 
 
 def _cut_all(
-    folder: Path, layers: Sequence[Layer], taken: Sequence[Taken], min_valid: float, workers: int, done: Journal
-) -> Generator[Progress, None, tuple[dict[str, Found], int]]:
-    """Cut what is not there yet, in a pool of threads; return what each cell has, and how many cells were cut now."""
-    kept = {
-        chip_id: found
-        for chip_id, found in cutting.finished(done.lines).items()
-        if all(chip_folder.path_of(folder, chip_id, modality).exists() for modality in found)
+    folder: Path, cutter: Cutter, area_cells: Sequence[AreaCells], workers: int, finished: Journal
+) -> Generator[Progress, None, tuple[dict[str, Contents], int]]:
+    """Cut what is missing, in a pool of threads; return what each chip holds, and how many cells were cut now."""
+    contents = {
+        chip_id: held
+        for chip_id, held in cutting.finished(finished.lines).items()
+        if all(chip_folder.path_of(folder, chip_id, modality).exists() for modality in held)
     }
-    blocks = iter([block for one in taken for block in cutting.blocks(one, kept)])
-    total, cut_now = sum(len(one.rows) for one in taken), 0
-    yield Progress(len(kept), total, "chips")
-    cutter = cutting.Cutter(folder, layers, min_valid)
-    waiting: deque[Future[dict[str, Found]]] = deque()
+    blocks = iter([block for cells in area_cells for block in cutting.blocks(cells, contents)])
+    total, cut_now = sum(map(len, area_cells)), 0
+    yield Progress(len(contents), total, "chips")
+    waiting: deque[Future[dict[str, Contents]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             waiting.extend(pool.submit(cutter, block) for block in islice(blocks, 2 * workers))
             while waiting:
-                found = waiting.popleft().result()
+                cut = waiting.popleft().result()
                 waiting.extend(pool.submit(cutter, block) for block in islice(blocks, 1))
-                done.write(found)
-                kept.update(found)
-                cut_now += len(found)
-                yield Progress(len(kept), total, "chips")
+                finished.write(cut)
+                contents.update(cut)
+                cut_now += len(cut)
+                yield Progress(len(contents), total, "chips")
         finally:
             pool.shutdown(cancel_futures=True)
-            cutter.close()
-    return kept, cut_now
+    return contents, cut_now
 
 
 def _finish(
-    output: Path,
+    folder: Path,
     description: dict[str, Any],
-    layers: Sequence[Layer],
-    taken: Sequence[Taken],
-    found: Mapping[str, Found],
+    imagery: Sequence[Imagery],
+    area_cells: Sequence[AreaCells],
+    contents: Mapping[str, Contents],
     cut_now: int,
     beyond: int,
 ) -> Result[geopandas.GeoDataFrame]:
     """Write the index last, or renew its time stamp where nothing changed, and count."""
-    total = sum(len(one.rows) for one in taken)
-    left_out = total - sum(bool(found[chip_id]) for one in taken for chip_id in one.chip_ids)
+    total = sum(map(len, area_cells))
+    left_out = total - sum(bool(contents[chip_id]) for cells in area_cells for chip_id in cells.chip_ids)
     if left_out == total:
-        raise ChipError(f"{output}: no cell has enough valid imagery; check the AOI, the sources and --min-valid")
-    channels = {layer.modality.name: _channels(layer, found) for layer in layers}
-    for name in [name for name, has in channels.items() if not has]:
+        raise ChipError(f"{folder}: no cell has enough valid imagery; check the AOI, the sources and --min-valid")
+    channels = {each.modality.name: chip_index.channels(each, contents) for each in imagery}
+    for name in [name for name, present in channels.items() if not present]:
         log.warning("%s: no chip has enough valid pixels of this modality; it is left out", name)
         del channels[name]
-    index, apart = _index(taken, found, list(channels), description["made_from"]["options"]["seed"])
-    path = output / chip_folder.INDEX
+    seed = description["made_from"]["options"]["seed"]
+    index, apart = chip_index.build(area_cells, contents, list(channels), seed)
+    path = folder / chip_folder.INDEX
     if cut_now or not path.exists():
         path.unlink(missing_ok=True)
         units = {name: description["modalities"][name]["unit"] for name in channels}
         described = {name: {"channels": channels[name], "unit": units[name]} for name in channels}
-        atomic.write_json(output / chip_folder.DESCRIPTION, {**description, "modalities": described})
+        atomic.write_json(folder / chip_folder.DESCRIPTION, {**description, "modalities": described})
         styles.write(path, styles.splits())
         chip_folder.write_index(path, index)
     atomic.touch(path)
@@ -282,32 +292,4 @@ def _finish(
         "neighbours_in_other_split": round(apart, 4),
     }
     counts |= {name: int(index[name].notna().sum()) for name in channels}
-    return Result((output,), counts, read=lambda: chip_folder.read(output).index)
-
-
-def _channels(layer: Layer, found: Mapping[str, Found]) -> list[str]:
-    """Return the channels that at least one chip has, in order."""
-    seen = {has[layer.modality.name][1] for has in found.values() if layer.modality.name in has}
-    return [name for name in layer.channels if any(name in channels for channels in seen)]
-
-
-def _index(taken: Sequence[Taken], found: Mapping[str, Found], modalities: list[str], seed: int) -> tuple[Any, float]:
-    """Return the index of the chips that have any modality, and the share of neighbours in different splits."""
-    import geopandas
-    import pandas as pd
-
-    chips = [cells[[i for i, chip_id in enumerate(cells.chip_ids) if found[chip_id]]] for cells in taken]
-    chip_ids = [chip_id for cells in chips for chip_id in cells.chip_ids]
-    aois = [cells.area.name for cells in chips for _ in cells.chip_ids]
-    fractions = {name: [found[chip_id].get(name, (np.nan, ()))[0] for chip_id in chip_ids] for name in modalities}
-    table = pd.DataFrame({"chip_id": chip_ids, "aoi": aois, "split": "", **fractions})
-    lonlat = np.concatenate([cells.lonlat() for cells in chips])
-    for name, members in table.groupby("aoi", sort=False).indices.items():
-        generator = np.random.default_rng([seed, zlib.crc32(str(name).encode())])
-        side = max(cells.grid.side_metres for cells in taken if cells.area.name == name)
-        table.loc[members, "split"] = splits.assign(lonlat[members], side, generator)
-    number = {grid: i for i, grid in enumerate(dict.fromkeys(cells.grid for cells in taken))}
-    places = [np.stack([np.full(len(cells), number[cells.grid]), cells.columns, cells.rows], 1) for cells in chips]
-    apart = splits.neighbours_apart(np.concatenate(places), table["split"].to_numpy())
-    outlines = np.concatenate([cells.outlines for cells in chips])
-    return geopandas.GeoDataFrame(table, geometry=outlines, crs="EPSG:4326"), apart
+    return Result((folder,), counts, read=lambda: chip_folder.read(folder).index)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from geoembed import settings
 from geoembed.chips import batches
@@ -21,19 +23,13 @@ from geoembed.errors import ChipError, ConfigError, ModelError
 from geoembed.fits import embeddings
 from geoembed.fits.embeddings import Chunk, Embeddings
 from geoembed.learning import checkpoint
+from geoembed.learning.checkpoint import Trained
 from geoembed.learning.model import SPACE, Model, autocast, choose_device, encode
 from geoembed.outputs import atomic, journal, locks, records
 from geoembed.outputs.journal import Journal
 from geoembed.outputs.records import Record, Standing
 from geoembed.progress import Progress, Result, Steps, verb
 from geoembed.settings import PathLike, Words
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from geoembed.learning.checkpoint import Trained
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +122,7 @@ def embed(
         raise ConfigError(f"batch_size {batch_size} is below 1")
     chipset = chip_folder.read(Path(chips))
     trained = checkpoint.read(Path(model), device=target)
-    used, unknown = _choose(chipset, trained, settings.words(modalities), settings.globs(channels))
+    used, unknown = _choose(chipset, trained, settings.words(modalities), settings.globs("--channels", channels))
     if unknown:
         log.warning("%d channels of the chips are left out, as the model does not know them", unknown)
     known = {name: trained.described.model.channels[name] for name in used}

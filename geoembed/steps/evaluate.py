@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,25 +17,26 @@ from geoembed.fits import curves, metrics
 from geoembed.fits import embeddings as embeddings_file
 from geoembed.fits import features as features_of
 from geoembed.fits.curves import OURS
-from geoembed.labels import targets as label_files
+from geoembed.labels import targets as targets_of
 from geoembed.outputs import atomic, locks, records
 from geoembed.outputs import journal as journals
 from geoembed.outputs.journal import Journal
-from geoembed.outputs.records import Record, Standing
+from geoembed.outputs.records import Standing
 from geoembed.progress import Progress, Result, Steps, Table, verb
-from geoembed.report import cautions, missing, options, page, protocol, results
+from geoembed.report import cautions, inputs, missing, options, page, protocol, results
 from geoembed.report.measurements import Measurements
 from geoembed.report.options import Options
 from geoembed.report.study import Study
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
     import pandas as pd
 
     from geoembed.fits.embeddings import Embeddings
-    from geoembed.labels.targets import Labels
+    from geoembed.outputs.records import Record
     from geoembed.report.findings import Findings
+    from geoembed.report.inputs import Inputs
     from geoembed.report.origin import Origin
     from geoembed.report.protocol import FeatureSource
     from geoembed.settings import PathLike, Paths, Words
@@ -43,38 +44,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RESULTS, SUMMARY, REPORT, JOURNAL, BASELINES = "results.csv", "summary.json", "report.html", ".fits.jsonl", "baselines"
-
-
-@dataclass(frozen=True)
-class _Inputs:
-    """What is read.
-
-    embeddings: the embeddings that are measured.
-    against: other embeddings of the same chips, by their names in the results.
-    label_files: a file per task.
-    origin: the chips and the model of the embeddings; None where they are not named.
-    """
-
-    embeddings: Embeddings
-    against: dict[str, Embeddings]
-    label_files: list[Labels]
-    origin: Origin | None
-
-    def record(self, asked: Options) -> Record:
-        """Return what outputs are made from."""
-        inputs = {
-            "embeddings": self.embeddings.digest,
-            "against": {name: file.digest for name, file in self.against.items()},
-            "chips": self.origin.chipset.digest if self.origin else None,
-            "labels": {label_file.name: label_files.digest(label_file) for label_file in self.label_files},
-            "geoembed_version": __version__,
-        }
-        named = {
-            "against": list(self.against),
-            "labels": [label_file.path.name for label_file in self.label_files],
-            "with_chips": self.origin is not None,
-        }
-        return Record("evaluate", inputs, named | asked.to_json())
 
 
 @verb
@@ -119,12 +88,12 @@ def evaluate(
     kinds = models.require(settings.words(classifiers) or ())
     asked = Options(*options.numbers(settings.words(sizes)), n, repeats, kinds, names, seed)
     origin = _origin(None if chips is None else Path(chips), Path(model), file, device)
-    inputs = _read(file, settings.paths(labels), target, settings.paths(against), origin)
-    record, rows = inputs.record(asked), partial(results.read, folder / RESULTS)
+    read = inputs.read(file, settings.paths(labels), target, settings.paths(against), origin)
+    record, rows = read.record(asked), partial(results.read, folder / RESULTS)
     if not dry_run and _is_kept(folder, record, update=update, overwrite=overwrite):
         kept = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
         return Result((folder / REPORT,), kept["counts"], kept["table"], rows)
-    study = prepare(inputs, asked)
+    study = prepare(read, asked)
     if dry_run:
         return _forecast(study)
     with locks.hold(folder, folder=True), closing(Journal(folder / JOURNAL, record)) as journal:
@@ -142,37 +111,6 @@ def _origin(chips: Path | None, model: Path, file: Embeddings, device: str) -> O
     from geoembed.report import origin
 
     return origin.read(chips, model, file, choose_device(device))
-
-
-def _read(
-    file: Embeddings, labels: Sequence[Path], target: str | None, against: Sequence[Path], origin: Origin | None
-) -> _Inputs:
-    """Read label files and other embeddings, whose names in the results must differ."""
-    read = [label_files.read(path, target) for path in labels]
-    tasks: dict[str, Path] = {}
-    for label_file in read:
-        if label_file.name in tasks:
-            like = f"its task is called {label_file.name}, like that of {tasks[label_file.name]}"
-            raise ProbeError(f"{label_file.path}: {like}; rename one")
-        tasks[label_file.name] = label_file.path
-    paths = _names_of(against, origin)
-    return _Inputs(file, {name: embeddings_file.read(path) for name, path in paths.items()}, read, origin)
-
-
-def _names_of(against: Sequence[Path], origin: Origin | None) -> dict[str, Path]:
-    """Return what other embeddings files are called in the results: by their stems, with the folder where two agree."""
-    taken = {OURS}
-    if origin is not None:
-        from geoembed.report import baselines
-
-        taken.update(baselines.KINDS)
-    paths: dict[str, Path] = {}
-    for path in against:
-        name = path.stem if path.stem not in taken | paths.keys() else f"{path.resolve().parent.name}/{path.stem}"
-        if name in paths:
-            raise ProbeError(f"{path}: is called {name} in the results, like {paths[name]}; rename one")
-        paths[name] = path
-    return paths
 
 
 def _is_kept(folder: Path, record: Record, *, update: bool, overwrite: bool) -> bool:
@@ -195,15 +133,13 @@ def _is_kept(folder: Path, record: Record, *, update: bool, overwrite: bool) -> 
     return True
 
 
-def prepare(inputs: _Inputs, asked: Options) -> Study:
+def prepare(read: Inputs, asked: Options) -> Study:
     """Join labels to chips, match other embeddings by chip, and warn of what makes scores uncertain."""
-    file = inputs.embeddings
-    tasks = [label_files.join(label_file, file.chip_id, file.grids) for label_file in inputs.label_files]
+    file = read.embeddings
+    tasks = [targets_of.join(label_file, file.chip_id, file.grids) for label_file in read.label_files]
     layout = protocol.layout(file, tasks, asked)
-    sources = [
-        protocol.feature_source(name, one, file.chip_id, asked.features)
-        for name, one in {OURS: file, **inputs.against}.items()
-    ]
+    files = {OURS: file, **read.against}
+    sources = [protocol.feature_source(name, files[name], file.chip_id, asked.features) for name in files]
     for source in sources:
         if not (source.rows >= 0).any():
             fault = "holds none of these chips; name embeddings of the same with --against"
@@ -215,7 +151,7 @@ def prepare(inputs: _Inputs, asked: Options) -> Study:
     warnings = cautions.of_sources(layout, sources)
     for caution in warnings:
         log.warning("%s", caution)
-    return Study(layout, tuple(sources), inputs.origin, tuple(warnings))
+    return Study(layout, tuple(sources), read.origin, tuple(warnings))
 
 
 def measure(study: Study, folder: Path, journal: Journal) -> Generator[Progress, None, Measurements]:
@@ -296,7 +232,7 @@ def _summary(study: Study, findings: Findings, record: Record, table: Table) -> 
 def _forecast(study: Study) -> Result[Any]:
     """Tell how many fits there are and about how long they take; write nothing."""
     fits, seconds = study.cost()
-    told = f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} seconds"
+    time = f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} seconds"
     beside = "" if study.origin is None else ", besides reading all chips once and embedding test chips again"
-    log.info("%s fits, about %s on this machine%s; nothing was written", f"{fits:,}", told, beside)
+    log.info("%s fits, about %s on this machine%s; nothing was written", f"{fits:,}", time, beside)
     return Result((), {"fits": fits, "seconds": round(seconds, 3)})

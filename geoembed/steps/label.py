@@ -9,30 +9,25 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import geopandas
 import numpy as np
+import pandas as pd
+import pyogrio
 
 from geoembed import settings
+from geoembed.chips.folder import ChipSet
 from geoembed.chips.folder import read as read_chips
 from geoembed.errors import LabelError
 from geoembed.imagery import addresses, sources
-from geoembed.imagery.rasters import is_categorical
-from geoembed.labels import legend, targets, zonal
+from geoembed.imagery.rasters import Raster, is_categorical
+from geoembed.labels import files as label_files
+from geoembed.labels import legend, zonal
+from geoembed.labels.zonal import Shares
 from geoembed.outputs import atomic, digests, geopackage, locks, records, styles
 from geoembed.outputs.records import Record, Standing
-from geoembed.progress import Result, verb
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import geopandas
-
-    from geoembed.chips.folder import ChipSet
-    from geoembed.imagery.rasters import Raster
-    from geoembed.labels.zonal import Shares
-    from geoembed.progress import Steps
-    from geoembed.settings import PathLike, Paths
+from geoembed.progress import Result, Steps, verb
+from geoembed.settings import PathLike, Paths
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +133,7 @@ def _label(
             table = _table(chip_set, shares, k, wanted[i])
             paths[i].unlink(missing_ok=True)
             styles.write(paths[i], _style(table, wanted[i].name))
-            geopackage.write(paths[i], targets.LAYER, table, made_from[i])
+            geopackage.write(paths[i], label_files.LAYER, table, made_from[i])
             log.info("%s: %s", paths[i], _summary(table, total))
         counts |= {"chips_labelled": len(table), "chips_without_valid_pixels": total - len(table)}
         if len(table) < total:
@@ -149,10 +144,7 @@ def _label(
 
 def _read_all(paths: list[Path]) -> geopandas.GeoDataFrame:
     """Return the rows of some label files, whose stems stand in the column `labels`."""
-    import pandas as pd
-    import pyogrio
-
-    tables = [pyogrio.read_dataframe(path, layer=targets.LAYER).assign(labels=path.stem) for path in paths]
+    tables = [pyogrio.read_dataframe(path, layer=label_files.LAYER).assign(labels=path.stem) for path in paths]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -203,7 +195,7 @@ def _require_meaning(rasters: Sequence[Raster], classes: bool) -> None:
 
 def _record(rasters: Sequence[Raster], chip_set: ChipSet, wanted: Wanted, known: dict[str, str]) -> Record:
     files = digests.Files(known)
-    named = [files.told(raster.address, raster.files) for raster in rasters]
+    named = [files.fingerprint(raster.address, raster.files) for raster in rasters]
     of_class = {"threshold": wanted.threshold, "values": sorted(wanted.values)}
     chosen = of_class if wanted.values else {"above": wanted.above}
     return Record(
@@ -216,7 +208,7 @@ def _record(rasters: Sequence[Raster], chip_set: ChipSet, wanted: Wanted, known:
 
 def _found(path: Path) -> Record | None:
     """Return the record of a label file; raises LabelError where the file was not made by geoembed label."""
-    found = geopackage.record_of(path, targets.LAYER)
+    found = geopackage.record_of(path, label_files.LAYER)
     if path.exists() and (found is None or found.step != "label"):
         raise LabelError(f"{path}: exists and was not made by geoembed label; choose another -o")
     return found
@@ -231,7 +223,7 @@ def _is_kept(path: Path, record: Record, *, update: bool, overwrite: bool) -> bo
     if standing is not Standing.KEPT:
         return False
     if found and found.stamps != record.stamps:
-        geopackage.renew(path, targets.LAYER, record)
+        geopackage.renew(path, label_files.LAYER, record)
     return True
 
 
@@ -243,7 +235,7 @@ def _require_found(rasters: Sequence[Raster], found: Shares, wanted: list[Wanted
     idle = [raster.address for raster in rasters if raster.address not in found.touched]
     if idle:
         log.warning("%d of %d rasters touch no chip, %s the first", len(idle), len(rasters), idle[0])
-    there = sorted(value for value, pixels in found.seen.items() if pixels > 0)
+    there = sorted(value for value, pixels in found.pixels.items() if pixels > 0)
     named = ", ".join(
         f"{value:g}" + (f" ({legend.name_of(value)})" if legend.name_of(value) else "") for value in there
     )

@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import geopandas
 import numpy as np
+import pandas as pd
+import pyogrio
+from numpy.typing import NDArray
 
 from geoembed.errors import ProbeError
 from geoembed.fits import classifiers, draws, metrics
 from geoembed.fits import embeddings as embeddings_file
 from geoembed.fits import features as features_of
 from geoembed.fits.classifiers import saved
+from geoembed.fits.classifiers.protocol import Fitted
+from geoembed.fits.embeddings import Embeddings
 from geoembed.ground import grid
-from geoembed.labels import targets as label_file
+from geoembed.labels import files as label_files
+from geoembed.labels import targets as targets_of
+from geoembed.labels.files import LabelFile
+from geoembed.labels.targets import Targets
 from geoembed.outputs import atomic, digests, geopackage, locks, records, styles
 from geoembed.outputs.records import Record, Standing
 from geoembed.progress import Progress, Result, Steps, verb
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    import geopandas
-    from numpy.typing import NDArray
-
-    from geoembed.fits.classifiers.protocol import Fitted
-    from geoembed.fits.embeddings import Embeddings
-    from geoembed.labels.targets import Labels, Targets
-    from geoembed.settings import PathLike
+from geoembed.settings import PathLike
 
 log = logging.getLogger(__name__)
 
@@ -99,15 +99,15 @@ def _fit(
     overwrite: bool,
 ) -> Steps[geopandas.GeoDataFrame]:
     """Fit, score and map, unless that is kept."""
-    found, read = embeddings_file.read(embeddings), label_file.read(labels, target)
+    found, label_file = embeddings_file.read(embeddings), label_files.read(labels, target)
     features_of.require(found, (options["features"],))
     classifiers.require((options["classifier"],))
     if options["draw"] not in DRAWS:
         raise ProbeError(f"--draw {options['draw']}: unknown; there are {' and '.join(DRAWS)}")
-    output = output or Path("probe") / read.name.replace(":", "-")
+    output = output or Path("probe") / label_file.name.replace(":", "-")
     record = Record(
         "probe",
-        inputs={"embeddings": found.digest, "labels": label_file.digest(read)},
+        inputs={"embeddings": found.digest, "labels": label_file.digest},
         options={"labels": labels.name, **options},
     )
     map_file = partial(_read_map, output / PREDICTIONS)
@@ -115,27 +115,28 @@ def _fit(
         if _is_kept(output, record, (METRICS, FITTED), update=update, overwrite=overwrite):
             report = json.loads((output / METRICS).read_text(encoding="utf-8"))
             return Result((output / PREDICTIONS,), report["counts"], _table(report), map_file)
-        report = yield from _fit_anew(output, found, read, record)
+        report = yield from _fit_anew(output, found, label_file, record)
         return Result((output / PREDICTIONS,), report["counts"], _table(report), map_file)
 
 
 def _fit_anew(
-    output: Path, found: Embeddings, read: Labels, record: Record
+    output: Path, found: Embeddings, label_file: LabelFile, record: Record
 ) -> Generator[Progress, None, dict[str, Any]]:
     """Fit, score, map and write all files; return what metrics.json says."""
     options = record.options
     features, classifier = options["features"], options["classifier"]
     yield Progress(0, 3, "steps", "reading")
-    targets = label_file.join(read, found.chip_id, found.grids)
+    targets = targets_of.join(label_file, found.chip_id, found.grids)
     X = features_of.read(found, features)
     usable = features_of.usable(found, features)
     scaling = features_of.scaling(X, np.flatnonzero(usable & (found.split == "train")))
     Z = features_of.scaled(X, scaling)
     yield Progress(1, 3, "steps", "fitting")
-    rows = _draw(found, targets, usable, options["n"], options["draw"], options["seed"], read.path)
+    rows = _draw(found, targets, usable, options["n"], options["draw"], options["seed"], label_file.path)
     learner = classifiers.named(classifier, len(targets.classes))
     if learner.name != classifier:
-        log.warning("%s: column %s holds numbers, so %s means %s", read.path, targets.column, classifier, learner.name)
+        message = "%s: column %s holds numbers, so %s means %s"
+        log.warning(message, label_file.path, targets.column, classifier, learner.name)
     fitted = learner.fit(Z[rows], targets.values[rows], len(targets.classes), options["seed"])
     predicted = fitted.predict(Z)
     yield Progress(2, 3, "steps", "mapping")
@@ -201,8 +202,6 @@ def _apply(
 
 
 def _read_map(path: Path) -> geopandas.GeoDataFrame:
-    import pyogrio
-
     return pyogrio.read_dataframe(path, layer=LAYER)
 
 
@@ -307,9 +306,6 @@ def _map(
     found: Embeddings, task: Task, fitted: Fitted, predicted: NDArray[np.float64], usable: NDArray[np.bool_]
 ) -> geopandas.GeoDataFrame:
     """Return a row per chip; NULL predictions where a chip lacks the features."""
-    import geopandas
-    import pandas as pd
-
     outlines = grid.cells(found.grids, found.chip_id).outlines
     columns: dict[str, Any] = {"chip_id": found.chip_id, "aoi": found.aoi, "split": found.split}
     if task.classes:
@@ -339,8 +335,6 @@ def _probability_columns(classes: tuple[Any, ...]) -> list[str]:
 
 def _class_column(task: Task, positions: NDArray[np.float64]) -> Any:
     """Return classes by position, NULL where NaN; true and false are written as 1 and 0."""
-    import pandas as pd
-
     names = list(task.classes)
     if isinstance(names[0], str):
         return np.array([None if np.isnan(at) else names[int(at)] for at in positions], dtype=object)
@@ -349,8 +343,6 @@ def _class_column(task: Task, positions: NDArray[np.float64]) -> Any:
 
 def _add_labels(table: geopandas.GeoDataFrame, targets: Targets, rows: NDArray[np.int64]) -> None:
     """Add the labels (NULL where a chip has none) and which of them were drawn."""
-    import pandas as pd
-
     drawn = np.zeros(len(table), dtype=np.int32)
     drawn[rows] = 1
     if targets.classes:

@@ -29,7 +29,8 @@ from test_scenes import prepare
 
 from geoembed.fits import curves, embeddings, features
 from geoembed.ground.aoi import ALL
-from geoembed.labels import targets as label_file
+from geoembed.labels import files as label_files
+from geoembed.labels import targets as targets_of
 
 BIN = Path(sys.executable).parent / "geoembed"
 
@@ -136,9 +137,9 @@ def scenes(folder: Path, data: Path, minutes: float, options: list[str]) -> None
         ("embeddings", folder / "embeddings.h5"),
     ):
         file = embeddings.read(path)
-        known = [label_file.read(folder / "labels" / f"{task}.gpkg") for task in SCENES]
+        known = [label_files.read(folder / "labels" / f"{task}.gpkg") for task in SCENES]
         # Every chip has a label.
-        truth = [label_file.join(one, file.chip_id, file.grids).values.astype(int) for one in known]
+        truth = [targets_of.join(one, file.chip_id, file.grids).values.astype(int) for one in known]
         for feature in features.names(file):
             scores = halves(features.read(file, feature), truth)
             print(f"{name:16} {feature:7}", *(f"{score:.3f}" for score in scores), flush=True)

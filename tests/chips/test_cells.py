@@ -15,7 +15,7 @@ def lonlat_area(polygon: object, name: str = "a") -> Area:
     return Area(name, polygon, "EPSG:4326")
 
 
-def centres_of(taken: list[cells.Taken]) -> np.ndarray:
+def centres_of(taken: list[cells.AreaCells]) -> np.ndarray:
     return np.concatenate([one.lonlat() for one in taken])
 
 

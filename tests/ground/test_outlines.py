@@ -35,6 +35,9 @@ def test_longitudes_run_on_over_180() -> None:
     lattice = grid.utm(1, south=True, size=32, resolution=1000.0)
     columns = np.arange(int(lattice.column_at(np.array([100_000.0]))[0]), 12)
     chip_ids = np.array([lattice.chip_id(c, 280) for c in columns.tolist()])
-    ((points, _),) = outlines.rings("EPSG:4326", grid.cells((lattice,), chip_ids))
-    assert np.ptp(points[:, :, 0], axis=1).max() < 1.0
-    assert outlines.turns("EPSG:4326") == (-360.0, 0.0, 360.0) and outlines.turns("EPSG:32601") == (0.0,)
+    cells = grid.cells((lattice,), chip_ids)
+    west, middle, east = (points for points, _ in outlines.rings("EPSG:4326", cells))
+    assert np.ptp(middle[:, :, 0], axis=1).max() < 1.0
+    for turned, degrees in ((west, -360.0), (east, 360.0)):
+        assert (turned == middle + np.array([degrees, 0.0])).all()
+    assert len(list(outlines.rings("EPSG:32601", cells))) == 1

@@ -28,13 +28,13 @@ FOREIGN = (
     ],
 )
 def test_relative_paths_are_relative_to_the_settings_file(address: str, expected: str) -> None:
-    assert addresses.beside(Path("below"), address) == expected
+    assert addresses.resolve(Path("below"), address) == expected
 
 
 def test_a_file_with_a_colon_in_its_name_is_a_file(tmp_path: Path) -> None:
     path = tmp_path / "scene:2020.tif"
     path.touch()
-    assert addresses.beside(tmp_path, "scene:2020.tif") == str(path)
+    assert addresses.resolve(tmp_path, "scene:2020.tif") == str(path)
     assert addresses.is_path(str(path))
     assert addresses.stem(str(path)) == "scene:2020"
 

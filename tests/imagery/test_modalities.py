@@ -85,9 +85,6 @@ def test_bad_tables_are_told(tmp_path: Path, text: str, fault: str) -> None:
         read(tmp_path, text)
 
 
-def test_located_parses_options() -> None:
-    assert modalities.located(["s2=a=b.tif", "s1=x", "s2=c"]) == {"s2": ("a=b.tif", "c"), "s1": ("x",)}
-    with pytest.raises(ConfigError, match="say which modality"):
-        modalities.located(["a.tif"])
+def test_an_unknown_modality_is_told_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="no such modality; did you mean s1"):
         modalities.read(None, {"s11": ("a",)})

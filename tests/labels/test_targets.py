@@ -11,7 +11,7 @@ from synthetic import LATTICE, ids
 
 from geoembed.errors import LabelError
 from geoembed.ground import grid
-from geoembed.labels import targets
+from geoembed.labels import files, targets
 
 LEFT, BOTTOM = 480_000.0, 5_120_000.0
 CHIPS = ids(LATTICE, 4, 3)  # by rows from the south, cells of 320 m
@@ -26,7 +26,7 @@ def save(path: Path, columns: dict[str, Any], shapes: Any = None, crs: str | Non
 
 
 def join(path: Path, target: str | None = None) -> targets.Targets:
-    return targets.join(targets.read(path, target), CHIPS, (LATTICE,))
+    return targets.join(files.read(path, target), CHIPS, (LATTICE,))
 
 
 def points(*cells: tuple[float, float]) -> Any:
@@ -95,7 +95,7 @@ def test_polygons_in_degrees_over_180(tmp_path: Path) -> None:
     chip_ids = np.array([lattice.chip_id(c, 280) for c in range(column - 3, column + 4)])
     shapes = [shapely.box(-180, -60, -170, 0), shapely.box(170, -60, 180, 0)]
     path = save(tmp_path / "halves.gpkg", {"label": ["east", "west"]}, shapes, "EPSG:4326")
-    found = targets.join(targets.read(path), chip_ids, (lattice,))
+    found = targets.join(files.read(path), chip_ids, (lattice,))
     outlines = grid.cells([lattice], chip_ids).outlines
     east = shapely.area(shapely.intersection(outlines, shapes[0])) > shapely.area(outlines) / 2
     assert [found.classes[int(v)] == "east" for v in found.values] == east.tolist()
@@ -108,13 +108,13 @@ def test_the_target_decides_between_classes_and_numbers(tmp_path: Path) -> None:
         "yield": [0.5, 0.25, 1.0], "age": [3, 4, 5],
     }  # fmt: skip
     path = save(tmp_path / "x.gpkg", columns, points((0, 0), (1, 0), (2, 0)))
-    assert targets.read(path).column == "label" and not targets.read(path).numeric
-    assert targets.read(path, "value").numeric and targets.read(path, "yield").numeric
-    assert not targets.read(path, "crop").numeric and not targets.read(path, "age").numeric
-    assert targets.read(path, "crop").name == "x:crop"
+    assert files.read(path).column == "label" and not files.read(path).numeric
+    assert files.read(path, "value").numeric and files.read(path, "yield").numeric
+    assert not files.read(path, "crop").numeric and not files.read(path, "age").numeric
+    assert files.read(path, "crop").name == "x:crop"
     assert join(path, "crop").classes == ("a", "b")
     only = save(tmp_path / "y.gpkg", {"chip_id": CHIPS[:2], "value": [1, 2]}, points((0, 0), (1, 0)))
-    assert targets.read(only).numeric
+    assert files.read(only).numeric
 
 
 def test_true_and_false_are_classes(tmp_path: Path) -> None:

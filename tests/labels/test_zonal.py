@@ -37,7 +37,7 @@ def test_shares_and_means_are_those_of_the_pixels(tmp_path: Path) -> None:
     assert found.valid == pytest.approx([(cell > 0).mean() for cell in cells])
     assert found.sums[:, 0] == pytest.approx([(cell == 1).mean() for cell in cells])
     assert found.sums[:, 1] == pytest.approx([(cell > 1).mean() for cell in cells])
-    assert found.seen == pytest.approx({value: (values == value).sum() for value in (1, 2, 3)})
+    assert found.pixels == pytest.approx({value: (values == value).sum() for value in (1, 2, 3)})
     assert found.touched == {str(path)}
     means = shares([path], None)
     assert means.sums[:, 0] / means.valid == pytest.approx([cell[cell > 0].mean() for cell in cells])

@@ -10,11 +10,11 @@ import torch
 from geoembed.chips.batches import Statistics
 from geoembed.errors import ModelError
 from geoembed.learning import checkpoint
-from geoembed.learning.checkpoint import Described
+from geoembed.learning.checkpoint import Description
 from geoembed.learning.model import ModelConfig
 
 CONFIG = ModelConfig({"s2": ("jja_red", "jja_green")}, patch=4, width=16, depth=1, heads=2)
-DESCRIBED = Described(CONFIG, Statistics({"s2": (0.1, 0.2)}, {"s2": (0.3, 0.4)}), {"seed": 3}, {"chips": "abc"})
+DESCRIBED = Description(CONFIG, Statistics({"s2": (0.1, 0.2)}, {"s2": (0.3, 0.4)}), {"seed": 3}, {"chips": "abc"})
 CPU = torch.device("cpu")
 
 

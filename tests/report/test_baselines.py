@@ -22,7 +22,7 @@ from geoembed.errors import ChipError, ModelError, StaleError
 from geoembed.fits import embeddings
 from geoembed.fits.embeddings import Embeddings
 from geoembed.learning import checkpoint
-from geoembed.learning.checkpoint import Described
+from geoembed.learning.checkpoint import Description
 from geoembed.learning.model import contrasted, fuse
 from geoembed.learning.presets import PRESETS
 from geoembed.report import baselines, mosaiks
@@ -30,12 +30,12 @@ from geoembed.report import baselines, mosaiks
 CPU = torch.device("cpu")
 
 
-def write_model(folder: Path, chipset: ChipSet, seed: int = 3) -> Described:
+def write_model(folder: Path, chipset: ChipSet, seed: int = 3) -> Description:
     """A finished model with random weights, and the statistics of the train chips."""
     reader = Reader(chipset, chipset.channels)
     *_, statistics = batches.measure(reader, reader.rows_of("train"))
     assert isinstance(statistics, Statistics)
-    described = Described(PRESETS["tiny"].config(chipset.channels, chipset.size), statistics, {"seed": seed}, {})
+    described = Description(PRESETS["tiny"].config(chipset.channels, chipset.size), statistics, {"seed": seed}, {})
     checkpoint.write_config(folder, described)
     checkpoint.write_weights(folder, checkpoint.build(described.model, seed + 1), described)
     return described
@@ -221,7 +221,7 @@ def test_a_model_that_knows_other_channels_has_its_own_features(base: tuple[Chip
     picked = Statistics(
         *({name: tuple(by[name][i] for i in at[name]) for name in known} for by in (statistics.mean, statistics.std))
     )
-    described = Described(PRESETS["tiny"].config(known, chipset.size), picked, {"seed": 3}, {})
+    described = Description(PRESETS["tiny"].config(known, chipset.size), picked, {"seed": 3}, {})
     checkpoint.write_config(tmp_path / "model", described)
     checkpoint.write_weights(tmp_path / "model", checkpoint.build(described.model, 4), described)
     found = make(tmp_path / "made", chipset, tmp_path / "model")

@@ -15,7 +15,7 @@ from geoembed.chips.batches import Reader, Statistics
 from geoembed.chips.folder import ChipSet
 from geoembed.fits import embeddings
 from geoembed.learning import checkpoint
-from geoembed.learning.checkpoint import Described, Trained
+from geoembed.learning.checkpoint import Description, Trained
 from geoembed.learning.model import encode
 from geoembed.learning.presets import PRESETS
 from geoembed.report import removal
@@ -34,7 +34,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ChipSet, Train
     reader = Reader(chipset, chipset.channels)
     *_, statistics = batches.measure(reader, reader.rows_of("train"))
     assert isinstance(statistics, Statistics)
-    described = Described(PRESETS["tiny"].config(chipset.channels, chipset.size), statistics, {"seed": 0}, {})
+    described = Description(PRESETS["tiny"].config(chipset.channels, chipset.size), statistics, {"seed": 0}, {})
     model = checkpoint.build(described.model, 0)
     for encoder in model.encoders.values():
         encoder.get_buffer("centre").normal_(generator=torch.Generator().manual_seed(1))

@@ -161,7 +161,7 @@ def test_contrasted_is_the_space_that_training_contrasts(tmp_path: Path) -> None
     reader = batches.Reader(chipset, chipset.channels)
     *_, statistics = batches.measure(reader, np.arange(12))
     assert isinstance(statistics, batches.Statistics)
-    trained = checkpoint.Trained(checkpoint.Described(config, statistics, {}, {}), checkpoint.build(config, 0), "")
+    trained = checkpoint.Trained(checkpoint.Description(config, statistics, {}, {}), checkpoint.build(config, 0), "")
     order = list(batches.blocks(np.arange(12), 5))
     found = space.contrasted(trained, (reader.batch(rows, statistics) for rows in order))
     whole = reader.batch(np.arange(12), statistics)

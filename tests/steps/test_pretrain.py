@@ -17,9 +17,9 @@ from chip_folders import make_chips
 from safetensors.torch import load_file
 
 from geoembed.errors import ChipError, ConfigError, GeoembedError, ModelError, StaleError
-from geoembed.learning import checkpoint, training
+from geoembed.learning import checkpoint, sessions, training
+from geoembed.learning.sessions import COLUMNS
 from geoembed.steps import pretrain
-from geoembed.steps.pretrain import COLUMNS
 
 SMALL: dict[str, Any] = {"batch_size": 12, "device": "cpu"}
 
@@ -88,8 +88,9 @@ def test_other_options_are_refused_and_overwrite_keeps_other_files(chips: Path, 
 
 CODE = """
 import sys
+from geoembed.learning import sessions
 from geoembed.steps import pretrain
-pretrain.SAVE_SECONDS = 0.0
+sessions.SAVE_SECONDS = 0.0
 for progress in pretrain.pretrain.steps(sys.argv[1], output=sys.argv[2], epochs=4, batch_size=12, device="cpu"):
     print(progress.done, flush=True)
 """
@@ -122,16 +123,16 @@ def test_killed_twice_it_ends_with_the_same_weights_and_rows(chips: Path, model:
 
 def test_minutes_count_the_time_before_a_kill(chips: Path, tmp_path: Path) -> None:
     output = tmp_path / "model"
-    killed = pretrain.pretrain.steps(chips, output=output, minutes=0.05, **SMALL)
-    for progress in killed:
+    steps = pretrain.pretrain.steps(chips, output=output, minutes=0.05, **SMALL)
+    for progress in steps:
         if progress.unit == "minutes":
             break
-    killed.close()
+    steps.close()
     described = checkpoint.read_config(output)
-    session = checkpoint.build(described.model, 0)
+    model = checkpoint.build(described.model, 0)
     checkpoint.write_state(
         output,
-        training.pack(session, training.optimiser(session, 1e-3)),
+        training.pack(model, training.optimiser(model, 1e-3)),
         {"step": 7, "seconds": 2.9, "alarmed": False, "losses": [], "rows": []},
     )
     began = time.monotonic()
@@ -169,8 +170,8 @@ def test_no_validation_chips_is_a_warning(tmp_path: Path, caplog: pytest.LogCapt
 def test_collapse_is_said_once(
     chips: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pretrain, "COLLAPSED", 1e9)
-    monkeypatch.setattr(pretrain, "ALARM_CHIPS", 2)
+    monkeypatch.setattr(sessions, "COLLAPSED", 1e9)
+    monkeypatch.setattr(sessions, "ALARM_CHIPS", 2)
     pretrain.pretrain(chips, output=tmp_path / "model", epochs=3, **SMALL)
     assert sum("collapse" in line for line in caplog.messages) == 1
 

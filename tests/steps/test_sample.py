@@ -85,7 +85,7 @@ def test_land_cover_agrees_with_the_landscape(earth: Path) -> None:
     land = landscape.build(site.place, np.random.default_rng([0, 3]), PIXELS)
     rows, columns = np.random.default_rng(0).integers(20, PIXELS - 20, (2, 400))
     x, y = site.left + (columns + 0.5) * 10, site.top - (rows + 0.5) * 10
-    longitude, latitude = transform(f"EPSG:{site.epsg}", "EPSG:4326", x, y)
+    longitude, latitude = transform(site.crs, "EPSG:4326", x, y)
     with rasterio.open(earth / "landcover.tif") as raster:
         found = np.array([value[0] for value in raster.sample(zip(longitude, latitude, strict=True))])
         assert raster.crs.to_epsg() == 4326
@@ -175,4 +175,4 @@ def test_makefile_settles(earth: Path, tmp_path: Path) -> None:
 
 def test_make_keeps_whole_files_of_a_step_that_complained() -> None:
     # embed ends with 1 over one broken chip and leaves a complete file, which Make would otherwise delete
-    assert ".DELETE_ON_ERROR" not in sample.MAKEFILE
+    assert ".DELETE_ON_ERROR" not in (sample.TEXTS / "Makefile").read_text()

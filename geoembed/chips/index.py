@@ -1,0 +1,46 @@
+"""The index of chips: a row per chip, with its area of interest, its split and its modalities."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+
+import geopandas
+import numpy as np
+import pandas as pd
+
+from geoembed.chips import splits
+from geoembed.chips.cells import AreaCells
+from geoembed.chips.cutting import Contents, Imagery
+
+
+def build(
+    area_cells: Sequence[AreaCells], contents: Mapping[str, Contents], modalities: Sequence[str], seed: int
+) -> tuple[geopandas.GeoDataFrame, float]:
+    """Return the index of the chips that hold any modality, and the share of neighbours in different splits.
+
+    contents: what each chip holds, by chip id.
+    seed: of the splits.
+    """
+    chips = [cells[[i for i, chip_id in enumerate(cells.chip_ids) if contents[chip_id]]] for cells in area_cells]
+    chip_ids = [chip_id for cells in chips for chip_id in cells.chip_ids]
+    aois = [cells.area.name for cells in chips for _ in cells.chip_ids]
+    fractions = {name: [contents[chip_id].get(name, (np.nan, ()))[0] for chip_id in chip_ids] for name in modalities}
+    table = pd.DataFrame({"chip_id": chip_ids, "aoi": aois, "split": "", **fractions})
+    lonlat = np.concatenate([cells.lonlat() for cells in chips])
+    for name, members in table.groupby("aoi", sort=False).indices.items():
+        generator = np.random.default_rng([seed, zlib.crc32(str(name).encode())])
+        side = max(cells.grid.side_metres for cells in area_cells if cells.area.name == name)
+        table.loc[members, "split"] = splits.assign(lonlat[members], side, generator)
+    number = {grid: i for i, grid in enumerate(dict.fromkeys(cells.grid for cells in area_cells))}
+    positions = [np.stack([np.full(len(cells), number[cells.grid]), cells.columns, cells.rows], 1) for cells in chips]
+    apart = splits.neighbours_apart(np.concatenate(positions), table["split"].to_numpy())
+    outlines = np.concatenate([cells.outlines for cells in chips])
+    return geopandas.GeoDataFrame(table, geometry=outlines, crs="EPSG:4326"), apart
+
+
+def channels(imagery: Imagery, contents: Mapping[str, Contents]) -> list[str]:
+    """Return the channels of a modality that at least one chip has, in order."""
+    name = imagery.modality.name
+    combinations = {held[name][1] for held in contents.values() if name in held}
+    return [channel for channel in imagery.channels if any(channel in channels for channels in combinations)]

@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+
+from geoembed import settings
+from geoembed.errors import ConfigError
+
+
+def test_one_or_several_of_a_kind() -> None:
+    assert settings.paths("a") == settings.paths(Path("a")) == settings.paths(["a"]) == (Path("a"),)
+    assert settings.texts("s3://a/b") == ("s3://a/b",)
+    assert settings.words("s1, coh") == settings.words(["s1", "coh"]) == ("s1", "coh")
+    assert settings.words(None) is None
+
+
+def test_texts_are_sorted_by_modality() -> None:
+    sources = ["s2=a=b.tif", "s1=x", "s2=c,d"]
+    assert settings.by_modality("--source", sources) == {"s2": ("a=b.tif", "c,d"), "s1": ("x",)}
+    assert settings.by_modality("--source", {"s2": "a", "s1": [Path("b"), "c"]}) == {"s2": ("a",), "s1": ("b", "c")}
+    globs = {"s2": ("jja_*", "son_*", "djf_*")}
+    assert settings.globs("--channels", ["s2=jja_*,son_*", "s2=djf_*"]) == globs
+    assert settings.globs("--channels", {"s2": "jja_*,son_* djf_*"}) == globs
+    assert settings.globs("--channels", {"s2": ["a name"]}) == {"s2": ("a name",)}
+    for text in ("a.tif", "s2=", "=a.tif"):
+        with pytest.raises(ConfigError, match=f"--source {text}: say which modality"):
+            settings.by_modality("--source", [text])
