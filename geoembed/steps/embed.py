@@ -1,4 +1,4 @@
-"""Embed chips with a pretrained model."""
+"""The step that embeds chips with a pretrained model."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import logging
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from geoembed.chips import folder as chip_folder
 from geoembed.chips.batches import Batch, Reader
 from geoembed.chips.folder import ChipSet
 from geoembed.errors import ChipError, ConfigError, ModelError
-from geoembed.fits import embeddings
+from geoembed.fits import chunks, embeddings
 from geoembed.fits.embeddings import Chunk, Embeddings
 from geoembed.learning import checkpoint
 from geoembed.learning.checkpoint import Trained
@@ -35,58 +35,7 @@ log = logging.getLogger(__name__)
 
 DTYPES = ("float32", "float16")
 CHUNK_SECONDS, CHUNK_CHIPS = 20.0, 4096
-"""A chunk is put away when it is this old or this long, so that a kill costs little and chunks stay few."""
-
-
-@dataclass(frozen=True)
-class Begun:
-    """An unfinished output: a folder beside it with a journal, and a file for each chunk that the journal names."""
-
-    folder: Path
-
-    @property
-    def journal(self) -> Path:
-        """Return where the journal lies."""
-        return self.folder / "journal.jsonl"
-
-    def chunk(self, start: int, stop: int) -> Path:
-        """Return where the chunk of some rows lies."""
-        return self.folder / f"{start:09d}-{stop:09d}.npz"
-
-    def finished(self, lines: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
-        """Return first row and end of the chunks that follow each other from row 0 on, and delete the others."""
-        rows: list[tuple[int, int]] = []
-        for line in lines:
-            start, stop = line["rows"]
-            if start == (rows[-1][1] if rows else 0) and self.chunk(start, stop).exists():
-                rows.append((start, stop))
-        for path in set(self.folder.glob("*-*.npz")) - {self.chunk(*pair) for pair in rows}:
-            path.unlink()
-        return rows
-
-    def write(self, start: int, stop: int, parts: list[Chunk]) -> None:
-        """Put the embeddings of rows start to stop away, whole."""
-        arrays: dict[str, Any] = {
-            name: np.concatenate([part.vectors[name] for part in parts]) for name in parts[0].vectors
-        }
-        arrays["_present"] = np.concatenate([part.present for part in parts])
-        arrays["_broken"] = np.concatenate([part.broken for part in parts])
-        with atomic.replacing(self.chunk(start, stop)) as part, part.open("wb") as file:
-            np.savez(file, **arrays)
-
-    def read(self, start: int, stop: int) -> Chunk:
-        """Read a chunk that was put away."""
-        with np.load(self.chunk(start, stop), allow_pickle=False) as arrays:
-            vectors = {name: arrays[name] for name in arrays.files if not name.startswith("_")}
-            return Chunk(arrays["_present"], vectors, arrays["_broken"])
-
-    def remove(self) -> None:
-        """Delete the folder and what geoembed made in it, the journal first: chunks count only if it names them."""
-        if self.folder.exists():
-            self.journal.unlink(missing_ok=True)
-            atomic.sweep(self.folder)
-            self.finished([])
-            self.folder.rmdir()
+"""Age and length at which a chunk is written, so that a kill costs little and chunks stay few."""
 
 
 @verb
@@ -106,14 +55,16 @@ def embed(
     overwrite: bool = False,
     progress: bool = False,
 ) -> Steps[dict[str, NDArray[np.float32]]]:
-    """Embed the chips of a folder, in the order of its index, and return the vectors (N, D) per modality and fused.
+    """Embed the chips of a folder, in the order of its index; the result is the vectors (N, D), by modality and fused.
 
-    `modalities` and `channels` (names or globs per modality, or such as `s2=jja_*`) restrict what is used. A broken
-    chip file is named in a warning; its modality is absent from that chip, and ChipError is raised once the output is
-    complete, or at once with `strict`. A re-run embeds chips that were mended since, and keeps the rest.
+    A broken chip file is named in a warning, its modality is absent from that chip, and ChipError is raised once the
+    output is complete, or at once with `strict`. A re-run embeds chips that were mended since, and keeps the rest.
+
+    modalities: those to use; None: all.
+    channels: names or globs of the channels to use, by modality or in texts such as `s2=jja_*`.
 
     Raises ConfigError, ChipError, ModelError (no finished model, or a modality that it does not know) and StaleError
-    where `output`, or what is there of it, was made from something else.
+    where `output`, finished or not, was made from something else.
     """
     target, path = choose_device(device), Path(output)
     if dtype not in DTYPES:
@@ -132,15 +83,14 @@ def embed(
         inputs={"chips": chipset.digest, "model": trained.digest},
         options={"channels": used, "dtype": dtype},
     )
-    counts: dict[str, int | float] = {"chips": len(reader.chip_ids), "unknown_channels": unknown}
+    total = len(reader.chip_ids)
     with locks.hold(path, folder=False):
         if _is_kept(path, record, update=update, overwrite=overwrite):
-            counts |= _keep(path, reader, trained, record)
+            kept = total - _embed_mended(path, reader, trained, record)
         else:
             size = batch_size or reader.batch_size(target.type)
-            resumed = yield from _embed_all(path, reader, trained, record, size, workers)
-            counts |= {"kept": resumed, "embedded": len(reader.chip_ids) - resumed}
-        return _result(path, reader, counts)
+            kept = yield from _embed_all(path, reader, trained, record, size, workers)
+        return _result(path, reader, {"unknown_channels": unknown, "kept": kept, "embedded": total - kept})
 
 
 def _choose(
@@ -151,74 +101,63 @@ def _choose(
 ) -> tuple[dict[str, tuple[str, ...]], int]:
     """Return per modality the channels to use, and how many channels of the chips the model does not know."""
     known = trained.described.model.channels
-    both = {
+    either = {
         name: tuple(dict.fromkeys([*known.get(name, ()), *chipset.channels.get(name, ())]))
         for name in dict.fromkeys([*known, *chipset.channels])
     }
-    wanted = batches.choose(both, modalities, globs)
-    strange = [name for name in wanted if name not in known]
+    chosen = batches.choose(either, modalities, globs)
+    strange = [name for name in chosen if name not in known]
     if strange:
-        raise ModelError(
-            f"the model does not know the modality {', '.join(strange)} of {chipset.folder}; "
-            f"choose --modalities among {', '.join(known)}, or pretrain with it"
-        )
-    there = {name: [c for c in names if c in chipset.channels.get(name, ())] for name, names in wanted.items()}
-    used = {name: tuple(c for c in names if c in known[name]) for name, names in there.items()}
-    unknown = sum(len(there[name]) - len(used[name]) for name in used)
+        remedy = f"choose --modalities among {', '.join(known)}, or pretrain with it"
+        raise ModelError(f"the model does not know the modality {', '.join(strange)} of {chipset.folder}; {remedy}")
+    present = {name: [c for c in names if c in chipset.channels.get(name, ())] for name, names in chosen.items()}
+    used = {name: tuple(c for c in names if c in known[name]) for name, names in present.items()}
+    unknown = sum(len(present[name]) - len(used[name]) for name in used)
     used = {name: names for name, names in used.items() if names}
     if not used:
-        raise ChipError(
-            f"{chipset.folder}: holds nothing of {', '.join(wanted)}; choose other --modalities or --channels"
-        )
+        remedy = "choose other --modalities or --channels"
+        raise ChipError(f"{chipset.folder}: holds nothing of {', '.join(chosen)}; {remedy}")
     return used, unknown
 
 
-def _begun(output: Path) -> Begun:
-    return Begun(output.with_name(f".{output.name}.blocks"))
-
-
 def _is_kept(output: Path, record: Record, *, update: bool, overwrite: bool) -> bool:
-    """Tell whether a finished output stays; make room where it does not."""
-    begun, finished = _begun(output), output.exists()
-
-    def remove() -> None:
-        output.unlink(missing_ok=True)
-        begun.remove()
-
-    found = embeddings.record_of(output) if finished else journal.record_of(begun.journal)
+    """Tell whether a finished output stays; delete it, and chunks of another record, where they do not."""
+    unfinished, finished = chunks.beside(output), output.exists()
+    existing = embeddings.record_of(output) if finished else journal.record_of(unfinished.journal)
     atomic.sweep(output.parent, output.name)
+    remove = partial(output.unlink, missing_ok=True)
     standing = records.settle(
-        output, record, found, finished=finished, remove=remove, update=update, overwrite=overwrite
+        output, record, existing, finished=finished, remove=remove, update=update, overwrite=overwrite
     )
     if standing is not Standing.BEGUN:
-        begun.remove()
+        unfinished.remove()
     return standing is Standing.KEPT
 
 
 def _embed_all(
     output: Path, reader: Reader, trained: Trained, record: Record, batch_size: int, workers: int
 ) -> Generator[Progress, None, int]:
-    """Embed chunk by chunk, going on where an earlier run ended, and write the output; return the rows it had done."""
-    begun, total = _begun(output), len(reader.chip_ids)
-    with closing(Journal(begun.journal, record)) as done:
-        atomic.sweep(begun.folder)
-        rows = begun.finished(done.lines)
-        resumed = rows[-1][1] if rows else 0
-        for start, stop, parts in _chunks(reader, trained, np.arange(resumed, total), batch_size, workers):
+    """Embed chunk by chunk, going on where an earlier run ended, and write the output; return how many chips it did."""
+    unfinished, total = chunks.beside(output), len(reader.chip_ids)
+    with closing(Journal(unfinished.journal, record)) as lines:
+        atomic.sweep(unfinished.folder)
+        rows = unfinished.finished(lines.lines)
+        first = rows[-1][1] if rows else 0
+        for start, stop, parts in _chunks(reader, trained, np.arange(first, total), batch_size, workers):
             if parts:
-                begun.write(start, stop, parts)
-                done.write({"rows": [start, stop]})
+                unfinished.write(start, stop, parts)
+                lines.write({"rows": [start, stop]})
                 rows.append((start, stop))
             yield Progress(stop, total, "chips")
-        _write(output, reader, trained, record, (begun.read(*pair) for pair in rows))
-    begun.remove()
-    return resumed
+        _write(output, reader, trained, record, (unfinished.read(*pair) for pair in rows))
+    unfinished.remove()
+    return first
 
 
 def _chunks(
     reader: Reader, trained: Trained, rows: NDArray[np.int64], batch_size: int, workers: int
 ) -> Iterator[tuple[int, int, list[Chunk]]]:
-    """Yield first row and end of what is embedded, batch by batch, and a chunk's batches where it is complete."""
+    """Yield, batch by batch, first row and end of the chunk so far, and the batches in it once it is complete."""
     order = batches.blocks(rows, batch_size)
     parts: list[Chunk] = []
     first, began = (int(rows[0]) if len(rows) else 0), time.monotonic()
@@ -236,7 +175,7 @@ def _chunks(
 
 @torch.no_grad()
 def embed_batch(model: Model, batch: Batch) -> Chunk:
-    """Embed one batch of chips, in memory."""
+    """Embed a batch of chips."""
     with autocast(model.log_scale.device):
         vectors = encode(model, batch.values)
     arrays = {name: values.cpu().numpy() for name, values in vectors.items()}
@@ -245,6 +184,7 @@ def embed_batch(model: Model, batch: Batch) -> Chunk:
 
 
 def _write(output: Path, reader: Reader, trained: Trained, record: Record, blocks: Iterator[Chunk]) -> None:
+    """Write the embeddings file, whole."""
     embeddings.write_of(
         output,
         reader.chipset,
@@ -262,52 +202,42 @@ def _write(output: Path, reader: Reader, trained: Trained, record: Record, block
     )
 
 
-def _keep(output: Path, reader: Reader, trained: Trained, record: Record) -> dict[str, int | float]:
-    """Embed the chips again whose broken files were mended; return how many, and how many are as they were."""
-    found = embeddings.read(output)
-    mended = _mended(found, reader)
-    if mended.size:
-        _mend(found, mended, reader, trained, record)
-    return {"kept": len(found) - len(mended), "embedded": len(mended)}
+def _embed_mended(output: Path, reader: Reader, trained: Trained, record: Record) -> int:
+    """Embed again the chips whose broken files can be read now, and keep the others; return how many."""
+    file = embeddings.read(output)
+    readable = [row for row, m in file.broken.tolist() if reader.pixels(row, file.modalities[m]) is not None]
+    rows = np.unique(readable).astype(int)
+    if rows.size:
+        fresh = embed_batch(trained.model, reader.batch(rows, trained.described.statistics))
+        _write(output, reader, trained, record, _replaced(file, rows, fresh))
+    return len(rows)
 
 
-def _mended(found: Embeddings, reader: Reader) -> NDArray[np.int64]:
-    """Return the rows of which a file that was broken can be read now; the others are named again."""
-    names = found.modalities
-    return np.unique([row for row, m in found.broken.tolist() if reader.pixels(row, names[m]) is not None]).astype(int)
+def _replaced(file: Embeddings, rows: NDArray[np.int64], fresh: Chunk) -> Iterator[Chunk]:
+    """Yield the chunks of a file, with fresh embeddings in place of some of its rows."""
+    for part in embeddings.slices(len(file), CHUNK_CHIPS):
+        chunk = file.block(part)
+        inside = (rows >= part.start) & (rows < part.stop)
+        positions = rows[inside] - part.start
+        chunk.present[positions] = fresh.present[inside]
+        for name, values in chunk.vectors.items():
+            values[positions] = fresh.vectors[name][inside]
+        still_broken = chunk.broken[~np.isin(chunk.broken[:, 0], rows)]
+        newly_broken = fresh.broken[np.isin(fresh.broken[:, 0], rows[inside])]
+        yield Chunk(chunk.present, chunk.vectors, np.concatenate([still_broken, newly_broken]))
 
 
-def _mend(found: Embeddings, rows: NDArray[np.int64], reader: Reader, trained: Trained, record: Record) -> None:
-    """Embed some rows again and keep the others as they are."""
-    fresh = embed_batch(trained.model, reader.batch(rows, trained.described.statistics))
-
-    def blocks() -> Iterator[Chunk]:
-        for some in embeddings.slices(len(found), CHUNK_CHIPS):
-            block = found.block(some)
-            inside = (rows >= some.start) & (rows < some.stop)
-            at = rows[inside] - some.start
-            block.present[at] = fresh.present[inside]
-            for name, values in block.vectors.items():
-                values[at] = fresh.vectors[name][inside]
-            mended = np.isin(block.broken[:, 0], rows)
-            again = fresh.broken[np.isin(fresh.broken[:, 0], rows[inside])]
-            yield Chunk(block.present, block.vectors, np.concatenate([block.broken[~mended], again]))
-
-    _write(found.path, reader, trained, record, blocks())
-
-
-def _result(output: Path, reader: Reader, counts: dict[str, int | float]) -> Result[dict[str, NDArray[np.float32]]]:
-    found = embeddings.read(output)
-    for row, m in found.broken.tolist():
-        if (row, found.modalities[m]) not in reader.broken:
-            log.warning("%s: could not be read", reader.path_of(row, found.modalities[m]))
-    if len(found.broken):
-        raise ChipError(
-            f"{output}: complete, but {len(found.broken)} chip files could not be read (named above); "
-            "mend them and run geoembed embed again"
-        )
+def _result(output: Path, reader: Reader, counts: dict[str, int]) -> Result[dict[str, NDArray[np.float32]]]:
+    """Name the broken chip files, count, and renew the output's time stamp; raises ChipError for broken files."""
+    file = embeddings.read(output)
+    for row, m in file.broken.tolist():
+        if (row, file.modalities[m]) not in reader.broken:  # those that this run met are named already
+            log.warning("%s: could not be read", reader.path_of(row, file.modalities[m]))
+    if len(file.broken):
+        fault = f"complete, but {len(file.broken)} chip files could not be read (named above)"
+        raise ChipError(f"{output}: {fault}; mend them and run geoembed embed again")
     atomic.touch(output)
-    without = int((~found.present.any(1)).sum())
-    shown = ", ".join(f"{name} {int(n)}" for name, n in zip(found.modalities, found.present.sum(0), strict=True))
-    log.info("%s: %d chips (%s), %d without any, %d kept", output, len(found), shown, without, counts["kept"])
-    return Result((output,), counts | {"without": without, "broken": 0}, read=found.arrays)
+    without = int((~file.present.any(1)).sum())
+    modalities = ", ".join(f"{name} {int(n)}" for name, n in zip(file.modalities, file.present.sum(0), strict=True))
+    log.info("%s: %d chips (%s), %d without any, %d kept", output, len(file), modalities, without, counts["kept"])
+    return Result((output,), {"chips": len(file), **counts, "without": without, "broken": 0}, read=file.arrays)

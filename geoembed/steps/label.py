@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -33,13 +34,13 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """One label file to make.
+class Rule:
+    """How a label file is made.
 
     name: of the file.
-    values: the raster values of its class; none for a continuous raster.
-    threshold: the share of a chip from which its label is 1.
-    above: the mean value of a continuous raster above which a chip's label is 1; None for no label.
+    values: the raster values of its class; empty for a continuous raster.
+    threshold: the share of a chip from which on its label is 1.
+    above: the mean value of a continuous raster above which a chip's label is 1; None: chips get no label.
     """
 
     name: str
@@ -48,27 +49,27 @@ class Wanted:
     above: float | None = None
 
 
-def parse(text: str) -> Wanted:
-    """Read a class as typed: `water=80`, `vegetation=10,20,30`, `cropland` (WorldCover) or `80`.
+def parse(text: str) -> Rule:
+    """Return the rule of a class that a text means: `water=80`, `vegetation=10,20,30`, `cropland` (WorldCover) or `80`.
 
-    Raises LabelError with the remedy.
+    Raises LabelError for other texts.
     """
     name, equals, numbers = text.partition("=")
     name = name.strip()
     if not equals and re.fullmatch(r"[\d\s,]+", name):
         name, numbers, equals = f"class_{'_'.join(re.findall(r'[0-9]+', name))}", name, "="
     if not equals:
-        return Wanted("_".join(name.split()), (legend.value_of(name),))
+        return Rule("_".join(name.split()), (legend.value_of(name),))
     stem = _stem(f"--class {text}", name)
     if not re.fullmatch(r"\s*-?\d+\s*(,\s*-?\d+\s*)*", numbers):
         raise LabelError(f"--class {text}: write NAME=NUMBER or NAME=NUMBER,NUMBER, as in vegetation=10,20,30")
-    return Wanted(stem, tuple(int(number) for number in numbers.split(",")))
+    return Rule(stem, tuple(int(number) for number in numbers.split(",")))
 
 
-def _stem(told: str, name: str) -> str:
-    """Return a name as a file's stem; raises LabelError for one that would lead elsewhere."""
+def _stem(option: str, name: str) -> str:
+    """Return a name as the stem of a file's name; raises LabelError where it cannot be one."""
     if not re.fullmatch(r"[\w .+-]+", name) or name.startswith("."):
-        raise LabelError(f"{told}: {name!r} cannot name a file; use letters, digits, - and _")
+        raise LabelError(f"{option}: {name!r} cannot name a file; use letters, digits, - and _")
     return "_".join(name.split())
 
 
@@ -86,53 +87,50 @@ def label(
     overwrite: bool = False,
     progress: bool = False,
 ) -> Steps[geopandas.GeoDataFrame]:
-    """Label chips from rasters, over valid pixels only, exact at cell borders; return the labels.
+    """Label chips from rasters, over valid pixels only and exact at cell borders; the result is the labels.
 
-    With `classes` each chip gets, per class, `fraction` of its valid area and `label` 1 where the fraction reaches
-    `threshold`; else the mean `value`, and with `above` also `label` 1 where the value is higher. `valid` is the share
-    of the chip with valid pixels; a chip without any gets no row. Several rasters are a mosaic (see `zonal`), the
-    first in name order counting where they overlap. `output` is a file, and a folder for several classes. The result's
-    rows are those of all label files, whose names stand in the column `labels`.
+    With `classes` each chip gets, for each class, the `fraction` of its valid area, and the `label` 1 where that
+    reaches `threshold`, else 0. Without, it gets the mean `value`, and with `above` the `label` 1 where that is higher.
+    `valid` is the share of the chip with valid pixels; a chip without any gets no row. The result holds the rows of all
+    label files, whose stems stand in its column `labels`.
+
+    rasters: paths, globs, folders or other addresses; several are a mosaic in name order (see `zonal`).
+    classes: texts such as `water=80`; see `parse`.
+    output: a file, or a folder for several classes; None: labels/<name>.gpkg.
 
     Raises LabelError, ImageryError (a raster that cannot be used), ChipError and StaleError.
     """
-    asked = (classes,) if isinstance(classes, str) else tuple(classes)
-    given = settings.texts(rasters)
-    headers = sources.first_bands(given, scaled=not asked)
-    wanted = _wanted(asked, headers, name, threshold, above)
-    paths = _places(None if output is None else Path(output), wanted)
-    _require_meaning(headers, bool(asked))
-    chip_set = read_chips(Path(chips))
-    with ExitStack() as held:
+    texts = (classes,) if isinstance(classes, str) else tuple(classes)
+    opened = sources.first_bands(settings.texts(rasters), scaled=not texts)
+    rules = _rules(texts, opened, name, threshold, above)
+    paths = _paths(None if output is None else Path(output), rules)
+    _require_meaning(opened, bool(texts))
+    chipset = read_chips(Path(chips))
+    with ExitStack() as stack:
         for path in paths:
-            held.enter_context(locks.hold(path, folder=False))
-        return (yield from _label(wanted, paths, headers, chip_set, update, overwrite))
+            stack.enter_context(locks.hold(path, folder=False))
+        return (yield from _label(rules, paths, opened, chipset, update, overwrite))
 
 
 def _label(
-    wanted: list[Wanted],
-    paths: list[Path],
-    headers: Sequence[Raster],
-    chip_set: ChipSet,
-    update: bool,
-    overwrite: bool,
+    rules: list[Rule], paths: list[Path], rasters: Sequence[Raster], chipset: ChipSet, update: bool, overwrite: bool
 ) -> Steps[geopandas.GeoDataFrame]:
     """Write the label files that are not kept."""
-    known: dict[str, str] = {}
-    for path in paths:
-        known |= found.stamps if (found := _found(path)) else {}
-    made_from = [_record(headers, chip_set, target, known) for target in wanted]
+    stamps: dict[str, str] = {}
+    for existing in map(_existing, paths):
+        stamps |= existing.stamps if existing else {}
+    made_from = [_record(rasters, chipset, rule, stamps) for rule in rules]
     due = [i for i, path in enumerate(paths) if not _is_kept(path, made_from[i], update=update, overwrite=overwrite)]
     counts: dict[str, int | float] = {"files_kept": len(paths) - len(due), "files_written": len(due)}
     if due:
-        asked = [wanted[i].values for i in due] if wanted[0].values else None
-        total = len(chip_set.cells)
-        shares = yield from zonal.shares(headers, chip_set.cells, asked)
-        _require_found(headers, shares, [wanted[i] for i in due], chip_set.folder)
+        classes = [rules[i].values for i in due] if rules[0].values else None
+        total = len(chipset.cells)
+        shares = yield from zonal.shares(rasters, chipset.cells, classes)
+        _check_shares(rasters, shares, [rules[i] for i in due], chipset.folder)
         for k, i in enumerate(due):
-            table = _table(chip_set, shares, k, wanted[i])
+            table = _table(chipset, shares, k, rules[i])
             paths[i].unlink(missing_ok=True)
-            styles.write(paths[i], _style(table, wanted[i].name))
+            styles.write(paths[i], _style(table, rules[i].name))
             geopackage.write(paths[i], label_files.LAYER, table, made_from[i])
             log.info("%s: %s", paths[i], _summary(table, total))
         counts |= {"chips_labelled": len(table), "chips_without_valid_pixels": total - len(table)}
@@ -143,15 +141,15 @@ def _label(
 
 
 def _read_all(paths: list[Path]) -> geopandas.GeoDataFrame:
-    """Return the rows of some label files, whose stems stand in the column `labels`."""
+    """Return the rows of label files, whose stems stand in the column `labels`."""
     tables = [pyogrio.read_dataframe(path, layer=label_files.LAYER).assign(labels=path.stem) for path in paths]
     return pd.concat(tables, ignore_index=True)
 
 
-def _wanted(
+def _rules(
     classes: tuple[str, ...], rasters: Sequence[Raster], name: str | None, threshold: float, above: float | None
-) -> list[Wanted]:
-    """Return the label files to make, and refuse options that do not go together."""
+) -> list[Rule]:
+    """Return a rule for each label file; raises LabelError for options that do not go together."""
     if not rasters:
         raise LabelError("no raster given; name one or more, as in geoembed label landcover.tif --class water=80")
     if not 0.0 < threshold <= 1.0:
@@ -160,26 +158,25 @@ def _wanted(
     if classes and above is not None:
         raise LabelError("--above is for continuous rasters and --class for classes; drop one of them")
     if not classes:
-        return [Wanted(name or addresses.stem(rasters[0].address), above=above)]
-    wanted = [replace(parse(text), threshold=threshold) for text in classes]
-    names = [target.name for target in wanted]
-    twice = next((given for given in names if names.count(given) > 1), None)
+        return [Rule(name or addresses.stem(rasters[0].address), above=above)]
+    rules = [replace(parse(text), threshold=threshold) for text in classes]
+    twice = next((name for name, count in Counter(rule.name for rule in rules).items() if count > 1), None)
     if twice:
         raise LabelError(f"--class {twice}: given twice; give each class another name")
-    if name and len(wanted) > 1:
+    if name and len(rules) > 1:
         raise LabelError("--name is for one class; name several as in --class water=80 --class crops=40")
-    return [replace(wanted[0], name=name)] if name else wanted
+    return [replace(rules[0], name=name)] if name else rules
 
 
-def _places(output: Path | None, wanted: list[Wanted]) -> list[Path]:
-    """Return where the files go: a file for one, in a folder for several, `labels/` by default."""
+def _paths(output: Path | None, rules: list[Rule]) -> list[Path]:
+    """Return the paths of the label files: `output` itself, or in the folder `output`, by default in `labels`."""
     if output is not None and output.suffix.lower() == ".gpkg":
-        if len(wanted) > 1:
+        if len(rules) > 1:
             raise LabelError(f"{output}: several classes need a folder; give -o a name without .gpkg")
         return [output]
     if output is not None and output.suffix and not output.is_dir():
         raise LabelError(f"{output}: labels are written as GeoPackage; give -o a name that ends in .gpkg, or a folder")
-    return [(output or Path("labels")) / f"{one.name}.gpkg" for one in wanted]
+    return [(output or Path("labels")) / f"{rule.name}.gpkg" for rule in rules]
 
 
 def _require_meaning(rasters: Sequence[Raster], classes: bool) -> None:
@@ -193,73 +190,70 @@ def _require_meaning(rasters: Sequence[Raster], classes: bool) -> None:
             log.warning("%s: has %d bands; the first is used", raster.address, raster.count)
 
 
-def _record(rasters: Sequence[Raster], chip_set: ChipSet, wanted: Wanted, known: dict[str, str]) -> Record:
-    files = digests.Files(known)
-    named = [files.fingerprint(raster.address, raster.files) for raster in rasters]
-    of_class = {"threshold": wanted.threshold, "values": sorted(wanted.values)}
-    chosen = of_class if wanted.values else {"above": wanted.above}
+def _record(rasters: Sequence[Raster], chipset: ChipSet, rule: Rule, stamps: dict[str, str]) -> Record:
+    files = digests.Files(stamps)
+    fingerprints = [files.fingerprint(raster.address, raster.files) for raster in rasters]
+    of_class = {"threshold": rule.threshold, "values": sorted(rule.values)}
     return Record(
         "label",
-        inputs={"rasters": [digest for _, digest in named], "chips": chip_set.digest},
-        options={"rasters": [name for name, _ in named], **chosen},
+        inputs={"rasters": [digest for _, digest in fingerprints], "chips": chipset.digest},
+        options={"rasters": [name for name, _ in fingerprints]} | (of_class if rule.values else {"above": rule.above}),
         stamps=files.stamps,
     )
 
 
-def _found(path: Path) -> Record | None:
-    """Return the record of a label file; raises LabelError where the file was not made by geoembed label."""
-    found = geopackage.record_of(path, label_files.LAYER)
-    if path.exists() and (found is None or found.step != "label"):
+def _existing(path: Path) -> Record | None:
+    """Return the record of a label file, None where there is none; raises LabelError for a file of other origin."""
+    record = geopackage.record_of(path, label_files.LAYER)
+    if path.exists() and (record is None or record.step != "label"):
         raise LabelError(f"{path}: exists and was not made by geoembed label; choose another -o")
-    return found
+    return record
 
 
 def _is_kept(path: Path, record: Record, *, update: bool, overwrite: bool) -> bool:
-    """Tell whether a label file is there and holds what is wanted; raise where it must not be replaced."""
-    found = _found(path)
+    """Tell whether a label file of this record is there; raises StaleError where another must not be replaced."""
+    existing = _existing(path)
     atomic.sweep(path.parent, path.name)
     finished = styles.beside(path).exists()
-    standing = records.settle(path, record, found, finished=finished, update=update, overwrite=overwrite)
+    standing = records.settle(path, record, existing, finished=finished, update=update, overwrite=overwrite)
     if standing is not Standing.KEPT:
         return False
-    if found and found.stamps != record.stamps:
+    if existing and existing.stamps != record.stamps:
         geopackage.renew(path, label_files.LAYER, record)
     return True
 
 
-def _require_found(rasters: Sequence[Raster], found: Shares, wanted: list[Wanted], chips: Path) -> None:
-    """Raise where no chip has a valid pixel; warn of rasters and classes that gave nothing."""
-    if not (found.valid > 0).any():
-        told = ", ".join(raster.address for raster in rasters[:3])
-        raise LabelError(f"{told}: no valid pixel lies on a chip of {chips}; check the raster's place, CRS and nodata")
-    idle = [raster.address for raster in rasters if raster.address not in found.touched]
+def _check_shares(rasters: Sequence[Raster], shares: Shares, rules: list[Rule], chips: Path) -> None:
+    """Raise LabelError where no chip has a valid pixel; warn of rasters and classes that no chip has a pixel of."""
+    if not (shares.valid > 0).any():
+        names = ", ".join(raster.address for raster in rasters[:3])
+        raise LabelError(f"{names}: no valid pixel lies on a chip of {chips}; check the raster's place, CRS and nodata")
+    idle = [raster.address for raster in rasters if raster.address not in shares.touched]
     if idle:
         log.warning("%d of %d rasters touch no chip, %s the first", len(idle), len(rasters), idle[0])
-    there = sorted(value for value, pixels in found.pixels.items() if pixels > 0)
-    named = ", ".join(
-        f"{value:g}" + (f" ({legend.name_of(value)})" if legend.name_of(value) else "") for value in there
-    )
-    for one in wanted:
-        if one.values and not set(one.values) & set(there):
-            values = ",".join(map(str, one.values))
-            log.warning("%s: no chip has a pixel of class %s; those there are: %s", one.name, values, named)
+    present = sorted(value for value, pixels in shares.pixels.items() if pixels > 0)
+    names = ", ".join(f"{value:g} ({name})" if (name := legend.name_of(value)) else f"{value:g}" for value in present)
+    for rule in rules:
+        if rule.values and not set(rule.values) & set(present):
+            values = ",".join(map(str, rule.values))
+            log.warning("%s: no chip has a pixel of class %s; the classes on chips are: %s", rule.name, values, names)
 
 
-def _table(chip_set: ChipSet, found: Shares, k: int, wanted: Wanted) -> geopandas.GeoDataFrame:
-    """Return the rows of label file k: chips with valid pixels only."""
-    rows = np.flatnonzero(found.valid > 0)
-    mean = found.sums[rows, k] / found.valid[rows]
-    table = chip_set.index[["chip_id", "geometry"]].iloc[rows].reset_index(drop=True)
-    if wanted.values:
+def _table(chipset: ChipSet, shares: Shares, k: int, rule: Rule) -> geopandas.GeoDataFrame:
+    """Return the rows of a label file: the chips with valid pixels, labelled by column k of the sums."""
+    rows = np.flatnonzero(shares.valid > 0)
+    mean = shares.sums[rows, k] / shares.valid[rows]
+    table = chipset.index[["chip_id", "geometry"]].iloc[rows].reset_index(drop=True)
+    if rule.values:
         # Sums of exact shares carry rounding errors; a chip that is half water is not to miss 0.5 by 1e-16.
         fraction = np.clip(np.round(mean, 9), 0.0, 1.0)
-        table.insert(1, "label", (fraction >= wanted.threshold).astype(np.int32))
+        table.insert(1, "label", (fraction >= rule.threshold).astype(np.int32))
         table.insert(2, "fraction", fraction)
     else:
         table.insert(1, "value", mean)
-        if wanted.above is not None:
-            table.insert(1, "label", (mean > wanted.above).astype(np.int32))
-    table.insert(len(table.columns) - 1, "valid", np.clip(np.round(found.valid[rows], 9), 0.0, 1.0))
+        if rule.above is not None:
+            table.insert(1, "label", (mean > rule.above).astype(np.int32))
+    table.insert(len(table.columns) - 1, "valid", np.clip(np.round(shares.valid[rows], 9), 0.0, 1.0))
     return table
 
 
@@ -270,7 +264,7 @@ def _style(table: geopandas.GeoDataFrame, name: str) -> str:
 
 
 def _summary(table: geopandas.GeoDataFrame, chips: int) -> str:
-    told = f"{len(table):,} of {chips:,} chips labelled"
+    text = f"{len(table):,} of {chips:,} chips labelled"
     if "label" in table:
-        return f"{told}, {100 * table['label'].mean():.1f} % of them 1"
-    return f"{told}, values {table['value'].min():.4g} to {table['value'].max():.4g}"
+        return f"{text}, {100 * table['label'].mean():.1f} % of them 1"
+    return f"{text}, values {table['value'].min():.4g} to {table['value'].max():.4g}"

@@ -18,7 +18,8 @@ from chip_folders import CHANNELS, make_chips
 
 from geoembed.chips.folder import ChipSet
 from geoembed.errors import ChipError, ConfigError, GeoembedError, ModelError, StaleError
-from geoembed.fits import embeddings
+from geoembed.fits import chunks, embeddings
+from geoembed.fits.chunks import Chunks
 from geoembed.learning import checkpoint
 from geoembed.outputs.journal import Journal
 from geoembed.outputs.records import Record
@@ -248,12 +249,12 @@ def test_the_model_must_be_finished(base: Path, tmp_path: Path) -> None:
         embed.embed(base / "chips", model=tmp_path / "model", output=tmp_path / "e.h5")
 
 
-def begin(base: Path, output: Path, record: Record, *rows: tuple[int, int]) -> embed.Begun:
+def begin(base: Path, output: Path, record: Record, *rows: tuple[int, int]) -> Chunks:
     """Leave an unfinished output whose chunks hold nothing that can be read."""
-    begun = embed.Begun(output.with_name(f".{output.name}.blocks"))
+    begun = chunks.beside(output)
     journal = Journal(begun.journal, record)
     for start, stop in rows:
-        begun.chunk(start, stop).write_bytes(b"whatever")
+        begun.path_of(start, stop).write_bytes(b"whatever")
         journal.write({"rows": [start, stop]})
     journal.close()
     return begun

@@ -200,7 +200,7 @@ def test_a_class_that_is_nowhere_is_warned_of(tmp_path: Path, chips: Path, caplo
     path = raster(tmp_path / "c.tif", np.full((96, 128), 40, dtype=np.uint8), LEFT, BOTTOM + 960, 10.0)
     with caplog.at_level(logging.WARNING, "geoembed"):
         done = label((path,), output=tmp_path / "w.gpkg", chips=chips, classes=("water=80",))
-    assert "no chip has a pixel of class 80; those there are: 40 (cropland)" in caplog.text
+    assert "no chip has a pixel of class 80; the classes on chips are: 40 (cropland)" in caplog.text
     assert labelled(done.paths[0])["label"].tolist() == [0] * 12
 
 
