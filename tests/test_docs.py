@@ -156,6 +156,12 @@ def test_links_and_pictures_of_a_page_are_there(page: str) -> None:
         assert path.suffix not in {".png", ".jpg"} or path.stat().st_size < 100_000, target
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_modules_named_in_a_page_are_there(page: str) -> None:
+    for name in re.findall(r"`([a-z_/]+\.py)`", written(page)):
+        assert any((folder / name).exists() for folder in (ROOT, ROOT / "geoembed", (ROOT / page).parent)), name
+
+
 def test_help_lists_the_commands_in_the_order_of_the_pipeline_a_whole_line_each() -> None:
     lines = help_of().partition("Commands:\n")[2].splitlines()
     assert [line.split()[0] for line in lines] == list(COMMANDS)

@@ -184,7 +184,7 @@ def test_sentences_tell_what_was_found(page: str) -> None:
         "With fused features, 95 % of the full-label score takes 50 labels on water and 200 labels on biomass;"
         " 99 % of the full-label score takes all labels on water and all labels on biomass."
     )
-    assert "95 % takes 50 labels in the median of 6 combinations, and saves" in page.replace("&nbsp;", " ")
+    assert "95 % takes 50 labels in the median of 6 combinations and saves" in page.replace("&nbsp;", " ")
     assert finding(page, QUESTIONS["compared"]) == (
         "With 200 labels and fused features, the embeddings are, compared with chip statistics, ahead on 1 of 2 tasks"
         " (water by 4.0 points) and behind on 1 of 2 tasks (biomass by 0.15 of R²)."

@@ -49,7 +49,7 @@ def split(view: View) -> str:
     )
     caveat = (
         "On a random split, test chips lie beside labelled ones, and the embeddings' encoder may have trained on chips"
-        " beside them; and the test chips are others. Chip statistics and the untrained encoder have not been trained:"
+        " beside them; and other chips are tested. Chip statistics and the untrained encoder have not been trained:"
         " their gap shows what labelled neighbours alone add."
     )
     folded = details(

@@ -99,7 +99,7 @@ def enough(view: View) -> str:
         paragraph(
             "The smallest number of labels from which on every mean score reaches that share of the score with all"
             " labels; above chance, what guessing scores is subtracted from both. Saved is 1 \u2212 n / all, for 95 %."
-            " A score with all labels of 0 or less, as R² can have, has no such share.",
+            " Where the score with all labels is 0 or less, as R² can be, there is no such share.",
             "quiet",
         ),
         paragraph(_over_all_cells(view)),
@@ -168,7 +168,7 @@ def _enough_table(view: View) -> str:
 def _over_all_cells(view: View) -> str:
     cells = [curve for curve in view.findings.curves if curve.source == OURS and curve.metric in HEADLINES]
     parts = [
-        f"{100 * level:.0f} % takes {over['median']:,.0f} labels in the median of {over['cells']:,} combinations, and"
+        f"{100 * level:.0f} % takes {over['median']:,.0f} labels in the median of {over['cells']:,} combinations and"
         f" saves {saved(int(over['labels']), int(over['all']))} of all labels"
         for level in LEVELS
         if (over := over_cells(cells, level))
