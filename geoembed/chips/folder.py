@@ -60,11 +60,6 @@ class ChipSet:
     size: int
     digest: str
 
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Return the names of the modalities, in order."""
-        return tuple(self.channels)
-
     @cached_property
     def cells(self) -> grid.Cells:
         """Return the chips' cells, in the order of the index."""

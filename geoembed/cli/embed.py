@@ -6,17 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from geoembed.cli.app import command
-from geoembed.cli.options import (
-    BatchSize,
-    Chips,
-    Device,
-    Modalities,
-    Model,
-    Output,
-    Overwrite,
-    Update,
-    Workers,
-)
+from geoembed.cli.options import BatchSize, Chips, Device, Modalities, Model, Output, Overwrite, Update, Workers
 
 Channels = Annotated[
     list[str],

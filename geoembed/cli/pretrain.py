@@ -48,8 +48,7 @@ DropChannels = Annotated[
     ),
 ]
 Transductive = Annotated[
-    bool,
-    typer.Option("--transductive", help="Learn from the chips of all splits, for a map of these very chips."),
+    bool, typer.Option("--transductive", help="Learn from the chips of all splits, for a map of these very chips.")
 ]
 
 

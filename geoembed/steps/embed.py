@@ -77,9 +77,7 @@ def embed(
     known = {name: trained.described.model.channels[name] for name in used}
     reader = Reader(chipset, known, only=used, strict=strict, memory=0)
     record = Record(
-        "embed",
-        inputs={"chips": chipset.digest, "model": trained.digest},
-        options={"channels": used, "dtype": dtype},
+        "embed", inputs={"chips": chipset.digest, "model": trained.digest}, options={"channels": used, "dtype": dtype}
     )
     total = len(reader.chip_ids)
     with locks.hold(path, folder=False):
@@ -92,10 +90,7 @@ def embed(
 
 
 def _choose(
-    chipset: ChipSet,
-    trained: Trained,
-    modalities: tuple[str, ...] | None,
-    globs: Mapping[str, Sequence[str]] | None,
+    chipset: ChipSet, trained: Trained, modalities: tuple[str, ...] | None, globs: Mapping[str, Sequence[str]] | None
 ) -> tuple[dict[str, tuple[str, ...]], int]:
     """Return per modality the channels to use, and how many channels of the chips the model does not know."""
     known = trained.described.model.channels
@@ -121,7 +116,7 @@ def _choose(
 def _is_kept(output: Path, record: Record, *, update: bool, overwrite: bool) -> bool:
     """Tell whether a finished output stays; delete it, and chunks of another record, where they do not."""
     unfinished, finished = chunks.beside(output), output.exists()
-    existing = embeddings.record_of(output) if finished else journal.record_of(unfinished.journal)
+    existing = embeddings.record_of(output) if finished else journal.read(unfinished.journal)[0]
     atomic.sweep(output.parent, output.name)
     remove = partial(output.unlink, missing_ok=True)
     standing = records.settle(

@@ -123,7 +123,7 @@ def _is_kept(folder: Path, record: Record, *, update: bool, overwrite: bool) -> 
         raise ProbeError(f"{paths[0]}: exists and was not made by geoembed evaluate; choose another -o")
     finished = all(path.exists() for path in paths)
     remove = partial((folder / JOURNAL).unlink, missing_ok=True)
-    found = found or journals.record_of(folder / JOURNAL)
+    found = found or journals.read(folder / JOURNAL)[0]
     standing = records.settle(
         folder / REPORT, record, found, finished=finished, remove=remove, update=update, overwrite=overwrite
     )
