@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 class Area:
     """One area of interest.
 
+    name: of the area.
     polygon: valid shapely Polygon or MultiPolygon.
     crs: of the polygon, as WKT.
     """

@@ -165,7 +165,7 @@ def _description(folder: Path) -> dict[str, Any]:
 
 
 def _make_room(folder: Path, earlier: Record | None, record: Record, *, update: bool, overwrite: bool) -> Standing:
-    """Leave a folder that is new, or holds chips of the same record; delete earlier chips where they are made again."""
+    """Decide about the folder of an earlier run, and delete its chips where they are made again."""
     standing = records.settle(
         folder,
         record,
@@ -185,7 +185,7 @@ def _make_room(folder: Path, earlier: Record | None, record: Record, *, update: 
 def _describe(
     folder: Path, described: dict[str, Any], record: Record, imagery: Sequence[Imagery], area_cells: Sequence[AreaCells]
 ) -> dict[str, Any]:
-    """Write what the chips are made from, before the first is cut; where that is there already, with new stamps."""
+    """Write what the chips are made from before the first is cut, and again where stamps of files are new."""
     description = {
         "geoembed_version": __version__,
         "size": record.options["size"],

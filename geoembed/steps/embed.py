@@ -92,7 +92,7 @@ def embed(
 def _choose(
     chipset: ChipSet, trained: Trained, modalities: tuple[str, ...] | None, globs: Mapping[str, Sequence[str]] | None
 ) -> tuple[dict[str, tuple[str, ...]], int]:
-    """Return per modality the channels to use, and how many channels of the chips the model does not know."""
+    """Return the channels to use, by modality, and how many channels of the chips the model does not know."""
     known = trained.described.model.channels
     either = {
         name: tuple(dict.fromkeys([*known.get(name, ()), *chipset.channels.get(name, ())]))
@@ -130,7 +130,7 @@ def _is_kept(output: Path, record: Record, *, update: bool, overwrite: bool) -> 
 def _embed_all(
     output: Path, reader: Reader, trained: Trained, record: Record, batch_size: int, workers: int
 ) -> Generator[Progress, None, int]:
-    """Embed chunk by chunk, going on where an earlier run ended, and write the output; return how many chips it did."""
+    """Embed the chips that an earlier run left, chunk by chunk, and write the output; return how many it had embedded."""
     unfinished, total = chunks.beside(output), len(reader.chip_ids)
     with closing(Journal(unfinished.journal, record)) as lines:
         atomic.sweep(unfinished.folder)
