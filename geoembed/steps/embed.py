@@ -130,7 +130,7 @@ def _is_kept(output: Path, record: Record, *, update: bool, overwrite: bool) -> 
 def _embed_all(
     output: Path, reader: Reader, trained: Trained, record: Record, batch_size: int, workers: int
 ) -> Generator[Progress, None, int]:
-    """Embed the chips that an earlier run left, chunk by chunk, and write the output; return how many it had embedded."""
+    """Embed what an earlier run left, chunk by chunk, and write the output; return how many chips that run had done."""
     unfinished, total = chunks.beside(output), len(reader.chip_ids)
     with closing(Journal(unfinished.journal, record)) as lines:
         atomic.sweep(unfinished.folder)
