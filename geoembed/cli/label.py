@@ -29,12 +29,7 @@ Name = Annotated[
 ]
 LabelOutput = Annotated[
     Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="PATH",
-        help="File to write, or folder for several classes [default: labels/<name>.gpkg].",
-    ),
+    typer.Option("--output", "-o", metavar="PATH", help="File, or folder of several [default: labels/<name>.gpkg]."),
 ]
 
 

@@ -24,7 +24,7 @@ Preset = Annotated[
 ]
 Epochs = Annotated[
     float | None,
-    typer.Option("--epochs", metavar="NUMBER", help="How often each chip is seen [default: the preset's]."),
+    typer.Option("--epochs", metavar="NUMBER", help="How often to use each chip [default: the preset's]."),
 ]
 Minutes = Annotated[
     float | None, typer.Option("--minutes", metavar="NUMBER", help="How long to train, in place of --epochs.")
@@ -34,9 +34,7 @@ Rate = Annotated[
 ]
 KeepTokens = Annotated[
     float | None,
-    typer.Option(
-        "--keep-tokens", metavar="SHARE", help="Share of a chip's patches seen in a step [default: the preset's]."
-    ),
+    typer.Option("--keep-tokens", metavar="SHARE", help="Share of a chip's patches in a view [default: the preset's]."),
 ]
 
 DropChannels = Annotated[
@@ -44,7 +42,7 @@ DropChannels = Annotated[
     typer.Option(
         "--drop-channels",
         metavar="SHARE",
-        help="Share of views that go without some channels [default: half of those of several seasons].",
+        help="Share of views without some of their channels [default: half where there are several seasons].",
     ),
 ]
 Transductive = Annotated[
