@@ -24,13 +24,13 @@ def test_statistics_are_of_valid_train_pixels(tmp_path: Path) -> None:
     chipset = make_chips(tmp_path, n=20, absent=0.3, clouds=0.3)
     reader = Reader(chipset, chipset.channels)
     rows = reader.rows_of("train")
-    found = measured(reader, rows)
+    statistics_of = measured(reader, rows)
     for name in chipset.channels:
-        here = [i for i in rows if chipset.index[name].notna()[i]]
-        values = [chip_folder.read_chip(reader.path_of(i, name)).values.astype(float) for i in here]
+        rows_present = [i for i in rows if chipset.index[name].notna()[i]]
+        values = [chip_folder.read_chip(reader.path_of(i, name)).values.astype(float) for i in rows_present]
         pixels = np.concatenate([value.reshape(len(value), -1) for value in values], 1)
-        np.testing.assert_allclose(found.mean[name], np.nanmean(pixels, 1), rtol=1e-9)
-        np.testing.assert_allclose(found.std[name], np.nanstd(pixels, 1), rtol=1e-9)
+        np.testing.assert_allclose(statistics_of.mean[name], np.nanmean(pixels, 1), rtol=1e-9)
+        np.testing.assert_allclose(statistics_of.std[name], np.nanstd(pixels, 1), rtol=1e-9)
 
 
 def test_a_batch_is_normalised_and_keeps_gaps(tmp_path: Path) -> None:
@@ -41,9 +41,9 @@ def test_a_batch_is_normalised_and_keeps_gaps(tmp_path: Path) -> None:
     for name, values in batch.values.items():
         assert values.shape == (3, len(CHANNELS[name]), 16, 16) and values.dtype == torch.float32
         for i, row in enumerate((7, 3, 11)):
-            here = bool(chipset.index[name].notna()[row])
-            assert bool(batch.present[name][i]) is here
-            if here:
+            rows_present = bool(chipset.index[name].notna()[row])
+            assert bool(batch.present[name][i]) is rows_present
+            if rows_present:
                 raw = chip_folder.read_chip(reader.path_of(row, name)).values
                 mean, std = (np.array(v[name])[:, None, None] for v in (statistics.mean, statistics.std))
                 np.testing.assert_allclose(values[i].numpy(), (raw - mean) / std, atol=1e-5)
@@ -55,11 +55,11 @@ def test_a_batch_is_normalised_and_keeps_gaps(tmp_path: Path) -> None:
 def test_channels_are_matched_by_name(tmp_path: Path) -> None:
     chipset = make_chips(tmp_path, n=4, channels={"s2": ("jja_blue", "jja_red")})
     plain = Reader(chipset, chipset.channels).pixels(0, "s2")
-    other = Reader(chipset, {"s2": ("jja_red", "djf_red", "jja_blue")}).pixels(0, "s2")
-    assert plain is not None and other is not None
-    np.testing.assert_array_equal(other[0], plain[1])
-    np.testing.assert_array_equal(other[2], plain[0])
-    assert np.isnan(other[1]).all()
+    reordered = Reader(chipset, {"s2": ("jja_red", "djf_red", "jja_blue")}).pixels(0, "s2")
+    assert plain is not None and reordered is not None
+    np.testing.assert_array_equal(reordered[0], plain[1])
+    np.testing.assert_array_equal(reordered[2], plain[0])
+    assert np.isnan(reordered[1]).all()
     only = Reader(chipset, chipset.channels, only={"s2": ("jja_red",)}).pixels(0, "s2")
     assert only is not None and np.isnan(only[0]).all() and not np.isnan(only[1]).any()
 
@@ -69,9 +69,9 @@ def test_order_does_not_depend_on_threads(tmp_path: Path) -> None:
     reader = Reader(chipset, chipset.channels, memory=0)
     statistics = measured(reader, np.arange(24))
     order = [np.arange(i, i + 4) for i in range(0, 24, 4)]
-    one = [batch.values["s1"] for batch in batches.ahead(reader, statistics, order, 1)]
+    alone = [batch.values["s1"] for batch in batches.ahead(reader, statistics, order, 1)]
     many = [batch.values["s1"] for batch in batches.ahead(reader, statistics, order, 5)]
-    assert len(one) == 6 and all(torch.equal(a, b) for a, b in zip(one, many, strict=True))
+    assert len(alone) == 6 and all(torch.equal(a, b) for a, b in zip(alone, many, strict=True))
 
 
 def test_what_was_read_is_remembered_within_the_memory(tmp_path: Path) -> None:

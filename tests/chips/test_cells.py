@@ -15,33 +15,33 @@ def lonlat_area(polygon: object, name: str = "a") -> Area:
     return Area(name, polygon, "EPSG:4326")
 
 
-def centres_of(taken: list[cells.AreaCells]) -> np.ndarray:
-    return np.concatenate([one.lonlat() for one in taken])
+def centres_of(area_cells: list[cells.AreaCells]) -> np.ndarray:
+    return np.concatenate([one.lonlat() for one in area_cells])
 
 
 def test_taken_are_exactly_the_cells_whose_centre_lies_inside() -> None:
     area = Area("a", square(400_000, 5_000_000, 10_000).difference(square(403_000, 5_003_000, 2_000)), "EPSG:32632")
-    (taken,), beyond = cells.fixed([area], 32, 10.0)
+    (area_cells,), beyond = cells.fixed([area], 32, 10.0)
     columns, rows = np.meshgrid(np.arange(1200, 1320), np.arange(15600, 15700))
     x, y = (columns.ravel() + 0.5) * 320, (rows.ravel() + 0.5) * 320
     inside = shapely.intersects_xy(area.polygon, x, y)
     expected = set(zip(columns.ravel()[inside].tolist(), rows.ravel()[inside].tolist(), strict=True))
-    assert set(zip(taken.columns.tolist(), taken.rows.tolist(), strict=True)) == expected
-    assert len(taken.columns) == len(expected) > 900
+    assert set(zip(area_cells.columns.tolist(), area_cells.rows.tolist(), strict=True)) == expected
+    assert len(area_cells.columns) == len(expected) > 900
     assert beyond == 0
 
 
 def test_an_area_over_two_zones_and_the_equator_takes_each_place_once() -> None:
     area = lonlat_area(shapely.box(5.9, -0.1, 6.1, 0.1))
-    taken, _ = cells.fixed([area], 32, 10.0)
-    assert {one.grid.name for one in taken} == {"31N-320", "31S-320", "32N-320", "32S-320"}
-    for one in taken:
-        centres = one.lonlat()
-        west = 0.0 if one.grid.name.startswith("31") else 6.0
+    area_cells, _ = cells.fixed([area], 32, 10.0)
+    assert {one.grid.name for one in area_cells} == {"31N-320", "31S-320", "32N-320", "32S-320"}
+    for part in area_cells:
+        centres = part.lonlat()
+        west = 0.0 if part.grid.name.startswith("31") else 6.0
         assert ((centres[:, 0] >= west) & (centres[:, 0] < west + 6.0)).all()
-        assert ((centres[:, 1] < 0.0) if "S" in one.grid.name else (centres[:, 1] >= 0.0)).all()
+        assert ((centres[:, 1] < 0.0) if "S" in part.grid.name else (centres[:, 1] >= 0.0)).all()
     # The cells' number times their area is the area's own, but for the edges.
-    covered = sum(len(one.columns) for one in taken) * 320.0**2
+    covered = sum(len(one.columns) for one in area_cells) * 320.0**2
     x, y = Transformer.from_crs("EPSG:4326", "EPSG:8857", always_xy=True).transform([5.9, 6.1], [-0.1, 0.1])
     assert covered == pytest.approx((x[1] - x[0]) * (y[1] - y[0]), rel=0.02)
 
@@ -58,27 +58,27 @@ def test_an_area_over_two_zones_and_the_equator_takes_each_place_once() -> None:
     ids=["two parts", "past 180", "before -180", "projected"],
 )  # fmt: skip
 def test_the_antimeridian_is_no_edge(area: Area) -> None:
-    taken, _ = cells.fixed([area], 32, 10.0)
-    assert sorted(one.grid.name for one in taken) == ["01N-320", "60N-320"]
-    lon = centres_of(taken)[:, 0]
+    area_cells, _ = cells.fixed([area], 32, 10.0)
+    assert sorted(one.grid.name for one in area_cells) == ["01N-320", "60N-320"]
+    lon = centres_of(area_cells)[:, 0]
     assert (np.abs(np.abs(lon) - 180.0) <= 0.1).all()
     assert len(lon) == pytest.approx(2 * 10.94 * 22.12 / 0.32**2, rel=0.02)
 
 
 def test_beyond_utm_is_left_out_and_counted() -> None:
-    taken, beyond = cells.fixed([lonlat_area(shapely.box(9.0, 83.9, 9.5, 84.1))], 32, 10.0)
-    assert (centres_of(taken)[:, 1] <= 84.0).all()
+    area_cells, beyond = cells.fixed([lonlat_area(shapely.box(9.0, 83.9, 9.5, 84.1))], 32, 10.0)
+    assert (centres_of(area_cells)[:, 1] <= 84.0).all()
     assert beyond > 0
-    assert beyond == pytest.approx(sum(len(one.columns) for one in taken), rel=0.3)
+    assert beyond == pytest.approx(sum(len(one.columns) for one in area_cells), rel=0.3)
 
 
 def test_a_cell_in_two_areas_belongs_to_the_first() -> None:
-    one, other = (
+    earlier, later = (
         Area("one", square(400_000, 5_000_000, 5_000), "EPSG:32632"),
         Area("other", square(402_000, 5_000_000, 5_000), "EPSG:32632"),
     )
-    both, _ = cells.fixed([one, other], 32, 10.0)
-    alone, _ = cells.fixed([other], 32, 10.0)
+    both, _ = cells.fixed([earlier, later], 32, 10.0)
+    alone, _ = cells.fixed([later], 32, 10.0)
     first = {*both[0].chip_ids}
     assert both[0].area.name == "one"
     assert first.isdisjoint(both[1].chip_ids)
@@ -97,12 +97,12 @@ def test_one_grid_per_lattice_anchored_on_its_first_file() -> None:
         raster("c.tif", 510_000, 5_000_007),
     ]
     area = Area("a", square(490_000, 4_990_000, 30_000), "EPSG:32632")
-    taken = cells.aligned([area], rasters, 16, [])
-    assert [(one.grid.x, one.grid.y) for one in taken] == [(500_003, 5_000_007), (510_000, 5_000_007)]
+    area_cells = cells.aligned([area], rasters, 16, [])
+    assert [(one.grid.x, one.grid.y) for one in area_cells] == [(500_003, 5_000_007), (510_000, 5_000_007)]
     # a and b together are 200 pixels wide: 12 whole cells; the next one's centre lies just on the edge.
-    assert taken[0].columns.min() == 0
-    assert taken[0].columns.max() == 11
-    assert taken[0].rows.min() == 0
+    assert area_cells[0].columns.min() == 0
+    assert area_cells[0].columns.max() == 11
+    assert area_cells[0].rows.min() == 0
 
 
 def test_a_recorded_grid_stays_when_a_file_comes_before() -> None:
@@ -127,10 +127,10 @@ def test_ground_that_two_lattices_cover_is_in_one_chip() -> None:
     x, y = Transformer.from_crs("EPSG:32632", "EPSG:32633", always_xy=True).transform(500_003.0, 5_000_007.0)
     rasters = [raster("a.tif", 500_003, 5_000_007, side=400), raster("b.tif", round(x), round(y), "EPSG:32633", 400)]
     area = Area("a", square(490_000, 4_990_000, 30_000), "EPSG:32632")
-    one, other = cells.aligned([area], rasters, 16, [])
+    earlier, later = cells.aligned([area], rasters, 16, [])
     to_first = Transformer.from_crs("EPSG:32633", "EPSG:32632", always_xy=True)
-    x_, y_ = to_first.transform(*other.grid.centres(other.columns, other.rows))
-    taken = set(zip(one.columns.tolist(), one.rows.tolist(), strict=True))
-    centres = zip(one.grid.column_at(x_).tolist(), one.grid.row_at(y_).tolist(), strict=True)
-    assert taken.isdisjoint(centres)
-    assert 0 < len(other.columns) < 200 < len(one.columns)
+    x_, y_ = to_first.transform(*later.grid.centres(later.columns, later.rows))
+    columns_and_rows = set(zip(earlier.columns.tolist(), earlier.rows.tolist(), strict=True))
+    centres = zip(earlier.grid.column_at(x_).tolist(), earlier.grid.row_at(y_).tolist(), strict=True)
+    assert columns_and_rows.isdisjoint(centres)
+    assert 0 < len(later.columns) < 200 < len(earlier.columns)

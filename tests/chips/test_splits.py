@@ -34,12 +34,12 @@ def test_two_chips_are_train() -> None:
 
 
 def test_same_seed_same_split_also_over_180_degrees() -> None:
-    here = splits.assign(field(30, 30), 320.0, np.random.default_rng(3))
+    first = splits.assign(field(30, 30), 320.0, np.random.default_rng(3))
     again = splits.assign(field(30, 30), 320.0, np.random.default_rng(3))
-    there = splits.assign(field(30, 30, lon=179.94), 320.0, np.random.default_rng(3))
-    assert (here == again).all()
-    assert (here == there).mean() > 0.97
-    assert (here != splits.assign(field(30, 30), 320.0, np.random.default_rng(4))).any()
+    second = splits.assign(field(30, 30, lon=179.94), 320.0, np.random.default_rng(3))
+    assert (first == again).all()
+    assert (first == second).mean() > 0.97
+    assert (first != splits.assign(field(30, 30), 320.0, np.random.default_rng(4))).any()
 
 
 def test_neighbours_apart_counts_sides() -> None:

@@ -15,9 +15,9 @@ def test_it_prints_its_folder_as_spelled(place: Path, run: Run) -> None:
 
 def test_json_has_path_and_counts(place: Path, run: Run) -> None:
     result = run("chip", "--aoi", "aoi.gpkg", "--json")
-    told = json.loads(result.stdout)
-    assert told["path"] == "chips"
-    assert told["counts"]["chips"] == told["counts"]["coh"] == 100
+    printed = json.loads(result.stdout)
+    assert printed["path"] == "chips"
+    assert printed["counts"]["chips"] == printed["counts"]["coh"] == 100
 
 
 def test_sources_can_be_named_without_a_file(place: Path, run: Run) -> None:

@@ -44,9 +44,9 @@ def test_a_dry_run_prints_nothing_for_the_next_program(here: Path, run: Run, tmp
     assert (result.exit_code, result.stdout) == (0, ""), result.stderr
     assert "nothing was written" in result.stderr
     result = run(*words, "--json")
-    told = json.loads(result.stdout)
-    assert result.exit_code == 0 and told["path"] is None
-    assert told["counts"]["fits"] > 0 and told["counts"]["seconds"] > 0
+    printed = json.loads(result.stdout)
+    assert result.exit_code == 0 and printed["path"] is None
+    assert printed["counts"]["fits"] > 0 and printed["counts"]["seconds"] > 0
     assert not (tmp_path / "r").exists()
 
 
@@ -57,7 +57,7 @@ def test_one_label_is_wrong_usage(here: Path, run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "printed"),
     [
         (("--against", "none.h5"), "none.h5: no embeddings here"),
         (("--chips", "none"), "no chips here"),
@@ -68,11 +68,11 @@ def test_one_label_is_wrong_usage(here: Path, run: Run, tmp_path: Path) -> None:
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
 def test_what_cannot_be_used_is_one_line(
-    here: Path, run: Run, tmp_path: Path, words: tuple[str, ...], told: str
+    here: Path, run: Run, tmp_path: Path, words: tuple[str, ...], printed: str
 ) -> None:
     result = run(*WORDS, *words, "-o", tmp_path / "r")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.count("\n") == 1 and told in result.stderr
+    assert result.stderr.count("\n") == 1 and printed in result.stderr
     assert not (tmp_path / "r").exists()
 
 
@@ -92,6 +92,6 @@ def test_it_compares_with_another_file_and_with_baselines(here: Path, run: Run, 
     result = run(*WORDS, *words)
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'r' / 'report.html'}\n"), result.stderr
     results = pd.read_csv(tmp_path / "r" / "results.csv")
-    own = f"{here.name}/embeddings"  # the name embeddings is that of the file measured
-    assert set(results.source) == {"embeddings", own, "statistics", "mosaiks", "untrained"}
+    key = f"{here.name}/embeddings"  # the name embeddings is that of the file measured
+    assert set(results.source) == {"embeddings", key, "statistics", "mosaiks", "untrained"}
     assert set(results.question) == {"curve", "split", "missing"}

@@ -23,8 +23,8 @@ def test_a_fitted_probe_maps_again(here: Path, run: Run, tmp_path: Path) -> None
     (fitted,) = (tmp_path / "map").glob("*.skops")
     result = run("probe", "--apply", fitted, "-o", tmp_path / "again")
     assert result.exit_code == 0, result.stderr
-    one, other = (geopandas.read_file(tmp_path / name / "predictions.gpkg") for name in ("map", "again"))
-    assert (one.prediction == other.prediction).all()
+    first, second = (geopandas.read_file(tmp_path / name / "predictions.gpkg") for name in ("map", "again"))
+    assert (first.prediction == second.prediction).all()
 
 
 def test_labels_or_apply(here: Path, run: Run) -> None:

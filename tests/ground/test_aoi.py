@@ -65,9 +65,9 @@ def test_numbers_are_names_and_order_counts(write_area: WriteArea, tmp_path: Pat
     areas, _ = aoi.read((path,))
     assert [area.name for area in areas] == ["1", "2"]
     (tmp_path / "below").mkdir()
-    other = write_area("below/a.gpkg", square(0, 0, 20), names=("x",))
-    assert aoi.read((path, other))[1] != aoi.read((other, path))[1]
-    assert len(aoi.read((path, other))[1]) == 2
+    second = write_area("below/a.gpkg", square(0, 0, 20), names=("x",))
+    assert aoi.read((path, second))[1] != aoi.read((second, path))[1]
+    assert len(aoi.read((path, second))[1]) == 2
 
 
 def test_no_area_is_called_all(write_area: WriteArea) -> None:

@@ -30,13 +30,13 @@ def test_rows_of_an_aligned_grid_grow_southward_from_the_anchor() -> None:
 
 
 def test_the_name_of_an_aligned_grid_depends_on_pixel_and_anchor() -> None:
-    one = grid.aligned(Lattice("EPSG:32632", 0.0, 0.0, 10.0, 10.0), 16)
+    first = grid.aligned(Lattice("EPSG:32632", 0.0, 0.0, 10.0, 10.0), 16)
     others = [
         grid.aligned(Lattice("EPSG:32632", 0.0, 0.0, 20.0, 20.0), 16),
         grid.aligned(Lattice("EPSG:32632", 5.0, 0.0, 10.0, 10.0), 16),
         grid.aligned(Lattice("EPSG:32633", 0.0, 0.0, 10.0, 10.0), 16),
     ]
-    assert len({one.name, *(other.name for other in others)}) == 4
+    assert len({first.name, *(other.name for other in others)}) == 4
 
 
 @pytest.mark.parametrize("bad", ["", "32N", "32N-4480", "32N-4480-a-b", "hello"])
@@ -65,10 +65,10 @@ def test_cells_of_several_grids_keep_the_files_order() -> None:
 def test_outlines_are_computed_once_and_go_with_some_of_the_cells() -> None:
     cells = grid.cells([LATTICE], ids(LATTICE, 4, 3))
     outlines = cells.outlines
-    some = cells[[5, 2]]
-    assert some.chip_ids == [cells.chip_ids[5], cells.chip_ids[2]]
-    assert some.outlines[0] is outlines[5]
-    assert some.outlines[1] is outlines[2]
+    part = cells[[5, 2]]
+    assert part.chip_ids == [cells.chip_ids[5], cells.chip_ids[2]]
+    assert part.outlines[0] is outlines[5]
+    assert part.outlines[1] is outlines[2]
     assert len(cells[np.zeros(12, dtype=bool)]) == 0
 
 

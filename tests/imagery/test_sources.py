@@ -44,9 +44,9 @@ def test_folders_and_globs_list_all_that_is_a_raster_by_its_suffix(write_raster:
         archive.write(path, "deep/a.tif")
     names.append("a.tif")
     for address in ("f", "f/*"):
-        found = sources.find(placed(S2, tmp_path / address, names=("jja_red",)))
-        assert [Path(one.address).name for one in found] == names
-        assert all(one.path.is_file() for one in found)
+        opened = sources.find(placed(S2, tmp_path / address, names=("jja_red",)))
+        assert [Path(one.address).name for one in opened] == names
+        assert all(one.path.is_file() for one in opened)
     rasterio.shutil.copy(path, tmp_path / "f" / "odd.bil", driver="EHdr")
     assert [one.path.name for one in sources.find(placed(S2, tmp_path / "f/*.bil", names=("jja_red",)))] == ["odd.bil"]
 
@@ -110,11 +110,11 @@ def test_an_address_on_the_net_stays_whole(tmp_path: Path) -> None:
 def test_first_bands_of_several_are_in_name_order_and_each_once(write_raster: WriteRaster, tmp_path: Path) -> None:
     for name in ("a-b/c.tif", "a/b.tif", "a/z.tif"):
         write_raster(name, np.ones((2, 4, 4), "uint8"), scale=0.1)
-    given = [str(tmp_path / "a-b/c.tif"), str(tmp_path / "a"), str(tmp_path / "a" / "." / "b.tif")]
-    found = sources.first_bands(given, scaled=True)
-    assert [str(one.path.relative_to(tmp_path)) for one in found] == ["a/b.tif", "a/z.tif", "a-b/c.tif"]
-    assert {(one.bands, one.count, one.encodings[0].scale) for one in found} == {((1,), 2, 0.1)}
-    assert sources.first_bands(given, scaled=False)[0].encodings[0].scale == 1.0
+    locations = [str(tmp_path / "a-b/c.tif"), str(tmp_path / "a"), str(tmp_path / "a" / "." / "b.tif")]
+    opened = sources.first_bands(locations, scaled=True)
+    assert [str(one.path.relative_to(tmp_path)) for one in opened] == ["a/b.tif", "a/z.tif", "a-b/c.tif"]
+    assert {(one.bands, one.count, one.encodings[0].scale) for one in opened} == {((1,), 2, 0.1)}
+    assert sources.first_bands(locations, scaled=False)[0].encodings[0].scale == 1.0
 
 
 def test_heights_are_left_out_of_a_crs(write_raster: WriteRaster) -> None:
@@ -150,10 +150,10 @@ def test_seasonal_tiles_are_read_from_their_names(tmp_path: Path) -> None:
     ):
         (folder / f"N48W090_{name}.tif").touch()
     for place in (tmp_path, folder, tmp_path / "*" / "*.tif"):
-        found = sources.find(placed(COH, place))
-        assert [one.channels for one in found] == [("jja_coh12",), ("djf_coh48",)]
-        assert np.allclose(found[0].bounds, (-90.0, 47.0, -89.0, 48.0))
-        assert found[0].encodings[0].scale == 0.01
+        opened = sources.find(placed(COH, place))
+        assert [one.channels for one in opened] == [("jja_coh12",), ("djf_coh48",)]
+        assert np.allclose(opened[0].bounds, (-90.0, 47.0, -89.0, 48.0))
+        assert opened[0].encodings[0].scale == 0.01
     amplitude = sources.find(placed(S1, tmp_path))
     assert [one.channels for one in amplitude] == [("son_vh",), ("jja_vv",)]
     scale = amplitude[0].encodings[0].scale

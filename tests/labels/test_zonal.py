@@ -32,13 +32,13 @@ def blocks_of(values: np.ndarray) -> list[np.ndarray]:
 def test_shares_and_means_are_those_of_the_pixels(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 4, (128, 160)).astype("uint8")
     path = raster(tmp_path / "a.tif", values, LEFT, BOTTOM + 1280, 10.0, nodata=0)
-    found = shares([path], [[1], [2, 3]])
+    measured = shares([path], [[1], [2, 3]])
     cells = blocks_of(values)
-    assert found.valid == pytest.approx([(cell > 0).mean() for cell in cells])
-    assert found.sums[:, 0] == pytest.approx([(cell == 1).mean() for cell in cells])
-    assert found.sums[:, 1] == pytest.approx([(cell > 1).mean() for cell in cells])
-    assert found.pixels == pytest.approx({value: (values == value).sum() for value in (1, 2, 3)})
-    assert found.touched == {str(path)}
+    assert measured.valid == pytest.approx([(cell > 0).mean() for cell in cells])
+    assert measured.sums[:, 0] == pytest.approx([(cell == 1).mean() for cell in cells])
+    assert measured.sums[:, 1] == pytest.approx([(cell > 1).mean() for cell in cells])
+    assert measured.pixels == pytest.approx({value: (values == value).sum() for value in (1, 2, 3)})
+    assert measured.touched == {str(path)}
     means = shares([path], None)
     assert means.sums[:, 0] / means.valid == pytest.approx([cell[cell > 0].mean() for cell in cells])
 
@@ -46,11 +46,11 @@ def test_shares_and_means_are_those_of_the_pixels(tmp_path: Path) -> None:
 def test_infinity_and_nan_are_no_values(tmp_path: Path) -> None:
     values = np.random.default_rng(1).normal(size=(128, 160)).astype("float32")
     values[:7], values[60:64], values[100:103] = np.nan, np.inf, -np.inf
-    found = shares([raster(tmp_path / "a.tif", values, LEFT, BOTTOM + 1280, 10.0)], None)
+    measured = shares([raster(tmp_path / "a.tif", values, LEFT, BOTTOM + 1280, 10.0)], None)
     cells = blocks_of(values)
-    assert found.valid == pytest.approx([np.isfinite(cell).mean() for cell in cells])
+    assert measured.valid == pytest.approx([np.isfinite(cell).mean() for cell in cells])
     expected = [cell[np.isfinite(cell)].astype("float64").mean() for cell in cells]
-    assert found.sums[:, 0] / found.valid == pytest.approx(expected)
+    assert measured.sums[:, 0] / measured.valid == pytest.approx(expected)
 
 
 def test_blocks_do_not_change_what_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,20 +27,20 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_model_is_read_as_it_was_written(folder: Path) -> None:
-    found = checkpoint.read(folder, device=CPU)
-    assert found.described == DESCRIBED
-    wanted = checkpoint.build(CONFIG, seed=9).state_dict()
-    assert all(torch.equal(wanted[name], tensor) for name, tensor in found.model.state_dict().items())
-    assert found.digest == hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
-    assert checkpoint.read(folder / "weights.safetensors", device=CPU).digest == found.digest
-    assert not found.model.training
+    model_read = checkpoint.read(folder, device=CPU)
+    assert model_read.described == DESCRIBED
+    expected = checkpoint.build(CONFIG, seed=9).state_dict()
+    assert all(torch.equal(expected[name], tensor) for name, tensor in model_read.model.state_dict().items())
+    assert model_read.digest == hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+    assert checkpoint.read(folder / "weights.safetensors", device=CPU).digest == model_read.digest
+    assert not model_read.model.training
 
 
 def test_untrained_weights_are_those_of_the_seed(folder: Path) -> None:
-    found = checkpoint.read(folder, device=CPU, untrained=True)
-    wanted = checkpoint.build(CONFIG, seed=3).state_dict()
-    assert all(torch.equal(wanted[name], tensor) for name, tensor in found.model.state_dict().items())
-    assert found.digest != checkpoint.read(folder, device=CPU).digest
+    model_read = checkpoint.read(folder, device=CPU, untrained=True)
+    expected = checkpoint.build(CONFIG, seed=3).state_dict()
+    assert all(torch.equal(expected[name], tensor) for name, tensor in model_read.model.state_dict().items())
+    assert model_read.digest != checkpoint.read(folder, device=CPU).digest
 
 
 def test_files_that_do_not_belong_together_are_refused(folder: Path) -> None:
@@ -68,9 +68,9 @@ def test_what_is_missing_or_broken_is_named(folder: Path, tmp_path_factory: pyte
 def test_the_state_is_one_file(tmp_path: Path) -> None:
     assert checkpoint.read_state(tmp_path) is None
     checkpoint.write_state(tmp_path, {"model.a": torch.arange(3.0)}, {"step": 4, "losses": [0.1, float("nan")]})
-    found = checkpoint.read_state(tmp_path)
-    assert found is not None
-    assert torch.equal(found[0]["model.a"], torch.arange(3.0)) and found[1]["step"] == 4
+    model_read = checkpoint.read_state(tmp_path)
+    assert model_read is not None
+    assert torch.equal(model_read[0]["model.a"], torch.arange(3.0)) and model_read[1]["step"] == 4
     assert [path.name for path in tmp_path.iterdir()] == ["state.safetensors"]
 
 

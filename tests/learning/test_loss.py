@@ -15,17 +15,17 @@ def unit(n: int, width: int, seed: int) -> torch.Tensor:
 
 def by_hand(a: torch.Tensor, b: torch.Tensor, scale: float) -> float:
     total = 0.0
-    for one, other in ((a, b), (b, a)):
+    for first, second in ((a, b), (b, a)):
         for i in range(len(a)):
-            scores = [scale * float(one[i] @ other[j]) for j in range(len(a))]
+            scores = [scale * float(first[i] @ second[j]) for j in range(len(a))]
             total -= scores[i] - math.log(sum(math.exp(score) for score in scores))
     return total / (2 * len(a))
 
 
 def test_infonce_agrees_with_its_definition() -> None:
     a, b = unit(5, 4, 0), unit(5, 4, 1)
-    found = loss.infonce(a, b, torch.tensor(math.log(10.0)))
-    assert float(found) == pytest.approx(by_hand(a, b, 10.0), rel=1e-5)
+    value = loss.infonce(a, b, torch.tensor(math.log(10.0)))
+    assert float(value) == pytest.approx(by_hand(a, b, 10.0), rel=1e-5)
 
 
 def test_temperature_is_clamped() -> None:
@@ -36,9 +36,9 @@ def test_temperature_is_clamped() -> None:
 def test_terms_are_weighted_by_their_samples_and_pairs_of_one_are_left_out() -> None:
     scale = torch.tensor(math.log(10.0))
     pairs = [(unit(6, 4, 0), unit(6, 4, 1)), (unit(2, 4, 2), unit(2, 4, 3)), (unit(1, 4, 4), unit(1, 4, 5))]
-    wanted = (6 * by_hand(*pairs[0], 10.0) + 2 * by_hand(*pairs[1], 10.0)) / 8
-    found = loss.contrast(pairs, scale)
-    assert found is not None and float(found) == pytest.approx(wanted, rel=1e-5)
+    expected = (6 * by_hand(*pairs[0], 10.0) + 2 * by_hand(*pairs[1], 10.0)) / 8
+    value = loss.contrast(pairs, scale)
+    assert value is not None and float(value) == pytest.approx(expected, rel=1e-5)
     assert loss.contrast(pairs[2:], scale) is None
 
 

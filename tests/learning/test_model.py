@@ -36,8 +36,8 @@ def test_patches_without_a_valid_pixel_take_no_part(tiny: Model) -> None:
     values[:, :, :, 8:] = math.nan
     patches = model.cut(values, 4)
     left = patches.where[0, :, 1] < 2
-    some = Patches(patches.values[:, left], patches.where[:, left])
-    torch.testing.assert_close(tiny("s2", patches), tiny("s2", some), atol=1e-5, rtol=0)
+    part = Patches(patches.values[:, left], patches.where[:, left])
+    torch.testing.assert_close(tiny("s2", patches), tiny("s2", part), atol=1e-5, rtol=0)
 
 
 def test_missing_is_not_zero(tiny: Model) -> None:
@@ -53,14 +53,14 @@ def test_missing_is_not_zero(tiny: Model) -> None:
 
 
 def test_embeddings_lie_about_their_centre() -> None:
-    other = checkpoint.build(CONFIG, seed=0).eval()
+    unlike = checkpoint.build(CONFIG, seed=0).eval()
     values = {"s2": pixels(40, 2), "s1": pixels(40, 1, seed=1)}
     values["s1"][:10] = math.nan
-    before = model.encode(other, values)["s2"].mean(0).norm()
-    model.centre(other, [{name: v[i : i + 20] for name, v in values.items()} for i in (0, 20)])
-    found = model.contrasted(other, values)["s1"][10:]
-    torch.testing.assert_close(other.encoders["s1"].centre, found.mean(0))
-    after = model.encode(other, values)["s2"].mean(0).norm()
+    before = model.encode(unlike, values)["s2"].mean(0).norm()
+    model.centre(unlike, [{name: v[i : i + 20] for name, v in values.items()} for i in (0, 20)])
+    encoded = model.contrasted(unlike, values)["s1"][10:]
+    torch.testing.assert_close(unlike.encoders["s1"].centre, encoded.mean(0))
+    after = model.encode(unlike, values)["s2"].mean(0).norm()
     assert before > 0.9 and after < 0.3
 
 
@@ -71,14 +71,14 @@ def test_several_modalities_are_mapped_into_one_space_and_one_alone_is_not(tiny:
     assert isinstance(alone.encoders["s1"].project, torch.nn.Identity)
     assert all(isinstance(one.project, torch.nn.Linear) for one in tiny.encoders.values())
     # Mean and deviation of the tokens: those of normalised tokens have a mean square of 1 together.
-    found = alone("s1", patches)
-    torch.testing.assert_close(found.norm(dim=1), torch.ones(3))
-    assert (found[:, 32:] > 0).all() and found[:, :32].sum(1).abs().max() < 1e-4
+    encoded = alone("s1", patches)
+    torch.testing.assert_close(encoded.norm(dim=1), torch.ones(3))
+    assert (encoded[:, 32:] > 0).all() and encoded[:, :32].sum(1).abs().max() < 1e-4
 
 
 def test_tokens_that_are_all_alike_have_finite_gradients(tiny: Model) -> None:
-    one = model.Patches(torch.randn(2, 1, 1, 16), torch.zeros(2, 1, 2, dtype=torch.long))
-    tiny("s1", one).sum().backward()
+    patchless = model.Patches(torch.randn(2, 1, 1, 16), torch.zeros(2, 1, 2, dtype=torch.long))
+    tiny("s1", patchless).sum().backward()
     gradients = [parameter.grad for parameter in tiny.encoders["s1"].parameters()]
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
     tiny.zero_grad(set_to_none=True)
@@ -87,14 +87,14 @@ def test_tokens_that_are_all_alike_have_finite_gradients(tiny: Model) -> None:
 def test_any_subset_of_modalities_embeds(tiny: Model) -> None:
     s2, s1 = pixels(4, 2), pixels(4, 1, seed=1)
     s2[1], s1[2], s2[3], s1[3] = math.nan, math.nan, math.nan, math.nan
-    found = model.encode(tiny, {"s2": s2, "s1": s1})
-    assert found["s2"].isnan().any(1).tolist() == [False, True, False, True]
-    assert found["s1"].isnan().any(1).tolist() == [False, False, True, True]
-    assert found[FUSED].isnan().any(1).tolist() == [False, False, False, True]
-    assert torch.equal(found[FUSED][1], found["s1"][1]) and torch.equal(found[FUSED][2], found["s2"][2])
-    torch.testing.assert_close(found[FUSED][:3].norm(dim=1), torch.ones(3))
+    encoded = model.encode(tiny, {"s2": s2, "s1": s1})
+    assert encoded["s2"].isnan().any(1).tolist() == [False, True, False, True]
+    assert encoded["s1"].isnan().any(1).tolist() == [False, False, True, True]
+    assert encoded[FUSED].isnan().any(1).tolist() == [False, False, False, True]
+    assert torch.equal(encoded[FUSED][1], encoded["s1"][1]) and torch.equal(encoded[FUSED][2], encoded["s2"][2])
+    torch.testing.assert_close(encoded[FUSED][:3].norm(dim=1), torch.ones(3))
     alone = model.encode(tiny, {"s1": s1})
-    torch.testing.assert_close(alone[FUSED][:2], found["s1"][:2])
+    torch.testing.assert_close(alone[FUSED][:2], encoded["s1"][:2])
     assert set(alone) == {"s1", FUSED}
 
 
@@ -117,9 +117,9 @@ def test_any_chip_size_embeds(tiny: Model, size: int) -> None:
 
 def test_positions_tell_places_apart() -> None:
     where = torch.cartesian_prod(torch.arange(28), torch.arange(28))[None]
-    found = model.positions(where, 64)[0]
-    near = torch.cdist(found, found) + 10 * torch.eye(len(found))
-    assert found.shape == (784, 64) and near.min() > 0.02
+    encoded = model.positions(where, 64)[0]
+    near = torch.cdist(encoded, encoded) + 10 * torch.eye(len(encoded))
+    assert encoded.shape == (784, 64) and near.min() > 0.02
 
 
 def test_base_is_the_reference_size() -> None:

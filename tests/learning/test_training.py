@@ -60,14 +60,14 @@ def test_every_modality_learns(batch: Batch) -> None:
 
 def test_one_modality_is_contrasted_with_itself(batch: Batch) -> None:
     model = build({"s1": CHANNELS["s1"]})
-    one = Batch(batch.rows, {"s1": batch.values["s1"]}, {"s1": batch.present["s1"]}, ())
-    value = training.batch_loss(model, one, 0.5, training.generator(0, 0))
+    single = Batch(batch.rows, {"s1": batch.values["s1"]}, {"s1": batch.present["s1"]}, ())
+    value = training.batch_loss(model, single, 0.5, training.generator(0, 0))
     assert value is not None and 0 < float(value.detach()) < 10
 
 
-@pytest.mark.parametrize(("asked", "s2", "s1"), [(None, 0.5, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)])
+@pytest.mark.parametrize(("drop_channels", "s2", "s1"), [(None, 0.5, 0.0), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)])
 def test_views_go_without_channels_as_asked(
-    batch: Batch, monkeypatch: pytest.MonkeyPatch, asked: float | None, s2: float, s1: float
+    batch: Batch, monkeypatch: pytest.MonkeyPatch, drop_channels: float | None, s2: float, s1: float
 ) -> None:
     one_season = {"s2": CHANNELS["s2"], "s1": ("djf_vv", "djf_vh")}
     values = {"s2": batch.values["s2"], "s1": batch.values["s1"][:, :2]}
@@ -75,21 +75,23 @@ def test_views_go_without_channels_as_asked(
     lacking: dict[str, list[torch.Tensor]] = {"s2": [], "s1": []}
     drop, jitter = views.drop_channels, views.jitter
 
-    def seen(patches: Patches, groups: torch.Tensor, share: float | None, source: torch.Generator) -> Patches:
-        found = drop(patches, groups, share, source)
-        new = found.values.isnan() & ~patches.values.isnan()
+    def dropping(patches: Patches, groups: torch.Tensor, share: float | None, source: torch.Generator) -> Patches:
+        left = drop(patches, groups, share, source)
+        new = left.values.isnan() & ~patches.values.isnan()
         lacking["s2" if len(groups) == 6 else "s1"].append(new.flatten(1).any(1).float())
-        return found
+        return left
 
     def changed(patches: Patches, source: torch.Generator) -> Patches:
         jittered.append(jitter(patches, source))
         return jittered[-1]
 
-    monkeypatch.setattr(views, "drop_channels", seen)
+    monkeypatch.setattr(views, "drop_channels", dropping)
     monkeypatch.setattr(views, "jitter", changed)
     for step in range(20):
         source = training.generator(0, step)
-        training.batch_loss(model, Batch(batch.rows, values, batch.present, ()), 1.0, source, drop_channels=asked)
+        training.batch_loss(
+            model, Batch(batch.rows, values, batch.present, ()), 1.0, source, drop_channels=drop_channels
+        )
     # A view that may go without channels loses one or more of six in seven of ten, one of two in one of seven.
     assert torch.cat(lacking["s2"]).mean().item() == pytest.approx(0.74 * s2, abs=0.12)
     assert torch.cat(lacking["s1"]).mean().item() == pytest.approx(0.15 * s1, abs=0.08)
@@ -98,9 +100,9 @@ def test_views_go_without_channels_as_asked(
 
 def test_nothing_to_contrast_gives_no_loss(batch: Batch) -> None:
     model = build(CHANNELS)
-    here = {"s2": torch.tensor([True, False]), "s1": torch.tensor([False, True])}
-    two = Batch(np.arange(2), {name: values[:2] for name, values in batch.values.items()}, here, ())
-    assert training.batch_loss(model, two, 0.5, training.generator(0, 0)) is None
+    presence = {"s2": torch.tensor([True, False]), "s1": torch.tensor([False, True])}
+    pair = Batch(np.arange(2), {name: values[:2] for name, values in batch.values.items()}, presence, ())
+    assert training.batch_loss(model, pair, 0.5, training.generator(0, 0)) is None
 
 
 def test_learning_lowers_the_loss(batch: Batch) -> None:
@@ -142,9 +144,9 @@ def test_a_training_continues_from_its_tensors(batch: Batch) -> None:
     steps(model, optimiser, 0, 2)
     tensors = {name: tensor.clone() for name, tensor in training.pack(model, optimiser).items()}
     steps(model, optimiser, 2, 4)
-    other = build(CHANNELS)
-    optimiser = training.optimiser(other, 1e-3)
-    training.unpack(tensors, other, optimiser)
-    steps(other, optimiser, 2, 4)
-    wanted = model.state_dict()
-    assert all(torch.equal(wanted[name], tensor) for name, tensor in other.state_dict().items())
+    resumed = build(CHANNELS)
+    optimiser = training.optimiser(resumed, 1e-3)
+    training.unpack(tensors, resumed, optimiser)
+    steps(resumed, optimiser, 2, 4)
+    expected = model.state_dict()
+    assert all(torch.equal(expected[name], tensor) for name, tensor in resumed.state_dict().items())

@@ -16,16 +16,16 @@ def source(seed: int) -> torch.Generator:
 @pytest.mark.parametrize("seed", range(6))
 def test_patches_are_windows_of_the_chip_flipped_or_turned(seed: int) -> None:
     values = torch.arange(2 * 16 * 16.0).view(1, 2, 16, 16)
-    found = views.view(values, 4, 1.0, source(seed))
-    for patch in found.values[0]:
+    made = views.view(values, 4, 1.0, source(seed))
+    for patch in made.values[0]:
         first, second = patch.view(2, 4, 4)
         assert torch.equal(second - first, torch.full((4, 4), 256.0))
         rows, columns = first // 16, first % 16
         steps = {tuple(sorted((abs(float(d[0])), abs(float(d[1]))))) for d in _steps(rows, columns)}
         assert steps == {(0.0, 1.0)}
     # The whole view is one window: the same map from place in the view to place in the chip for every patch.
-    corner = found.values[0, :, 0, 0]
-    by_place = {tuple(place.tolist()): float(value) for place, value in zip(found.where[0], corner, strict=True)}
+    corner = made.values[0, :, 0, 0]
+    by_place = {tuple(place.tolist()): float(value) for place, value in zip(made.where[0], corner, strict=True)}
     down = {by_place[1 + r, c] - by_place[r, c] for r, c in by_place if (r + 1, c) in by_place}
     along = {by_place[r, 1 + c] - by_place[r, c] for r, c in by_place if (r, c + 1) in by_place}
     assert len(down) == len(along) == 1 and {abs(down.pop()), abs(along.pop())} == {4.0, 64.0}
@@ -42,11 +42,11 @@ def test_views_keep_the_share_asked_for_and_prefer_what_is_valid(monkeypatch: py
     values = torch.randn(8, 3, 32, 32, generator=source(0))
     assert views.view(values, 4, 0.25, source(1)).values.shape == (8, 16, 3, 16)
     values[:, :, :, :16] = math.nan
-    found = views.view(values, 4, 0.25, source(1))
-    held = (~found.values.isnan()).flatten(2).any(2)
+    made = views.view(values, 4, 0.25, source(1))
+    has_pixel = (~made.values.isnan()).flatten(2).any(2)
     whole = views.view(values, 4, 1.0, source(1))
     most = (~whole.values.isnan()).flatten(2).any(2).sum(1).clamp(max=16)
-    assert (held.sum(1) >= (most - 4)).all() and held.float().mean() > 0.8
+    assert (has_pixel.sum(1) >= (most - 4)).all() and has_pixel.float().mean() > 0.8
 
 
 def test_views_repeat_with_their_seed_and_differ_without() -> None:
@@ -90,17 +90,17 @@ def test_jitter_changes_gain_and_offset_and_keeps_what_is_missing() -> None:
     before = views.view(values, 4, 1.0, source(0)).values
     after = views.jitter(Patches(before, torch.zeros(500, 1, 2)), source(1)).values
     assert torch.equal(before.isnan(), after.isnan())
-    found = []
+    made = []
     for channel in (0, 2):
         x, y = before[:, 0, channel], after[:, 0, channel]  # (samples, pixels)
         gain = (y - y.mean(1, keepdim=True)).norm(dim=1) / (x - x.mean(1, keepdim=True)).norm(dim=1)
         offset = (y - gain[:, None] * x).mean(1)
         torch.testing.assert_close(y, gain[:, None] * x + offset[:, None], atol=1e-4, rtol=0)
-        found.append(torch.stack([gain.log(), offset]))
-    shared, own = views.JITTER
-    one, other = found
-    torch.testing.assert_close(one.std(1), torch.full((2,), math.hypot(shared, own)), atol=0.03, rtol=0)
-    torch.testing.assert_close((one - other).std(1), torch.full((2,), math.sqrt(2) * own), atol=0.03, rtol=0)
+        made.append(torch.stack([gain.log(), offset]))
+    shared, of_each = views.JITTER
+    view_a, view_b = made
+    torch.testing.assert_close(view_a.std(1), torch.full((2,), math.hypot(shared, of_each)), atol=0.03, rtol=0)
+    torch.testing.assert_close((view_a - view_b).std(1), torch.full((2,), math.sqrt(2) * of_each), atol=0.03, rtol=0)
 
 
 def test_seasons_are_months_and_everything_else_is_one() -> None:

@@ -12,8 +12,8 @@ RECORD = Record("label", {"chips": "ab"}, {"above": None}, {"a.tif 1 2": "cd"})
 
 
 def test_a_layer_carries_what_it_was_record_of(tmp_path: Path) -> None:
-    one = shapely.box(0, 0, 1, 1)
-    table = geopandas.GeoDataFrame({"a": [1, 2]}, geometry=[one, shapely.multipolygons([one])], crs="EPSG:4326")
+    square = shapely.box(0, 0, 1, 1)
+    table = geopandas.GeoDataFrame({"a": [1, 2]}, geometry=[square, shapely.multipolygons([square])], crs="EPSG:4326")
     geopackage.write(tmp_path / "x.gpkg", "things", table, RECORD)
     assert geopackage.record_of(tmp_path / "x.gpkg", "things") == RECORD
     assert geopackage.record_of(tmp_path / "x.gpkg", "other") is None
@@ -27,8 +27,8 @@ def test_a_record_is_renewed_and_the_rows_stay(tmp_path: Path) -> None:
     path = tmp_path / "x.gpkg"
     geopackage.write(path, "things", table, RECORD)
     geopackage.renew(path, "things", Record("label", {}, {}, {"new": "stamp"}))
-    found = geopackage.record_of(path, "things")
-    assert found is not None and found.stamps == {"new": "stamp"}
+    renewed = geopackage.record_of(path, "things")
+    assert renewed is not None and renewed.stamps == {"new": "stamp"}
     geopandas.testing.assert_geodataframe_equal(geopandas.read_file(path, layer="things"), table, check_dtype=False)
 
 

@@ -18,8 +18,8 @@ OTHER = replace(RECORD, options={"threshold": 0.9, "rasters": ["a.tif"]})
 class Place:
     """An output, whose deletion is counted."""
 
-    def __init__(self, found: Record | None, *, finished: bool = True) -> None:
-        self.found, self.finished, self.removed = found, finished, 0
+    def __init__(self, existing: Record | None, *, finished: bool = True) -> None:
+        self.found, self.finished, self.removed = existing, finished, 0
 
     def remove(self) -> None:
         self.removed += 1

@@ -62,18 +62,18 @@ def test_pixels_equal_the_source_bit_for_bit(area: Path, scene: Modality, number
     outcome = cut(area, scene)
     assert outcome.paths == (tmp_path / "chips",)
     assert outcome.counts["chips"] == 36
-    found = chip_folder.read(tmp_path / "chips")
-    assert list(found.index.columns) == ["chip_id", "aoi", "split", "s2", "geometry"]
-    assert found.channels == {"s2": NAMES}
-    for chip_id in found.index.chip_id:
-        with rasterio.open(found.path_of(chip_id, "s2")) as file:
+    chipset = chip_folder.read(tmp_path / "chips")
+    assert list(chipset.index.columns) == ["chip_id", "aoi", "split", "s2", "geometry"]
+    assert chipset.channels == {"s2": NAMES}
+    for chip_id in chipset.index.chip_id:
+        with rasterio.open(chipset.path_of(chip_id, "s2")) as file:
             assert (file.crs.to_epsg(), file.nodata, file.descriptions) == (32632, 0, NAMES)
             assert (file.scales, file.offsets) == ((1e-4,) * 3, (0.0,) * 3)
             assert file.compression.name == "zstd"
             assert file.block_shapes[0] == (32, 32)
             column, row = int((file.bounds.left - 499_200) / 10), int((4_999_680 - file.bounds.top) / 10)
             assert (file.read() == numbers[:, row : row + 32, column : column + 32]).all()
-    values = chip_folder.read_chip(found.path_of(found.index.chip_id[0], "s2")).values
+    values = chip_folder.read_chip(chipset.path_of(chipset.index.chip_id[0], "s2")).values
     assert values.dtype == np.float32
     assert 0.0 < values.min() < values.max() <= 0.5
 
@@ -88,8 +88,8 @@ def test_a_source_in_another_zone_gives_what_a_warp_of_the_scene_gives(
     image = (2000 + 900 * np.sin(x_ / 9.0) * np.cos(y_ / 13.0))[None].astype("int16")
     path = write_raster("z.tif", image, x=round(x) - 2003.0, y=round(y) + 2001.0, crs="EPSG:32633", names=("jja_red",))
     cut(area, placed(S2, path))
-    found = chip_folder.read(tmp_path / "chips")
-    assert len(found.index) == 36
+    chipset = chip_folder.read(tmp_path / "chips")
+    assert len(chipset.index) == 36
     out = np.zeros((1, 192, 192), dtype="int16")
     transform_ = rasterio.Affine(10.0, 0.0, 499_200.0, 0.0, -10.0, 4_999_680.0)
     with rasterio.open(path) as file:
@@ -100,8 +100,8 @@ def test_a_source_in_another_zone_gives_what_a_warp_of_the_scene_gives(
             dst_crs="EPSG:32632",
             resampling=Resampling.bilinear,
         )
-    for chip_id in found.index.chip_id:
-        with rasterio.open(found.path_of(chip_id, "s2")) as file:
+    for chip_id in chipset.index.chip_id:
+        with rasterio.open(chipset.path_of(chip_id, "s2")) as file:
             column, row = int((file.bounds.left - 499_200) / 10), int((4_999_680 - file.bounds.top) / 10)
             difference = file.read(1).astype(int) - out[0, row : row + 32, column : column + 32]
             assert np.abs(difference).max() <= 1
@@ -131,17 +131,17 @@ def test_channels_without_a_valid_pixel_are_missing_from_the_chip(
     path = write_raster("son.tif", west, x=499_200.0, y=4_999_680.0, names=("son_red",), scale=1e-4, nodata=0)
     both = replace(scene, sources=(*scene.sources, Source((str(path),))))
     cut(area, both)
-    found = chip_folder.read(tmp_path / "chips")
-    assert found.channels["s2"] == (*NAMES, "son_red")
-    assert (found.index.s2 == 1.0).all()
-    seen = {chip_folder.read_chip(found.path_of(chip_id, "s2")).channels for chip_id in found.index.chip_id}
-    assert seen == {NAMES, (*NAMES, "son_red")}
+    chipset = chip_folder.read(tmp_path / "chips")
+    assert chipset.channels["s2"] == (*NAMES, "son_red")
+    assert (chipset.index.s2 == 1.0).all()
+    combinations = {chip_folder.read_chip(chipset.path_of(chip_id, "s2")).channels for chip_id in chipset.index.chip_id}
+    assert combinations == {NAMES, (*NAMES, "son_red")}
 
 
 def test_another_offset_is_converted_to_the_first_ones(area: Path, write_raster: WriteRaster, tmp_path: Path) -> None:
-    one = np.full((1, 200, 100), 2000, dtype="int16")
-    west = write_raster("w.tif", one, x=499_200.0, y=4_999_680.0, names=("jja_red",))
-    east = write_raster("e.tif", one, x=500_200.0, y=4_999_680.0, names=("jja_red",))
+    half = np.full((1, 200, 100), 2000, dtype="int16")
+    west = write_raster("w.tif", half, x=499_200.0, y=4_999_680.0, names=("jja_red",))
+    east = write_raster("e.tif", half, x=500_200.0, y=4_999_680.0, names=("jja_red",))
     sources = Source((str(west),), scale=1e-4), Source((str(east),), scale=1e-4, offset=-0.1)
     cut(area, replace(S2, sources=sources))
     index = chip_folder.read(tmp_path / "chips").index
@@ -160,12 +160,12 @@ def test_global_seasonal_tiles(write_area: WriteArea, write_raster: WriteRaster,
     write_raster("tiles/N46E009/N46E009_fall_vv_COH12.tif", coherence, **place)
     area = write_area("aoi.gpkg", square(9.97, 45.5, 0.06), crs="EPSG:4326")
     outcome = cut(area, placed(S1, tmp_path / "tiles"), placed(COH, tmp_path / "tiles"), size=100)
-    found = chip_folder.read(tmp_path / "chips")
-    assert found.channels == {"s1": ("jja_vv",), "coh": ("jja_coh12", "son_coh12")}
+    chipset = chip_folder.read(tmp_path / "chips")
+    assert chipset.channels == {"s1": ("jja_vv",), "coh": ("jja_coh12", "son_coh12")}
     assert outcome.counts["left_out_without_imagery"] > 0
-    value = chip_folder.read_chip(found.path_of(found.index.chip_id[0], "s1")).values
+    value = chip_folder.read_chip(chipset.path_of(chipset.index.chip_id[0], "s1")).values
     assert np.nanmax(np.abs(value - (20 * np.log10(5000) - 83))) < 1e-3
-    coh = chip_folder.read_chip(found.path_of(found.index.chip_id[0], "coh")).values
+    coh = chip_folder.read_chip(chipset.path_of(chipset.index.chip_id[0], "coh")).values
     assert 0.0 < np.nanmin(coh) < np.nanmax(coh) < 1.0
 
 
@@ -176,12 +176,12 @@ def test_aligned_chips_are_the_scenes_own_pixels(
     path = write_raster("s2.tif", numbers, x=600_001.3, y=5_100_007.7, names=NAMES)
     area = write_area("aoi.gpkg", square(600_000, 5_099_000, 1_100))
     cut(area, placed(S2, path), size=16, align="s2")
-    found = chip_folder.read(tmp_path / "chips")
-    (lattice,) = found.grids
-    assert all(chip_id.startswith(lattice.name) for chip_id in found.index.chip_id)
+    chipset = chip_folder.read(tmp_path / "chips")
+    (lattice,) = chipset.grids
+    assert all(chip_id.startswith(lattice.name) for chip_id in chipset.index.chip_id)
     whole = 0
-    for chip_id in found.index.chip_id:
-        with rasterio.open(found.path_of(chip_id, "s2")) as file:
+    for chip_id in chipset.index.chip_id:
+        with rasterio.open(chipset.path_of(chip_id, "s2")) as file:
             row, column = round((5_100_007.7 - file.bounds.top) / 10), round((file.bounds.left - 600_001.3) / 10)
             expected = numbers[:, row : row + 16, column : column + 16]
             assert (file.read()[:, : expected.shape[1], : expected.shape[2]] == expected).all()
@@ -313,15 +313,15 @@ def test_nothing_to_cut_is_an_error(write_area: WriteArea, scene: Modality, tmp_
 def test_every_size_can_be_written(area: Path, scene: Modality, tmp_path: Path) -> None:
     for size in (7, 48):
         cut(area, scene, size=size, output=tmp_path / f"chips{size}")
-        found = chip_folder.read(tmp_path / f"chips{size}")
-        with rasterio.open(found.path_of(found.index.chip_id[0], "s2")) as file:
+        chipset = chip_folder.read(tmp_path / f"chips{size}")
+        with rasterio.open(chipset.path_of(chipset.index.chip_id[0], "s2")) as file:
             assert (file.width, file.height, file.block_shapes[0]) == (size, size, (size, size))
 
 
 def test_a_broken_chip_is_named(area: Path, scene: Modality, tmp_path: Path) -> None:
     cut(area, scene)
-    found = chip_folder.read(tmp_path / "chips")
-    path = found.path_of(found.index.chip_id[0], "s2")
+    chipset = chip_folder.read(tmp_path / "chips")
+    path = chipset.path_of(chipset.index.chip_id[0], "s2")
     path.write_bytes(path.read_bytes()[:900])
     with pytest.raises(ChipError, match=f"{path.name}: cannot be read"):
         chip_folder.read_chip(path)
@@ -346,5 +346,5 @@ def test_sizes_make_sense(area: Path, scene: Modality) -> None:
 
 def test_a_resumed_journal_holds_each_list_of_channels_once(area: Path, scene: Modality, tmp_path: Path) -> None:
     cut(area, scene)
-    found = cutting.finished(journal.read(tmp_path / "chips" / chip.JOURNAL)[1])
-    assert len({id(has["s2"][1]) for has in found.values()}) == 1
+    chipset = cutting.finished(journal.read(tmp_path / "chips" / chip.JOURNAL)[1])
+    assert len({id(has["s2"][1]) for has in chipset.values()}) == 1

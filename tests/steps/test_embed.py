@@ -48,26 +48,27 @@ def other_model(base: Path) -> Path:
 
 
 def vectors(path: Path) -> dict[str, np.ndarray]:
-    found = embeddings.read(path)
-    return {name: found.vectors(name) for name in found.names}
+    embedded = embeddings.read(path)
+    return {name: embedded.vectors(name) for name in embedded.names}
 
 
 def test_rows_are_those_of_the_index(base: Path) -> None:
     from geoembed.chips import folder as chip_folder
 
-    chipset, found = chip_folder.read(base / "chips"), embeddings.read(base / "e.h5")
-    assert found.chip_id.tolist() == chipset.index["chip_id"].tolist()
+    chipset, embedded = chip_folder.read(base / "chips"), embeddings.read(base / "e.h5")
+    assert embedded.chip_id.tolist() == chipset.index["chip_id"].tolist()
     assert (
-        found.aoi.tolist() == chipset.index["aoi"].tolist() and found.split.tolist() == chipset.index["split"].tolist()
+        embedded.aoi.tolist() == chipset.index["aoi"].tolist()
+        and embedded.split.tolist() == chipset.index["split"].tolist()
     )
-    assert found.modalities == ("s2", "s1")
-    np.testing.assert_array_equal(found.present, chipset.index[["s2", "s1"]].notna().to_numpy())
-    for m, name in enumerate(found.modalities):
-        np.testing.assert_array_equal(np.isnan(found.vectors(name)).any(1), ~found.present[:, m])
-    single = found.present.sum(1) == 1
+    assert embedded.modalities == ("s2", "s1")
+    np.testing.assert_array_equal(embedded.present, chipset.index[["s2", "s1"]].notna().to_numpy())
+    for m, name in enumerate(embedded.modalities):
+        np.testing.assert_array_equal(np.isnan(embedded.vectors(name)).any(1), ~embedded.present[:, m])
+    single = embedded.present.sum(1) == 1
     assert single.any()
-    alone = np.where(found.present[:, :1], found.vectors("s2"), found.vectors("s1"))
-    np.testing.assert_array_equal(found.vectors("fused")[single], alone[single])
+    alone = np.where(embedded.present[:, :1], embedded.vectors("s2"), embedded.vectors("s1"))
+    np.testing.assert_array_equal(embedded.vectors("fused")[single], alone[single])
 
 
 def test_attributes_explain_the_file(base: Path) -> None:
@@ -80,11 +81,11 @@ def test_attributes_explain_the_file(base: Path) -> None:
 
 
 def test_embeddings_do_not_depend_on_the_batch(base: Path, tmp_path: Path) -> None:
-    wanted = vectors(base / "e.h5")
+    expected = vectors(base / "e.h5")
     for size in (1, 60):
         embed.embed(base / "chips", model=base / "model", output=tmp_path / f"{size}.h5", device="cpu", batch_size=size)
         for name, values in vectors(tmp_path / f"{size}.h5").items():
-            np.testing.assert_allclose(values, wanted[name], atol=1e-5)
+            np.testing.assert_allclose(values, expected[name], atol=1e-5)
 
 
 def test_finished_work_is_kept_and_its_time_renewed(base: Path) -> None:
@@ -97,29 +98,29 @@ def test_finished_work_is_kept_and_its_time_renewed(base: Path) -> None:
 
 
 def test_modalities_and_channels_restrict_what_is_used(base: Path, tmp_path: Path) -> None:
-    wanted = vectors(base / "e.h5")
+    expected = vectors(base / "e.h5")
     embed.embed(base / "chips", model=base / "model", output=tmp_path / "s1.h5", modalities=("s1",), **CPU)
-    found = embeddings.read(tmp_path / "s1.h5")
-    assert found.names == ("s1", "fused") and not found.present.all()
-    np.testing.assert_allclose(found.vectors("s1"), wanted["s1"], atol=1e-5)
-    np.testing.assert_array_equal(found.vectors("fused"), found.vectors("s1"))
+    embedded = embeddings.read(tmp_path / "s1.h5")
+    assert embedded.names == ("s1", "fused") and not embedded.present.all()
+    np.testing.assert_allclose(embedded.vectors("s1"), expected["s1"], atol=1e-5)
+    np.testing.assert_array_equal(embedded.vectors("fused"), embedded.vectors("s1"))
 
     embed.embed(base / "chips", model=base / "model", output=tmp_path / "jja.h5", channels={"s2": ("jja_*",)}, **CPU)
-    found = embeddings.read(tmp_path / "jja.h5")
-    assert found.attributes["channels"] == {"s2": list(CHANNELS["s2"][3:]), "s1": list(CHANNELS["s1"])}
-    here = found.present[:, 0]
-    assert np.abs(found.vectors("s2")[here] - wanted["s2"][here]).max() > 1e-3
-    np.testing.assert_allclose(found.vectors("s1"), wanted["s1"], atol=1e-5)
+    embedded = embeddings.read(tmp_path / "jja.h5")
+    assert embedded.attributes["channels"] == {"s2": list(CHANNELS["s2"][3:]), "s1": list(CHANNELS["s1"])}
+    has_s1 = embedded.present[:, 0]
+    assert np.abs(embedded.vectors("s2")[has_s1] - expected["s2"][has_s1]).max() > 1e-3
+    np.testing.assert_allclose(embedded.vectors("s1"), expected["s1"], atol=1e-5)
 
 
 def test_what_is_asked_for_must_be_known(base: Path, tmp_path: Path) -> None:
-    for options, told in (
+    for options, fault in (
         ({"modalities": ("s3",)}, "modality 's3' is not among s2, s1; did you mean"),
         ({"channels": {"s2": ("jja_rde",)}}, "channels 'jja_rde' match none of s2; did you mean jja_red"),
         ({"dtype": "int8"}, "dtype 'int8' is not float32 or float16"),
         ({"batch_size": 0}, "batch_size 0 is below 1"),
     ):
-        with pytest.raises(ConfigError, match=told):
+        with pytest.raises(ConfigError, match=fault):
             embed.embed(base / "chips", model=base / "model", output=tmp_path / "e.h5", **options)
     assert list(tmp_path.iterdir()) == []
 
@@ -130,9 +131,9 @@ def test_chips_with_more_or_less_than_the_model_knows(
     make_chips(tmp_path / "chips", n=6, channels={"s2": ("mam_red", "jja_blue", "djf_red")})
     outcome = embed.embed(tmp_path / "chips", model=base / "model", output=tmp_path / "e.h5", **CPU)
     assert outcome.counts["unknown_channels"] == 1 and "1 channels of the chips are left out" in caplog.text
-    found = embeddings.read(tmp_path / "e.h5")
-    assert found.modalities == ("s2",) and found.attributes["channels"] == {"s2": ["djf_red", "jja_blue"]}
-    assert not np.isnan(found.vectors("fused")).any()
+    embedded = embeddings.read(tmp_path / "e.h5")
+    assert embedded.modalities == ("s2",) and embedded.attributes["channels"] == {"s2": ["djf_red", "jja_blue"]}
+    assert not np.isnan(embedded.vectors("fused")).any()
 
     make_chips(tmp_path / "more", n=6, channels={"coh": ("jja_coh12",), "s2": ("jja_red",)})
     with pytest.raises(ModelError, match="does not know the modality coh"):
@@ -215,21 +216,21 @@ def test_a_broken_file_stops_nothing_and_is_embedded_once_mended(
     _, file, content = broken
     output = tmp_path / "e.h5"
     run = {"chips": tmp_path / "chips", "model": base / "model", "output": output, **CPU}
-    wanted = vectors(base / "e.h5")
+    expected = vectors(base / "e.h5")
     row = embeddings.read(base / "e.h5").chip_id.tolist().index(file.stem)
     for _ in range(2):
         caplog.clear()
         with caplog.at_level(logging.WARNING), pytest.raises(ChipError, match="complete, but 1 chip files could not"):
             embed.embed(**run)
         assert sum(str(file) in line for line in caplog.messages) == 1
-    found = embeddings.read(output)
-    assert found.present[row].tolist() == [True, False] and len(found) == 60
-    np.testing.assert_array_equal(found.vectors("fused")[row], found.vectors("s2")[row])
+    embedded = embeddings.read(output)
+    assert embedded.present[row].tolist() == [True, False] and len(embedded) == 60
+    np.testing.assert_array_equal(embedded.vectors("fused")[row], embedded.vectors("s2")[row])
     file.write_bytes(content)
     outcome = embed.embed(**run)
     assert outcome.counts["embedded"] == 1 and outcome.counts["kept"] == 59 and outcome.counts["broken"] == 0
     for name, values in vectors(output).items():
-        np.testing.assert_allclose(values, wanted[name], atol=1e-5)
+        np.testing.assert_allclose(values, expected[name], atol=1e-5)
     assert embeddings.read(output).present[row].all()
 
 

@@ -65,22 +65,22 @@ def test_geographic_raster_agrees_with_area(tmp_path: Path, chips: Path) -> None
     values[:, 400:] = 2
     path = raster(tmp_path / "degrees.tif", values, west, bounds[:, 3].max() + 0.001, pixel, crs="EPSG:4326")
     done = label((path,), output=tmp_path / "a.gpkg", chips=chips, classes=("a=1",))
-    found = labelled(done.paths[0])
+    table = labelled(done.paths[0])
     import shapely
 
     left = shapely.area(shapely.intersection(shapes, shapely.box(0, 0, middle, 90))) / shapely.area(shapes)
-    assert found["fraction"].to_numpy() == pytest.approx(left, abs=1e-4)
+    assert table["fraction"].to_numpy() == pytest.approx(left, abs=1e-4)
 
 
 def test_tiles_are_one_mosaic_and_the_first_by_name_wins(tmp_path: Path, chips: Path) -> None:
-    one = np.full((96, 70), 1, dtype=np.uint8)
-    one[:, 40:50] = 0  # a hole of nodata, filled from the second
-    two = np.full((96, 90), 2, dtype=np.uint8)
-    a = raster(tmp_path / "a.tif", one, LEFT, BOTTOM + 960, 10.0, nodata=0)
-    b = raster(tmp_path / "b.tif", two, LEFT + 380, BOTTOM + 960, 10.0, nodata=0)
+    left_half = np.full((96, 70), 1, dtype=np.uint8)
+    left_half[:, 40:50] = 0  # a hole of nodata, filled from the second
+    right_half = np.full((96, 90), 2, dtype=np.uint8)
+    a = raster(tmp_path / "a.tif", left_half, LEFT, BOTTOM + 960, 10.0, nodata=0)
+    b = raster(tmp_path / "b.tif", right_half, LEFT + 380, BOTTOM + 960, 10.0, nodata=0)
     done = label((b, a), output=tmp_path / "m.gpkg", chips=chips, classes=("two=2",))
-    found = labelled(done.paths[0])
-    row = found.loc[[LATTICE.chip_id(1500 + c, 16001) for c in range(4)]]
+    table = labelled(done.paths[0])
+    row = table.loc[[LATTICE.chip_id(1500 + c, 16001) for c in range(4)]]
     assert row["fraction"].tolist() == pytest.approx([0.0, 10 / 32, 26 / 32, 1.0])
     assert row["valid"].tolist() == pytest.approx([1.0, 1.0, 1.0, 1.0])
 
@@ -90,10 +90,10 @@ def test_other_lattices_fill_what_is_left(tmp_path: Path, chips: Path) -> None:
     fine = raster(tmp_path / "a.tif", np.full((96, 16), 1, dtype=np.uint8), LEFT, BOTTOM + 960, 10.0)
     wide = raster(tmp_path / "b.tif", np.full((60, 90), 2, dtype=np.uint8), LEFT - 7, BOTTOM + 1007, 20.0)
     done = label((fine, wide), output=tmp_path / "m.gpkg", chips=chips, classes=("one=1",))
-    found = labelled(done.paths[0])
-    assert found.loc[LATTICE.chip_id(1500, 16000), "fraction"] == pytest.approx(0.5)
-    assert found.loc[LATTICE.chip_id(1501, 16000), "fraction"] == pytest.approx(0.0)
-    assert found["valid"].max() <= 1.0
+    table = labelled(done.paths[0])
+    assert table.loc[LATTICE.chip_id(1500, 16000), "fraction"] == pytest.approx(0.5)
+    assert table.loc[LATTICE.chip_id(1501, 16000), "fraction"] == pytest.approx(0.0)
+    assert table["valid"].max() <= 1.0
 
 
 def test_means_use_scale_and_leave_nan_out(tmp_path: Path, chips: Path) -> None:
@@ -101,11 +101,11 @@ def test_means_use_scale_and_leave_nan_out(tmp_path: Path, chips: Path) -> None:
     values[64:, :32] = np.nan
     path = raster(tmp_path / "height.tif", values, LEFT, BOTTOM + 960, 10.0, scale=(2.0, 1.0))
     done = label((path,), output=tmp_path / "o", chips=chips, above=11.0)
-    found = labelled(tmp_path / "o/height.gpkg")
+    table = labelled(tmp_path / "o/height.gpkg")
     assert done.counts["chips_without_valid_pixels"] == 1
-    assert LATTICE.chip_id(1500, 16000) not in found.index
+    assert LATTICE.chip_id(1500, 16000) not in table.index
     cell = values[32:64, 32:64]
-    row = found.loc[LATTICE.chip_id(1501, 16001)]
+    row = table.loc[LATTICE.chip_id(1501, 16001)]
     assert row["value"] == pytest.approx(float(cell.mean()) * 2 + 1, rel=1e-5)
     assert row["label"] == int(row["value"] > 11.0)
 
@@ -121,11 +121,11 @@ def test_chips_over_180_degrees(tmp_path: Path) -> None:
     values[:, 1800:] = 2  # east of Greenwich, that is west of the antimeridian
     path = raster(tmp_path / "world.tif", values, -180.0, 0.0, 0.1, crs="EPSG:4326")
     done = label((path,), output=tmp_path / "east.gpkg", chips=chips, classes=("east=2",))
-    found = labelled(done.paths[0]).loc[chip_ids]
-    assert found["valid"].to_numpy() == pytest.approx(1.0, abs=1e-3)
+    table = labelled(done.paths[0]).loc[chip_ids]
+    assert table["valid"].to_numpy() == pytest.approx(1.0, abs=1e-3)
     crossing = (bounds[:, 0] > bounds[:, 2]) & (bounds[:, 2] > -179.95) & (bounds[:, 0] < 179.95)
-    assert ((found["fraction"] > 0) & (found["fraction"] < 1))[crossing].all()
-    assert found["fraction"].iloc[0] == 1 or found["fraction"].iloc[-1] == 0
+    assert ((table["fraction"] > 0) & (table["fraction"] < 1))[crossing].all()
+    assert table["fraction"].iloc[0] == 1 or table["fraction"].iloc[-1] == 0
 
 
 def test_a_huge_sparse_raster_is_read_near_chips_only(tmp_path: Path, chips: Path) -> None:
@@ -151,9 +151,9 @@ def test_a_chip_larger_than_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("geoembed.imagery.mosaics.BLOCK_SIDE", 16)
     values = np.random.default_rng(2).choice(np.array([1, 2], dtype=np.uint8), (96, 128))
     path = raster(tmp_path / "c.tif", values, LEFT, BOTTOM + 960, 10.0, tiled=True, blockxsize=16, blockysize=16)
-    found = labelled(label((path,), output=tmp_path / "a.gpkg", chips=chips, classes=("a=1",)).paths[0])
-    assert found.loc[LATTICE.chip_id(1501, 16001), "fraction"] == pytest.approx((values[32:64, 32:64] == 1).mean())
-    assert found["valid"].to_numpy() == pytest.approx(1.0)
+    table = labelled(label((path,), output=tmp_path / "a.gpkg", chips=chips, classes=("a=1",)).paths[0])
+    assert table.loc[LATTICE.chip_id(1501, 16001), "fraction"] == pytest.approx((values[32:64, 32:64] == 1).mean())
+    assert table["valid"].to_numpy() == pytest.approx(1.0)
 
 
 def test_rerun_keeps_changes_are_refused_and_overwrite_obeys(tmp_path: Path, chips: Path) -> None:

@@ -49,19 +49,19 @@ def test_a_model_folder_holds_what_it_should(chips: Path, model: Path) -> None:
     config = json.loads((model / "config.json").read_text())
     assert config["model"]["channels"]["s1"] == ["djf_vv", "djf_vh", "jja_vv", "jja_vh"]
     assert 0.1 < config["statistics"]["mean"]["s2"][0] < 0.3 and config["training"]["epochs"] == 4
-    found = rows(model)
-    assert [row["step"] for row in found] == ["3", "6", "9", "12"]
-    assert list(found[0]) == [*COLUMNS, "effective_rank_s2", "effective_rank_s1"]
+    outcomes = rows(model)
+    assert [row["step"] for row in outcomes] == ["3", "6", "9", "12"]
+    assert list(outcomes[0]) == [*COLUMNS, "effective_rank_s2", "effective_rank_s1"]
     health = {"retrieval_at_1", "effective_rank", "effective_rank_s2", "effective_rank_s1"}
-    assert all(float(value) >= 0 for row in found for key, value in row.items() if value or key not in health)
+    assert all(float(value) >= 0 for row in outcomes for key, value in row.items() if value or key not in health)
     # Looking at 8 validation chips costs 18 steps of 12 chips of which an eighth is seen: the last row alone tells.
-    assert [row["retrieval_at_1"] != "" for row in found] == [False, False, False, True]
+    assert [row["retrieval_at_1"] != "" for row in outcomes] == [False, False, False, True]
     checkpoint.read(model, device=torch.device("cpu"))
 
 
 def test_progress_counts_epochs(chips: Path, tmp_path: Path) -> None:
-    seen = list(pretrain.pretrain.steps(chips, output=tmp_path / "model", epochs=1, **SMALL))
-    assert seen[-1].unit == "epochs" and seen[-1].done == seen[-1].total == 1 and "loss" in seen[-1].note
+    reports = list(pretrain.pretrain.steps(chips, output=tmp_path / "model", epochs=1, **SMALL))
+    assert reports[-1].unit == "epochs" and reports[-1].done == reports[-1].total == 1 and "loss" in reports[-1].note
 
 
 def test_finished_work_is_kept_and_its_time_renewed(chips: Path, model: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_broken_chip_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFi
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "fault"),
     [
         ({"epochs": 1.0, "minutes": 1.0}, "epochs and minutes exclude each other"),
         ({"preset": "huge"}, "preset 'huge': input should be 'tiny', 'small' or 'base'"),
@@ -205,22 +205,22 @@ def test_a_broken_chip_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFi
         ({"seed": -1}, "seed -1: input should be greater than or equal to 0"),
     ],
 )
-def test_options_that_make_no_sense(chips: Path, tmp_path: Path, options: dict[str, object], told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_options_that_make_no_sense(chips: Path, tmp_path: Path, options: dict[str, object], fault: str) -> None:
+    with pytest.raises(ConfigError, match=fault):
         pretrain.pretrain(chips, output=tmp_path / "model", **options)  # type: ignore[arg-type]
     assert not (tmp_path / "model").exists()
 
 
 def test_transductive_learns_from_all_splits(tmp_path: Path) -> None:
     make_chips(tmp_path / "chips", n=40)  # three of five are train chips
-    found = {}
+    outcomes = {}
     for kind in (False, True):
         model = tmp_path / f"model{kind}"
         outcome = pretrain.pretrain(tmp_path / "chips", output=model, epochs=1, transductive=kind, **SMALL)
-        found[kind] = outcome.counts["chips"], checkpoint.read_config(model)
-    assert [found[kind][0] for kind in (False, True)] == [24, 40]
-    assert [found[kind][1].training["transductive"] for kind in (False, True)] == [False, True]
-    assert found[False][1].statistics != found[True][1].statistics
+        outcomes[kind] = outcome.counts["chips"], checkpoint.read_config(model)
+    assert [outcomes[kind][0] for kind in (False, True)] == [24, 40]
+    assert [outcomes[kind][1].training["transductive"] for kind in (False, True)] == [False, True]
+    assert outcomes[False][1].statistics != outcomes[True][1].statistics
 
 
 def test_a_model_of_another_version_is_told_and_replaced(chips: Path, tmp_path: Path) -> None:

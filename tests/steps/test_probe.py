@@ -25,9 +25,9 @@ def world(tmp_path: Path) -> tuple[embeddings.Embeddings, np.ndarray[Any, Any]]:
     s1 = rng.normal(size=(1200, 8)).astype(np.float32)
     s1[::10] = np.nan
     fused = s2 + 0.1
-    found = embeddings_file(tmp_path / "e.h5", {"s1": s1, "s2": s2, "fused": fused}, columns=40, aois=2)
-    pd.DataFrame({"chip_id": found.chip_id, "label": water.astype(int)}).to_csv(tmp_path / "water.csv", index=False)
-    return found, water
+    embedded = embeddings_file(tmp_path / "e.h5", {"s1": s1, "s2": s2, "fused": fused}, columns=40, aois=2)
+    pd.DataFrame({"chip_id": embedded.chip_id, "label": water.astype(int)}).to_csv(tmp_path / "water.csv", index=False)
+    return embedded, water
 
 
 def run(tmp_path: Path, **options: Any) -> Any:
@@ -35,11 +35,11 @@ def run(tmp_path: Path, **options: Any) -> Any:
 
 
 def test_maps_every_chip_and_scores_the_test_split(tmp_path: Path, world: Any) -> None:
-    found, water = world
+    embedded, water = world
     done = run(tmp_path, n=100)
     assert done.paths == (tmp_path / "out/predictions.gpkg",)
     table = geopandas.read_file(done.paths[0])
-    assert table["chip_id"].tolist() == found.chip_id.tolist() and table.crs == "EPSG:4326"
+    assert table["chip_id"].tolist() == embedded.chip_id.tolist() and table.crs == "EPSG:4326"
     assert (table["prediction"] == water).mean() > 0.85
     assert table["drawn"].sum() == 100 and set(table.loc[table["drawn"] == 1, "split"]) == {"train"}
     report = json.loads((tmp_path / "out/metrics.json").read_text())
@@ -78,16 +78,16 @@ def test_a_transductive_model_is_told(tmp_path: Path, world: Any, caplog: pytest
 
 
 def test_the_test_split_changes_nothing_in_the_fit(tmp_path: Path, world: Any) -> None:
-    found, _ = world
+    embedded, _ = world
     run(tmp_path, n=100, features="s2")
-    vectors = {name: found.vectors(name) for name in found.names}
+    vectors = {name: embedded.vectors(name) for name in embedded.names}
     for name in vectors:
-        vectors[name][found.split == "test"] *= 100
+        vectors[name][embedded.split == "test"] *= 100
     embeddings_file(tmp_path / "e2.h5", vectors, columns=40, aois=2)
-    other = probe(tmp_path / "e2.h5", labels=tmp_path / "water.csv", output=tmp_path / "o2", n=100, features="s2")
-    one, two = (geopandas.read_file(path) for path in (tmp_path / "out/predictions.gpkg", other.paths[0]))
-    train = one["split"] != "test"
-    assert (one["probability"][train] == two["probability"][train]).all()
+    anew = probe(tmp_path / "e2.h5", labels=tmp_path / "water.csv", output=tmp_path / "o2", n=100, features="s2")
+    first, second = (geopandas.read_file(path) for path in (tmp_path / "out/predictions.gpkg", anew.paths[0]))
+    train = first["split"] != "test"
+    assert (first["probability"][train] == second["probability"][train]).all()
 
 
 def test_rerun_is_free_and_other_options_are_refused(tmp_path: Path, world: Any) -> None:
@@ -102,27 +102,27 @@ def test_rerun_is_free_and_other_options_are_refused(tmp_path: Path, world: Any)
 
 @pytest.mark.parametrize("features", ["s2", "concat"])
 def test_a_fitted_probe_maps_new_embeddings(tmp_path: Path, world: Any, features: str) -> None:
-    found, _ = world
+    embedded, _ = world
     run(tmp_path, n=100, features=features)
     done = probe(tmp_path / "e.h5", apply=tmp_path / "out", output=tmp_path / "again")
-    one, two = (geopandas.read_file(path) for path in (tmp_path / "out/predictions.gpkg", done.paths[0]))
-    assert (one["probability"].round(4) == two["probability"].round(4)).all()
+    first, second = (geopandas.read_file(path) for path in (tmp_path / "out/predictions.gpkg", done.paths[0]))
+    assert (first["probability"].round(4) == second["probability"].round(4)).all()
     probe(tmp_path / "e.h5", apply=tmp_path / "out/probe.skops", output=tmp_path / "again")
-    vectors = {name: found.vectors(name) for name in found.names}
-    block = embeddings.Chunk(found.present, vectors)
+    vectors = {name: embedded.vectors(name) for name in embedded.names}
+    block = embeddings.Chunk(embedded.present, vectors)
     embeddings.write(
-        tmp_path / "other.h5", found.chip_id, found.aoi, found.split, grids=found.grids, modalities=found.modalities,
-        blocks=[block], attributes={"model_sha256": "cd" * 32, "space": "last layer"},
+        tmp_path / "other.h5", embedded.chip_id, embedded.aoi, embedded.split, grids=embedded.grids,
+        modalities=embedded.modalities, blocks=[block], attributes={"model_sha256": "cd" * 32, "space": "last layer"},
     )  # fmt: skip
     with pytest.raises(ProbeError, match="model_sha256 differ"):
         probe(tmp_path / "other.h5", apply=tmp_path / "out", output=tmp_path / "third")
 
 
 def test_more_classes_and_numbers(tmp_path: Path, world: Any, caplog: pytest.LogCaptureFixture) -> None:
-    found, _ = world
-    s2 = found.vectors("s2")
+    embedded, _ = world
+    s2 = embedded.vectors("s2")
     crop = np.where(s2[:, 1] > 0.5, "rice", np.where(s2[:, 2] > 0, "maize", "other"))
-    frame = pd.DataFrame({"chip_id": found.chip_id, "label": crop, "value": s2[:, 3] * 2.0 + 1})
+    frame = pd.DataFrame({"chip_id": embedded.chip_id, "label": crop, "value": s2[:, 3] * 2.0 + 1})
     frame.to_csv(tmp_path / "crop.csv", index=False)
     done = probe(tmp_path / "e.h5", labels=tmp_path / "crop.csv", output=tmp_path / "crop", n=300)
     table = geopandas.read_file(done.paths[0])
@@ -148,8 +148,8 @@ def test_asking_for_too_much_or_too_little(tmp_path: Path, world: Any, caplog: p
     ):
         with pytest.raises(ProbeError, match=words):
             run(tmp_path, **options, overwrite=True)
-    found, _ = world
-    pd.DataFrame({"chip_id": found.chip_id[:50], "label": 1}).to_csv(tmp_path / "water.csv", index=False)
+    embedded, _ = world
+    pd.DataFrame({"chip_id": embedded.chip_id[:50], "label": 1}).to_csv(tmp_path / "water.csv", index=False)
     with pytest.raises(ProbeError, match="with only 1"):
         run(tmp_path, overwrite=True)
     assert (tmp_path / "out/predictions.gpkg").exists()
@@ -178,9 +178,9 @@ def test_killed_while_overwriting_nothing_old_is_kept(
 
 
 def test_classes_that_differ_in_case_only(tmp_path: Path, world: Any) -> None:
-    found, water = world
-    names = np.where(water, "Water", np.where(found.vectors("s2")[:, 1] > 0, "water", "WATER"))
-    pd.DataFrame({"chip_id": found.chip_id, "label": names}).to_csv(tmp_path / "water.csv", index=False)
+    embedded, water = world
+    names = np.where(water, "Water", np.where(embedded.vectors("s2")[:, 1] > 0, "water", "WATER"))
+    pd.DataFrame({"chip_id": embedded.chip_id, "label": names}).to_csv(tmp_path / "water.csv", index=False)
     table = geopandas.read_file(run(tmp_path, n=300).paths[0])
     assert (table[["p_WATER", "p_Water_2", "p_water_3"]].sum(axis=1) - 1).abs().max() < 1e-4
 
