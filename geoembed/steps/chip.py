@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import geopandas
 import numpy as np
 
-from geoembed import __version__, settings
+from geoembed import settings
 from geoembed.chips import cells as chip_cells
 from geoembed.chips import cutting
 from geoembed.chips import folder as chip_folder
@@ -34,6 +34,7 @@ from geoembed.outputs.journal import Journal
 from geoembed.outputs.records import Record, Standing
 from geoembed.progress import Progress, Result, Steps, verb
 from geoembed.settings import PathLike, Paths
+from geoembed.version import __version__
 
 log = logging.getLogger(__name__)
 
