@@ -49,6 +49,7 @@ class Inputs:
         names = {
             "against": list(self.against),
             "labels": [label_file.path.name for label_file in self.label_files],
+            "targets": [label_file.column for label_file in self.label_files],
             "with_chips": self.origin is not None,
         }
         return Record("evaluate", inputs, names | options.to_json())

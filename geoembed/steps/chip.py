@@ -271,7 +271,7 @@ def _finish(
     seed = description["made_from"]["options"]["seed"]
     index, apart = chip_index.build(area_cells, contents, list(channels), seed)
     path = folder / chip_folder.INDEX
-    if cut_now or not path.exists():
+    if cut_now or not chip_index.is_of(path, index):
         path.unlink(missing_ok=True)
         units = {name: description["modalities"][name]["unit"] for name in channels}
         described = {name: {"channels": channels[name], "unit": units[name]} for name in channels}

@@ -92,17 +92,18 @@ def evaluate(
     origin = _origin(None if chips is None else Path(chips), Path(model), file, device)
     read = inputs.read(file, settings.paths(labels), target, settings.paths(against), origin)
     record, rows = read.record(asked), partial(results.read, folder / RESULTS)
-    if not dry_run and _is_kept(folder, record, update=update, overwrite=overwrite):
-        kept = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-        return Result((folder / REPORT,), kept["counts"], kept["table"], rows)
-    study = prepare(read, asked)
     if dry_run:
-        return _forecast(study)
-    with locks.hold(folder, folder=True), closing(Journal(folder / JOURNAL, record)) as journal:
-        atomic.sweep(folder, deep=True)
-        measurements = yield from measure(study, folder / BASELINES, journal)
-        table = yield from answer(study, measurements, folder, record)
-        journal.remove()
+        return _forecast(prepare(read, asked))
+    with locks.hold(folder, folder=True):
+        if _is_kept(folder, record, update=update, overwrite=overwrite):
+            kept = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+            return Result((folder / REPORT,), kept["counts"], kept["table"], rows)
+        study = prepare(read, asked)
+        with closing(Journal(folder / JOURNAL, record)) as journal:
+            atomic.sweep(folder, deep=True)
+            measurements = yield from measure(study, folder / BASELINES, journal)
+            table = yield from answer(study, measurements, folder, record)
+            journal.remove()
     return Result((folder / REPORT,), dict(measurements.counts), table, rows)
 
 
@@ -124,10 +125,11 @@ def _is_kept(folder: Path, record: Record, *, update: bool, overwrite: bool) -> 
     elif found is None or found.step != "evaluate":
         raise ProbeError(f"{paths[0]}: exists and was not made by geoembed evaluate; choose another -o")
     finished = all(path.exists() for path in paths)
-    remove = partial((folder / JOURNAL).unlink, missing_ok=True)
-    found = found or journals.record_of(folder / JOURNAL)
+    begun = journals.record_of(folder / JOURNAL)
+    if begun and begun.digest == record.digest:  # half done, maybe in place of the report that is still there
+        return False
     standing = records.settle(
-        folder / REPORT, record, found, finished=finished, remove=remove, update=update, overwrite=overwrite
+        folder / REPORT, record, found or begun, finished=finished, update=update, overwrite=overwrite
     )
     if standing is not Standing.KEPT:
         return False

@@ -695,3 +695,21 @@ def test_the_wrong_chips_or_model_are_told_with_the_remedy(tmp_path: Path, embed
                 run(embedded, "upper", **{"chips": embedded / "chips", "model": embedded / "model", **options},
                     dry_run=dry_run)  # fmt: skip
             assert "\n" not in str(told.value)
+
+
+def test_killed_while_updating_it_goes_on(tmp_path: Path, world: embeddings.Embeddings) -> None:
+    """Half-done work in place of a finished report goes on, with --update as without."""
+    run(tmp_path, "water", sizes=("10", "100"))
+    steps = evaluate.steps(
+        tmp_path / "e.h5", labels=(tmp_path / "water.csv",), output=tmp_path / "report", n=50, overwrite=True
+    )
+    next(step for step in steps if step.unit == "fits")
+    steps.close()
+    lines = (tmp_path / "report/.fits.jsonl").read_text().count("models")
+    assert lines > 0
+    options: dict[str, Any] = {"labels": (tmp_path / "water.csv",), "output": tmp_path / "report", "n": 50}
+    again = evaluate.steps(tmp_path / "e.h5", update=True, **options)
+    next(step for step in again if step.unit == "fits")
+    again.close()
+    assert (tmp_path / "report/.fits.jsonl").read_text().count("models") > lines
+    assert evaluate(tmp_path / "e.h5", **options).counts["fits"] > 0
