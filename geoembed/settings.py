@@ -3,8 +3,6 @@
 An option on the command line beats the environment, which beats the file.
 """
 
-from __future__ import annotations
-
 import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence

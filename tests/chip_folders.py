@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def make_chips(
     index = geopandas.GeoDataFrame(table, geometry=outlines, crs="EPSG:4326")
     description = {
         "modalities": {name: {"channels": list(bands), "unit": UNITS[name]} for name, bands in channels.items()},
-        "grids": [lattice.to_json()],
+        "grids": [asdict(lattice)],
         "size": size,
         "made_from": Record("chip", {"n": n}, {"seed": seed}).to_json(),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def chip_folder(
     table.to_file(folder / "index.gpkg", layer="chips", driver="GPKG")
     description = {
         "modalities": {"s2": {"channels": ["jja_red"], "unit": "reflectance"}},
-        "grids": [one.to_json() for one in grids],
+        "grids": [asdict(one) for one in grids],
         "size": grids[0].size,
         "made_from": Record("chip", {}, {}).to_json(),
     }

@@ -1,7 +1,5 @@
 """Batches: chips as normalised tensors, read ahead in a fixed order, and the statistics that normalise them."""
 
-from __future__ import annotations
-
 import fnmatch
 import logging
 import threading

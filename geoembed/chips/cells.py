@@ -1,7 +1,5 @@
 """The cells that areas of interest take, on the fixed grid or on grids anchored on imagery."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -170,7 +168,7 @@ def _covering(grid: Grid, bounds: Bounds) -> Iterator[tuple[NDArray[np.int64], N
 def _in_zone(
     area: Area, grid: Grid, columns: NDArray[np.int64], rows: NDArray[np.int64], zone: int, southern: bool
 ) -> tuple[NDArray[np.bool_], int]:
-    """Tell which cells an area takes on the grid of a zone and hemisphere, and how many lie beyond UTM."""
+    """Tell which cells an area takes on the grid of a zone and hemisphere, and how many more lie beyond UTM."""
     points = grid.lonlat(columns, rows)
     lon, lat = points[:, 0], points[:, 1]
     west = -180.0 + 6.0 * (zone - 1)

@@ -1,7 +1,5 @@
 """Cutting: neighbouring cells form blocks, which are read and warped at once and sliced into chip files."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Chip folders: the index of chips, their description, and one small raster per chip and modality."""
 
-from __future__ import annotations
-
 import json
 import warnings
 from dataclasses import dataclass
@@ -61,11 +59,6 @@ class ChipSet:
     grids: tuple[grid.Grid, ...]
     size: int
     digest: str
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Return the names of the modalities, in order."""
-        return tuple(self.channels)
 
     @cached_property
     def cells(self) -> grid.Cells:

@@ -1,7 +1,5 @@
 """The index of chips: a row per chip, with its area of interest, its split and its modalities."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path

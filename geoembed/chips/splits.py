@@ -1,7 +1,5 @@
 """Splits: train, validation and test chips, dealt out by bands of an area and not chip by chip."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

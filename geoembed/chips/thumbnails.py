@@ -1,7 +1,5 @@
 """Chips as small pictures: which channels are shown, how values become brightness, and the PNG."""
 
-from __future__ import annotations
-
 import base64
 import io
 import math

@@ -1,6 +1,4 @@
-"""The app, the one boundary for errors, and what makes a command of a declaration of options."""
-
-from __future__ import annotations
+"""The app, the one boundary for errors, and how a declaration of options becomes a command."""
 
 import importlib
 import inspect
@@ -24,14 +22,13 @@ from geoembed.version import __version__
 log = logging.getLogger(__name__)
 
 OPTIONS: dict[str, list[Option]] = {}
-"""Per command the options that geoembed.toml and the environment may set."""
-
+"""The options that geoembed.toml and the environment may set, by command."""
 
 NAMES = {"help_option_names": ["-h", "--help"]}
 
 
 class Commands(TyperGroup):
-    """The group of commands; what the library raises ends here, as one line and exit status 1."""
+    """The group of commands. What the library raises ends here, as one line and exit status 1."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line."""
@@ -46,16 +43,12 @@ class Commands(TyperGroup):
 
 
 app = typer.Typer(
-    cls=Commands,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings=NAMES,
+    cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, context_settings=NAMES
 )
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(value: bool) -> None:
+    if value:
         typer.echo(f"geoembed {__version__}")
         raise typer.Exit
 
@@ -64,7 +57,7 @@ Version = Annotated[bool, typer.Option("--version", callback=_show_version, is_e
 
 
 def _load(context: typer.Context, path: Path | None) -> Path | None:
-    """Take defaults from the settings file; an eager option's callback, so that they are there for all others."""
+    """Take defaults from the settings file, as callback of an eager option: before all other options are read."""
     root = context.find_root()
     if context is root:
         settings.check_environment(os.environ, OPTIONS)
@@ -77,7 +70,7 @@ def _load(context: typer.Context, path: Path | None) -> Path | None:
 
 
 def _declared(annotation: Any, **changes: Any) -> Any:
-    """Return an annotated option with some of its typer settings changed."""
+    """Return an annotated option with changes to what typer knows of it."""
     kind, info = get_args(annotation)
     info = copy(info)
     vars(info).update(changes)
@@ -112,8 +105,8 @@ Checks = Callable[..., Mapping[str, Any] | None]
 def command(declaration: Checks) -> Checks:
     """Make a command of a function that declares the options of the step of the same name.
 
-    The function's body checks what only the command line can know, and may return options that take another value;
-    then the step gets them all by name.
+    The function's body checks what only the command line can know, and may return options whose value it changes; then
+    the step is called with all options by name.
     """
     from geoembed.cli import streams
 
@@ -121,24 +114,21 @@ def command(declaration: Checks) -> Checks:
     declared = inspect.signature(declaration, eval_str=True).parameters
 
     def run(context: typer.Context, **options: Any) -> None:
-        said = context.find_root().params
-        quiet, verbose = (bool(options.pop(key) or said[key]) for key in ("quiet", "verbose"))
+        before_command = context.find_root().params
+        quiet, verbose = (bool(options.pop(key) or before_command[key]) for key in ("quiet", "verbose"))
         as_json, options["config"] = options.pop("json"), context.find_root().obj
         streams.listen(quiet, verbose)
         log.debug("settings: %s; %s: %s", options["config"], name, options)
-        given = options | ({"context": context} if "context" in declared else {})
-        options |= declaration(**{key: given[key] for key in declared}) or {}
+        arguments = options | {"context": context}
+        options |= declaration(**{key: arguments[key] for key in declared}) or {}
         streams.tell(streams.run(_step(name), options, quiet=quiet), as_json)
 
-    parameters = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
-    for key, parameter in declared.items():
-        if key not in ("context", *SHARED):
-            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+    kind = inspect.Parameter.KEYWORD_ONLY
+    parameters = [parameter.replace(kind=kind) for key, parameter in declared.items() if key != "context"]
     for key, (annotation, default) in SHARED.items():
-        parameters.append(
-            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        )
-    parameters[1:] = [_settable(name, parameter) for parameter in parameters[1:]]
+        parameters.append(inspect.Parameter(key, kind, default=default, annotation=annotation))
+    parameters = [_settable(name, parameter) for parameter in parameters]
+    parameters.insert(0, inspect.Parameter("context", kind, annotation=typer.Context))
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     prefix = f"{settings.PREFIX}_{name}".upper()
@@ -151,15 +141,15 @@ def _step(name: str) -> Any:
 
 
 def _settable(command: str, parameter: inspect.Parameter) -> inspect.Parameter:
-    """Note an option as one that file and environment may set, and keep its variable out of the help."""
+    """Note an option as one that file and environment may set; its variable is left out of the help."""
     kind, info = get_args(parameter.annotation)
     if not isinstance(info, typer.models.OptionInfo):
         return parameter
     long = next(word for word in (info.default, *(info.param_decls or ())) if str(word).startswith("--"))
     key = str(long).split("/")[0].removeprefix("--").replace("-", "_")
     is_path = any(part is Path for part in (kind, *get_args(kind)))
-    values = "located" if info.metavar == "NAME=PATH" else "path" if is_path else "plain"
-    option = Option(key, parameter.name, values, get_origin(kind) is list)
+    value_kind = "located" if info.metavar == "NAME=PATH" else "path" if is_path else "plain"
+    option = Option(key, parameter.name, value_kind, get_origin(kind) is list)
     OPTIONS.setdefault(command, []).append(option)
     # typer's own prefix makes the variable of the parameter's name, which for --class is another word.
     variable = None if key == parameter.name else option.variable(command)

@@ -1,24 +1,12 @@
 """geoembed embed."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from geoembed.cli.app import command
-from geoembed.cli.options import (
-    BatchSize,
-    Chips,
-    Device,
-    Modalities,
-    Model,
-    Output,
-    Overwrite,
-    Update,
-    Workers,
-)
+from geoembed.cli.options import BatchSize, Chips, Device, Modalities, Model, Output, Overwrite, Update, Workers
 
 Channels = Annotated[
     list[str],

@@ -1,7 +1,5 @@
 """geoembed evaluate."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
@@ -17,11 +15,7 @@ Labels = Annotated[
 ]
 Chips = Annotated[
     Path | None,
-    typer.Option(
-        "--chips",
-        metavar="FOLDER",
-        help="The chips that were embedded: compare with simple baselines, remove inputs, show neighbours.",
-    ),
+    typer.Option("--chips", metavar="FOLDER", help="The embedded chips: adds baselines, removed inputs, neighbours."),
 ]
 Against = Annotated[
     list[Path],
@@ -29,15 +23,11 @@ Against = Annotated[
 ]
 Number = Annotated[
     int,
-    typer.Option(
-        "--n", metavar="NUMBER", min=2, help="Number of labels for every question except the learning curves."
-    ),
+    typer.Option("--n", metavar="NUMBER", min=2, help="Number of labels for all questions except the learning curves."),
 ]
 Sizes = Annotated[
     str | None,
-    typer.Option(
-        "--sizes", metavar="NUMBERS", help="Numbers of labels, such as 10,50,all [default: 10 20 50 100 ... all]."
-    ),
+    typer.Option("--sizes", metavar="NUMBERS", help="Numbers of labels, as in 10,50,all [default: 10,20,50,...,all]."),
 ]
 Repeats = Annotated[int, typer.Option("--repeats", metavar="NUMBER", min=1, help="Draws of labels per size.")]
 Classifiers = Annotated[
@@ -55,7 +45,9 @@ Features = Annotated[
         "--features", metavar="NAMES", help="Such as s2,s1+s2,fused,subsets [default: each modality, fused, concat]."
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say how many fits there are and about how long.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only say how many fits there are and about how long they take.")
+]
 
 
 @command

@@ -1,7 +1,5 @@
 """geoembed label."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
@@ -31,12 +29,7 @@ Name = Annotated[
 ]
 LabelOutput = Annotated[
     Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="PATH",
-        help="File to write, or folder for several classes [default: labels/<name>.gpkg].",
-    ),
+    typer.Option("--output", "-o", metavar="PATH", help="File, or folder of several [default: labels/<name>.gpkg]."),
 ]
 
 

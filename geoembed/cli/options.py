@@ -1,7 +1,5 @@
 """Options that two or more commands share, each declared once."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -53,15 +51,15 @@ Target = Annotated[
 
 
 PLACES = ("COMMANDLINE", "ENVIRONMENT", "DEFAULT_MAP", "DEFAULT")
-"""Where an option may come from, the strongest first; DEFAULT_MAP is the settings file."""
+"""Where the value of an option may come from, the strongest first; DEFAULT_MAP is the settings file."""
 
 
 def place(context: typer.Context, name: str) -> str:
-    """Return where an option came from."""
+    """Return where the value of an option came from, one of PLACES."""
     return getattr(context.get_parameter_source(name), "name", PLACES[-1])
 
 
 def stronger(context: typer.Context, *names: str) -> dict[str, None]:
-    """Of options that exclude each other, return those to drop: all that come from a weaker place than another."""
+    """Return which of options that exclude each other to drop: those from a weaker place than another, as None."""
     strength = {name: PLACES.index(place(context, name)) for name in names}
     return {name: None for name in names if strength[name] > min(strength.values())}

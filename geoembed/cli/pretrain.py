@@ -1,7 +1,5 @@
 """geoembed pretrain."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,7 +24,7 @@ Preset = Annotated[
 ]
 Epochs = Annotated[
     float | None,
-    typer.Option("--epochs", metavar="NUMBER", help="How often each chip is seen [default: the preset's]."),
+    typer.Option("--epochs", metavar="NUMBER", help="How often to use each chip [default: the preset's]."),
 ]
 Minutes = Annotated[
     float | None, typer.Option("--minutes", metavar="NUMBER", help="How long to train, in place of --epochs.")
@@ -36,9 +34,7 @@ Rate = Annotated[
 ]
 KeepTokens = Annotated[
     float | None,
-    typer.Option(
-        "--keep-tokens", metavar="SHARE", help="Share of a chip's patches seen in a step [default: the preset's]."
-    ),
+    typer.Option("--keep-tokens", metavar="SHARE", help="Share of a chip's patches in a view [default: the preset's]."),
 ]
 
 DropChannels = Annotated[
@@ -46,12 +42,11 @@ DropChannels = Annotated[
     typer.Option(
         "--drop-channels",
         metavar="SHARE",
-        help="Share of views that go without some channels [default: half of those of several seasons].",
+        help="Share of views without some of their channels [default: half where there are several seasons].",
     ),
 ]
 Transductive = Annotated[
-    bool,
-    typer.Option("--transductive", help="Learn from the chips of all splits, for a map of these very chips."),
+    bool, typer.Option("--transductive", help="Learn from the chips of all splits, for a map of these very chips.")
 ]
 
 

@@ -1,7 +1,5 @@
 """geoembed probe."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any, Literal
 

@@ -1,7 +1,5 @@
 """geoembed sample."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
@@ -15,10 +13,7 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to.
 
 @command
 def sample(
-    directory: Folder = Path("sample"),
-    seed: Seed = 0,
-    update: Update = False,
-    overwrite: Overwrite = False,
+    directory: Folder = Path("sample"), seed: Seed = 0, update: Update = False, overwrite: Overwrite = False
 ) -> None:
     """Write a simulated Earth, and a Makefile that runs everything.
 

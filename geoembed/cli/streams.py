@@ -1,4 +1,4 @@
-"""What flows: paths in from arguments or standard input, paths or JSON out, progress and messages on standard error."""
+"""Streams: paths in from standard input, paths or JSON out, progress and messages on standard error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WRITTEN = ("output", "config")
 
 
 def run(step: Verb[..., Any], options: dict[str, Any], *, quiet: bool) -> Result[Any]:
-    """Run a step with options by name, `-` among inputs replaced by standard input, showing how far it is."""
+    """Run a step with options by name, showing its progress; `-` among the inputs stands for standard input."""
     if "config" not in inspect.signature(step).parameters:  # the step reads no settings of its own
         options.pop("config")
     options = {name: value if name in WRITTEN else _piped(value) for name, value in options.items()}
@@ -35,7 +35,7 @@ def run(step: Verb[..., Any], options: dict[str, Any], *, quiet: bool) -> Result
 
 
 def _piped(value: Any) -> Any:
-    """Return an option's value with `-` replaced by the paths on standard input: one, or any number in a list."""
+    """Return an option's value with the paths on standard input for `-`: a single one, or any number in a list."""
     if isinstance(value, list):
         return [path for item in value for path in (_paths() if str(item) == STDIN else [item])]
     if not isinstance(value, str | Path) or str(value) != STDIN:
@@ -57,13 +57,13 @@ class Lines(logging.Handler):
     """Writes the library's messages to standard error, above a progress bar if there is one."""
 
     def emit(self, entry: logging.LogRecord) -> None:
-        """Write one line; what is worse than information begins with its level."""
+        """Write a message as one line, which begins with its level if that is above information."""
         level = "" if entry.levelno <= logging.INFO else f"{entry.levelname.lower()}: "
         progress.stderr().print(f"{level}{entry.getMessage()}", markup=False, highlight=False)
 
 
 def listen(quiet: bool, verbose: bool) -> None:
-    """Say what the library says: warnings only when `quiet`, everything when `verbose`."""
+    """Show the library's messages on standard error: warnings only if `quiet`, everything if `verbose`."""
     progress.stderr.cache_clear()
     logger = logging.getLogger("geoembed")
     logger.handlers = [Lines()]

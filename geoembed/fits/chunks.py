@@ -1,7 +1,5 @@
 """Chunks: an unfinished embeddings file, in a folder beside it that holds a journal and a file per finished chunk."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -202,7 +202,7 @@ def write(
         seen.update(_write_blocks(file, blocks, len(chip_ids), modalities, dtype))
         file.attrs.update({name: _text(value) for name, value in attributes.items()})
         file.attrs["modalities"] = _text(list(modalities))
-        file.attrs["grids"] = _text([lattice.to_json() for lattice in grids])
+        file.attrs["grids"] = _text([asdict(lattice) for lattice in grids])
         file.attrs["geoembed_version"] = __version__
         file.attrs["created"] = datetime.now(UTC).isoformat(timespec="seconds")
         file.attrs["digest"] = seen.hexdigest()

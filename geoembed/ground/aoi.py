@@ -1,7 +1,5 @@
 """Areas of interest (AOI): polygons from any vector file, each with its CRS."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ log = logging.getLogger(__name__)
 class Area:
     """One area of interest.
 
+    name: of the area.
     polygon: valid shapely Polygon or MultiPolygon.
     crs: of the polygon, as WKT.
     """

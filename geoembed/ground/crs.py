@@ -1,7 +1,5 @@
 """Coordinate reference systems (CRS), given as WKT or authority code: comparing, converting and naming them."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 from pyproj import CRS, Transformer

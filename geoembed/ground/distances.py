@@ -1,7 +1,5 @@
 """Distances between places on the Earth."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import Geod

@@ -4,11 +4,9 @@ The fixed grid is one grid per six-degree UTM zone and hemisphere. Its origin is
 line up. An aligned grid has its origin at the upper left corner of a raster.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -117,10 +115,6 @@ class Grid:
     def chip_id(self, column: int, row: int) -> str:
         """Return a cell's chip id, for example 32N-4480-00112-01134."""
         return f"{self.name}-{column:05d}-{row:05d}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the grid as a JSON-ready dict; `Grid(**value)` is its inverse."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,5 @@
 """Outlines of cells in any coordinate reference system (CRS)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -4,8 +4,6 @@ An address is a path, `netcdf:file.nc:variable` (a variable of a file; other dri
 such as `/vsizip/archive.zip/file.tif`, `https://...` or `s3://...`. It is text, as a URL loses a slash in pathlib.Path.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path, PurePath
 

@@ -1,7 +1,5 @@
 """Spatial index of rasters: which of many lie near a place, found without opening them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

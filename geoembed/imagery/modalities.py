@@ -1,7 +1,5 @@
 """Modalities: their channels, units and sources of imagery; three are built in, geoembed.toml may add others."""
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path

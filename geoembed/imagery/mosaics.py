@@ -1,7 +1,5 @@
 """Mosaics: rasters on one lattice, read window by window as if they were one raster."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

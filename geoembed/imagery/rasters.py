@@ -1,12 +1,10 @@
 """Rasters: the bands of a data set that are channels of a modality or labels, read from its header."""
 
-from __future__ import annotations
-
 import re
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import rasterio
 from affine import Affine
@@ -40,7 +38,7 @@ class Encoding:
     nodata: float | None = None
     stored: str = "value"
 
-    def same_value(self, other: Encoding) -> bool:
+    def same_value(self, other: Self) -> bool:
         """Tell whether a stored number means the same value in both encodings."""
         return (self.scale, self.offset, self.stored) == (other.scale, other.offset, other.stored)
 

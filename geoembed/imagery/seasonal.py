@@ -5,8 +5,6 @@ Scientific Data 9, 73, and its user guide (Earth Big Data, ASF). AMP: uint16, ga
 COHnn: uint8, coherence = DN / 100; 0 is nodata; EPSG:4326, 1200 x 1200 pixels of 3 arc seconds.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Finding rasters: the data sets behind the addresses, globs and folders that sources and labels are given by."""
 
-from __future__ import annotations
-
 import glob
 import logging
 import zipfile

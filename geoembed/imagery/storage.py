@@ -1,7 +1,5 @@
 """How numbers are stored, in a modality's chips and while labels are made: as in the rasters, with a nodata number."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

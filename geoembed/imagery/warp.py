@@ -1,7 +1,5 @@
 """Warping: rasters to the pixels of a box on the ground. Pixels that lie on the box's lattice are copied."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Windows of rasters: which a box needs, and reading their numbers and which of these are valid."""
 
-from __future__ import annotations
-
 import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Label files: vector layers with one target column."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

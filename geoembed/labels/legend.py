@@ -3,8 +3,6 @@
 ESA WorldCover 10 m 2021 v200 (Zanaga et al. 2022, doi:10.5281/zenodo.7254221), product user manual, table 3.
 """
 
-from __future__ import annotations
-
 import re
 
 from geoembed.errors import LabelError, nearest

@@ -1,7 +1,5 @@
 """Targets: label files joined to chips, by chip id or by place."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field

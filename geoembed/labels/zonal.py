@@ -6,8 +6,6 @@ that do not overlap add up exactly, and where they overlap no area counts twice.
 Only windows near chips are read, block by block, so memory does not grow with the rasters.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -181,13 +179,6 @@ def _extract(pixels: Any, window: Window, shapes: NDArray[Any], operations: list
     return [feature["properties"] for feature in features]
 
 
-class _OutlineSource(JSONFeatureSource):  # type: ignore[misc]
-    """Outlines in WKB for exactextract, whose own sources go over GeoJSON, which takes three times as long."""
-
-    def __iter__(self) -> Iterator[_OutlineFeature]:
-        return map(_OutlineFeature, self.src)
-
-
 class _OutlineFeature(JSONFeature):  # type: ignore[misc]
     def __init__(self, wkb: bytes) -> None:
         super().__init__()
@@ -195,3 +186,10 @@ class _OutlineFeature(JSONFeature):  # type: ignore[misc]
 
     def geometry(self) -> bytes:
         return self.wkb
+
+
+class _OutlineSource(JSONFeatureSource):  # type: ignore[misc]
+    """Outlines in WKB for exactextract, whose own sources go over GeoJSON, which takes three times as long."""
+
+    def __iter__(self) -> Iterator[_OutlineFeature]:
+        return map(_OutlineFeature, self.src)

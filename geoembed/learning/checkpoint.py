@@ -1,7 +1,5 @@
 """Model folders: the description of a model, its weights, and the state that an unfinished training resumes from."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json
@@ -39,11 +37,6 @@ class Description:
     training: dict[str, Any]
     made_from: dict[str, Any]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the description as a JSON-ready dict."""
-        versions = {"geoembed_version": __version__, "torch_version": torch.__version__}
-        return {**versions, "space": SPACE, **asdict(self)}
-
 
 @dataclass(frozen=True)
 class Trained:
@@ -68,7 +61,8 @@ def build(config: ModelConfig, seed: int) -> Model:
 
 def write_config(folder: Path, described: Description) -> None:
     """Write config.json, whole."""
-    atomic.write_json(folder / CONFIG, described.to_json())
+    versions = {"geoembed_version": __version__, "torch_version": torch.__version__}
+    atomic.write_json(folder / CONFIG, {**versions, "space": SPACE, **asdict(described)})
 
 
 def read_config(folder: Path) -> Description:

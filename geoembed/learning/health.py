@@ -1,7 +1,5 @@
 """Health of a model in training: what its embeddings of validation chips tell without labels."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 import torch

@@ -1,7 +1,5 @@
 """The contrastive loss, and two measures of the space that it forms: retrieval and effective rank."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from itertools import combinations

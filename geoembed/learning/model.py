@@ -5,8 +5,6 @@ patches before they are encoded, so that training encodes only the patches that 
 C channels, P = patch * patch pixels, D width of encoders, E = 2 D width of the space and of embeddings.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

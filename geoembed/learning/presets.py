@@ -1,9 +1,7 @@
 """Presets: sizes of encoders with defaults of their training; and the options of a training."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -28,13 +26,12 @@ class Preset:
     keep_tokens: float
 
     def config(self, channels: dict[str, tuple[str, ...]], size: int) -> ModelConfig:
-        """Return what a model for these channels and for chips of `size` pixels is built from."""
-        return ModelConfig(channels, patch_of(size), self.width, self.depth, self.heads)
+        """Return what a model for these channels and for chips of `size` pixels is built from.
 
-
-def patch_of(size: int) -> int:
-    """Return the side of a patch, 2 to 16 pixels; chips of `size` 16 or more have at least 64 patches."""
-    return 2 if size < 32 else 4 if size < 64 else 8 if size < 128 else 16
+        Patches are 2 to 16 pixels wide, so that chips of 16 pixels or more have at least 64 of them.
+        """
+        patch = 2 if size < 32 else 4 if size < 64 else 8 if size < 128 else 16
+        return ModelConfig(channels, patch, self.width, self.depth, self.heads)
 
 
 PRESETS = {
@@ -69,7 +66,7 @@ class Options(BaseModel, frozen=True, extra="forbid"):
     seed: int = Field(0, ge=0)
 
     @classmethod
-    def of(cls, preset: str, **values: Any) -> Options:
+    def of(cls, preset: str, **values: Any) -> Self:
         """Return options; those that are None become the preset's. Raises ConfigError where one is wrong."""
         if values.get("epochs") is not None and values.get("minutes") is not None:
             raise ConfigError("epochs and minutes exclude each other; give one")

@@ -1,7 +1,5 @@
 """Sessions: a training from its first step, or from its last saved state, to its end."""
 
-from __future__ import annotations
-
 import logging
 import math
 import time
@@ -127,7 +125,7 @@ class Session:
         steps = math.ceil(len(self.validation) / (HEALTH_SHARE * step_cost))
         return self.done >= 1.0 or self.run.step % max(steps, self.row_steps) < self.row_steps
 
-    def train_on(self, started: float, workers: int) -> Generator[None]:
+    def run_steps(self, started: float, workers: int) -> Generator[None]:
         """Train to the end, yielding after each step; `started` is on the monotonic clock, less the time before a kill.
 
         Raises ModelError where the loss is not finite.

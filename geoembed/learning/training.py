@@ -1,7 +1,5 @@
 """Steps of a training: the order of chips, the loss of a batch, the optimiser, its schedule and its state."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 

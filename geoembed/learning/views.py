@@ -1,7 +1,5 @@
 """Views of chips for training: crops, flipped and turned, with fewer patches and channels, other gain and offset."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

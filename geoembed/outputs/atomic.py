@@ -1,7 +1,5 @@
 """Writing files whole: under another name first, renamed when they are complete."""
 
-from __future__ import annotations
-
 import json
 import os
 import secrets

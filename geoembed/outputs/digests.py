@@ -4,8 +4,6 @@ A file's digest is the SHA-256 of its size and its bytes. Of a file above WHOLE 
 and BLOCKS blocks of BLOCK bytes, spread evenly, are read. An edit is missed if it keeps the size and all these bytes.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping, Sequence

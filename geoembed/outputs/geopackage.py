@@ -1,7 +1,5 @@
 """GeoPackages of one layer that carry the record of what they were made from."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from contextlib import closing

@@ -1,7 +1,5 @@
 """Journals: finished pieces of a step's work, one JSON object a line, so that a killed step goes on where it was."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ class Journal:
         """Go on with the journal of this record, or begin one in place of another record's."""
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        earlier, self.lines = _read(path)
+        earlier, self.lines = read(path)
         self._file = path.open("ab")
         if earlier is None or earlier.digest != record.digest:
             self._file.truncate(0)
@@ -54,18 +52,11 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
 
-def record_of(path: Path) -> Record | None:
-    """Return the record of a journal, None where there is none; raises StaleError for a file that is no journal."""
-    return _read(path)[0]
+def read(path: Path) -> tuple[Record | None, list[dict[str, Any]]]:
+    """Return the record and the finished pieces of a journal; raises StaleError for a file that is none.
 
-
-def lines_of(path: Path) -> list[dict[str, Any]]:
-    """Return the finished pieces of a journal, none where there is no journal."""
-    return _read(path)[1]
-
-
-def _read(path: Path) -> tuple[Record | None, list[dict[str, Any]]]:
-    """Return the record and the finished pieces; nothing where the file is missing, empty or ends in its first line."""
+    There is neither where the file is missing, empty or ends in its first line.
+    """
     if not path.exists():
         return None, []
     lines: list[Any] = []

@@ -5,8 +5,6 @@ inputs is refused, or made again with `update`. An output of other options is re
 What geoembed did not make is never replaced.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field

@@ -3,8 +3,6 @@
 Only the symbology is set (`styleCategories="Symbology"`), so that labels and forms set in QGIS stay.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass

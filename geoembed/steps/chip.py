@@ -1,13 +1,12 @@
 """The step that cuts aligned chips from the imagery of every modality, over areas of interest."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -167,7 +166,7 @@ def _description(folder: Path) -> dict[str, Any]:
 
 
 def _make_room(folder: Path, earlier: Record | None, record: Record, *, update: bool, overwrite: bool) -> Standing:
-    """Leave a folder that is new, or holds chips of the same record; delete earlier chips where they are made again."""
+    """Decide about the folder of an earlier run, and delete its chips where they are made again."""
     standing = records.settle(
         folder,
         record,
@@ -185,17 +184,13 @@ def _make_room(folder: Path, earlier: Record | None, record: Record, *, update: 
 
 
 def _describe(
-    folder: Path,
-    described: dict[str, Any],
-    record: Record,
-    imagery: Sequence[Imagery],
-    area_cells: Sequence[AreaCells],
+    folder: Path, described: dict[str, Any], record: Record, imagery: Sequence[Imagery], area_cells: Sequence[AreaCells]
 ) -> dict[str, Any]:
-    """Write what the chips are made from, before the first is cut; where that is there already, with new stamps."""
+    """Write what the chips are made from before the first is cut, and again where stamps of files are new."""
     description = {
         "geoembed_version": __version__,
         "size": record.options["size"],
-        "grids": [grid.to_json() for grid in dict.fromkeys(cells.grid for cells in area_cells)],
+        "grids": [asdict(grid) for grid in dict.fromkeys(cells.grid for cells in area_cells)],
         "modalities": {each.modality.name: {"channels": [], "unit": each.modality.unit} for each in imagery},
         **described,
         "made_from": record.to_json(),
@@ -210,7 +205,8 @@ def _delete(folder: Path) -> None:
     index = folder / chip_folder.INDEX
     index.unlink(missing_ok=True)
     folders: set[Path] = set()
-    for chip_id, contents in cutting.finished(journal.lines_of(folder / JOURNAL)).items():
+    _, lines = journal.read(folder / JOURNAL)
+    for chip_id, contents in cutting.finished(lines).items():
         for modality in contents:
             path = chip_folder.path_of(folder, chip_id, modality)
             path.unlink(missing_ok=True)

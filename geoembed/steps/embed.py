@@ -1,7 +1,5 @@
 """The step that embeds chips with a pretrained model."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -79,9 +77,7 @@ def embed(
     known = {name: trained.described.model.channels[name] for name in used}
     reader = Reader(chipset, known, only=used, strict=strict, memory=0)
     record = Record(
-        "embed",
-        inputs={"chips": chipset.digest, "model": trained.digest},
-        options={"channels": used, "dtype": dtype},
+        "embed", inputs={"chips": chipset.digest, "model": trained.digest}, options={"channels": used, "dtype": dtype}
     )
     total = len(reader.chip_ids)
     with locks.hold(path, folder=False):
@@ -94,12 +90,9 @@ def embed(
 
 
 def _choose(
-    chipset: ChipSet,
-    trained: Trained,
-    modalities: tuple[str, ...] | None,
-    globs: Mapping[str, Sequence[str]] | None,
+    chipset: ChipSet, trained: Trained, modalities: tuple[str, ...] | None, globs: Mapping[str, Sequence[str]] | None
 ) -> tuple[dict[str, tuple[str, ...]], int]:
-    """Return per modality the channels to use, and how many channels of the chips the model does not know."""
+    """Return the channels to use, by modality, and how many channels of the chips the model does not know."""
     known = trained.described.model.channels
     either = {
         name: tuple(dict.fromkeys([*known.get(name, ()), *chipset.channels.get(name, ())]))
@@ -123,7 +116,7 @@ def _choose(
 def _is_kept(output: Path, record: Record, *, update: bool, overwrite: bool) -> bool:
     """Tell whether a finished output stays; delete it, and chunks of another record, where they do not."""
     unfinished, finished = chunks.beside(output), output.exists()
-    existing = _record_of(output) if finished else journal.record_of(unfinished.journal)
+    existing = _record_of(output) if finished else journal.read(unfinished.journal)[0]
     atomic.sweep(output.parent, output.name)
     remove = partial(output.unlink, missing_ok=True)
     standing = records.settle(
@@ -150,7 +143,7 @@ def _record_of(output: Path) -> Record:
 def _embed_all(
     output: Path, reader: Reader, trained: Trained, record: Record, batch_size: int, workers: int
 ) -> Generator[Progress, None, int]:
-    """Embed chunk by chunk, going on where an earlier run ended, and write the output; return how many chips it did."""
+    """Embed what an earlier run left, chunk by chunk, and write the output; return how many chips that run had done."""
     unfinished, total = chunks.beside(output), len(reader.chip_ids)
     with unfinished.tidied(), closing(Journal(unfinished.journal, record)) as lines:
         atomic.sweep(unfinished.folder)

@@ -125,7 +125,7 @@ def _is_kept(folder: Path, record: Record, *, update: bool, overwrite: bool) -> 
     elif found is None or found.step != "evaluate":
         raise ProbeError(f"{paths[0]}: exists and was not made by geoembed evaluate; choose another -o")
     finished = all(path.exists() for path in paths)
-    begun = journals.record_of(folder / JOURNAL)
+    begun = journals.read(folder / JOURNAL)[0]
     if begun and begun.digest == record.digest:  # half done, maybe in place of the report that is still there
         return False
     standing = records.settle(

@@ -1,7 +1,5 @@
 """The step that labels chips from rasters: class shares, or means of continuous values."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections import Counter

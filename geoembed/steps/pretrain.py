@@ -1,7 +1,5 @@
 """The step that pretrains one encoder per modality on chips, without labels."""
 
-from __future__ import annotations
-
 import logging
 import math
 import time
@@ -91,7 +89,7 @@ def pretrain(
             train = _train_rows(reader, options)
         validation = _validation_rows(reader, options.seed)
         session = sessions.begin(folder, described, options, reader, train, validation, target)
-        for _ in session.train_on(started - session.run.seconds, workers):
+        for _ in session.run_steps(started - session.run.seconds, workers):
             yield _progress(session)
         session.finish()
         counts: dict[str, int | float] = {
@@ -120,20 +118,23 @@ def _validation_rows(reader: Reader, seed: int) -> NDArray[np.int64]:
 
 
 def _is_kept(folder: Path, record: Record, *, update: bool, overwrite: bool) -> bool:
-    """Tell whether a finished model stays; make room where it does not."""
+    """Tell whether a finished model of this record is there; delete another where it may be made again.
+
+    Raises StaleError, and ModelError for a description of another version of geoembed.
+    """
     path = folder / checkpoint.CONFIG
-    found = records.read_json(path)
+    existing = records.read_json(path)
     if not path.exists():
         records.require_free(folder, (checkpoint.WEIGHTS, checkpoint.LOG, checkpoint.STATE))
-    elif found is None and overwrite and checkpoint.is_ours(folder):  # of an older version
+    elif existing is None and overwrite and checkpoint.is_ours(folder):  # of an older version
         checkpoint.remove(folder)
-    elif not overwrite or found is None:
+    elif not overwrite or existing is None:
         checkpoint.read_config(folder)
     atomic.sweep(folder)
     standing = records.settle(
         folder,
         record,
-        found,
+        existing,
         finished=(folder / checkpoint.WEIGHTS).exists(),
         remove=partial(checkpoint.remove, folder),
         update=update,

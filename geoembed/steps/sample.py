@@ -1,7 +1,5 @@
 """The step that writes a simulated Earth: areas, imagery, land cover, and the files of `sample_folder`."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Iterator

@@ -25,7 +25,7 @@ def test_statistics_are_of_valid_train_pixels(tmp_path: Path) -> None:
     reader = Reader(chipset, chipset.channels)
     rows = reader.rows_of("train")
     found = measured(reader, rows)
-    for name in chipset.modalities:
+    for name in chipset.channels:
         here = [i for i in rows if chipset.index[name].notna()[i]]
         values = [chip_folder.read_chip(reader.path_of(i, name)).values.astype(float) for i in here]
         pixels = np.concatenate([value.reshape(len(value), -1) for value in values], 1)

@@ -137,7 +137,7 @@ def test_chips_outside_train_have_no_influence(base: tuple[ChipSet, Path], tmp_p
     shutil.copytree(chipset.folder, tmp_path / "chips")
     changed = chip_folder.read(tmp_path / "chips")
     for row in np.flatnonzero(chipset.index["split"] != "train"):
-        for name in chipset.modalities:
+        for name in chipset.channels:
             path = changed.path_of(changed.index["chip_id"][row], name)
             if path.exists():
                 other = np.flatnonzero(chipset.index[name].notna() & (chipset.index["split"] == "train"))[row % 5]

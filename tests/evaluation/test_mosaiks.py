@@ -18,7 +18,7 @@ def test_filters_are_whitened_patches_of_train_chips(tmp_path: Path) -> None:
     reader = Reader(chipset, chipset.channels)
     *_, statistics = batches.measure(reader, reader.rows_of("train"))
     assert isinstance(statistics, Statistics)
-    for name in chipset.modalities:
+    for name in chipset.channels:
         patches = []
         for row in np.flatnonzero(chipset.index["split"] == "train"):
             batch = reader.batch(np.array([row]), statistics)

@@ -8,7 +8,7 @@ import torch
 from geoembed.errors import ConfigError
 from geoembed.learning import checkpoint, model
 from geoembed.learning.model import FUSED, Model, ModelConfig, Patches
-from geoembed.learning.presets import PRESETS, patch_of
+from geoembed.learning.presets import PRESETS
 
 CONFIG = ModelConfig({"s2": ("jja_red", "jja_green"), "s1": ("jja_vv",)}, patch=4, width=32, depth=2, heads=2)
 
@@ -127,7 +127,7 @@ def test_base_is_the_reference_size() -> None:
     channels = {name: tuple(f"c{i}" for i in range(n)) for name, n in names.items()}
     with torch.device("meta"):
         base = Model(PRESETS["base"].config(channels, 448))
-    assert [patch_of(size) for size in (16, 32, 64, 448)] == [2, 4, 8, 16]
+    assert [PRESETS["tiny"].config({}, size).patch for size in (16, 32, 64, 448)] == [2, 4, 8, 16]
     assert 240e6 < sum(parameter.numel() for parameter in base.parameters()) < 280e6
 
 

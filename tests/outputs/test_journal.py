@@ -67,7 +67,7 @@ def test_lines_are_there_at_once(tmp_path: Path) -> None:
 def test_a_journal_of_another_record_gives_way(tmp_path: Path) -> None:
     path = tmp_path / ".fits.jsonl"
     write(path, {"key": "a"})
-    assert (journals.record_of(path), journals.lines_of(path)) == (MADE_FROM, [{"key": "a"}])
+    assert journals.read(path) == (MADE_FROM, [{"key": "a"}])
     journal = Journal(path, OTHER)
     assert journal.lines == []
     journal.write({"key": "b"})
@@ -80,7 +80,7 @@ def test_a_journal_of_another_record_gives_way(tmp_path: Path) -> None:
 def test_one_that_holds_no_work_goes(tmp_path: Path) -> None:
     Journal(tmp_path / ".fits.jsonl", MADE_FROM).close()
     assert list(tmp_path.iterdir()) == []
-    assert journals.record_of(tmp_path / ".fits.jsonl") is None
+    assert journals.read(tmp_path / ".fits.jsonl") == (None, [])
 
 
 @pytest.mark.parametrize(

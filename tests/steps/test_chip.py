@@ -241,7 +241,7 @@ def test_a_killed_run_goes_on(area: Path, scene: Modality, tmp_path: Path) -> No
     folder = tmp_path / "chips"
     with (folder / chip.JOURNAL).open("a") as file:
         file.write('{"32N-80-half a li')
-    done = len(cutting.finished(journal.lines_of(folder / chip.JOURNAL)))
+    done = len(cutting.finished(journal.read(folder / chip.JOURNAL)[1]))
     assert done > 0
     outcome = cut(area, scene, size=8)
     assert outcome.counts["cells_kept"] == done
@@ -346,7 +346,7 @@ def test_sizes_make_sense(area: Path, scene: Modality) -> None:
 
 def test_a_resumed_journal_holds_each_list_of_channels_once(area: Path, scene: Modality, tmp_path: Path) -> None:
     cut(area, scene)
-    found = cutting.finished(journal.lines_of(tmp_path / "chips" / chip.JOURNAL))
+    found = cutting.finished(journal.read(tmp_path / "chips" / chip.JOURNAL)[1])
     assert len({id(has["s2"][1]) for has in found.values()}) == 1
 
 
