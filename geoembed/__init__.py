@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from geoembed.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from geoembed.fits.embeddings import open_embeddings
     from geoembed.steps.chip import chip
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from geoembed.steps.pretrain import pretrain
     from geoembed.steps.probe import probe
     from geoembed.steps.sample import sample
-
-__version__ = "0.1.0"
 
 __all__ = ["chip", "embed", "evaluate", "label", "open_embeddings", "pretrain", "probe", "sample"]
 

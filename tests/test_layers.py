@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "geoembed"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 MAY_IMPORT = {
+    "version": set(),
     "errors": set(),
     "progress": set(),
     "settings": {"errors", "imagery"},
@@ -24,9 +25,10 @@ MAY_IMPORT = {
     "labels": {"errors", "progress", "outputs", "ground", "imagery"},
     "learning": {"errors", "outputs", "imagery", "chips"},
     "fits": {"errors", "outputs", "ground", "chips", "labels"},
-    "report": {
+    "evaluation": {
         "errors", "progress", "outputs", "ground", "imagery", "chips", "labels", "learning", "fits",
     },
+    "report": {"outputs", "ground", "imagery", "fits", "evaluation"},
 }  # fmt: skip
 """What each folder (or module at the top) may import besides itself; the steps may import all of these."""
 
@@ -88,7 +90,7 @@ def test_folders_import_in_one_direction(path: Path) -> None:
         verbs = {module for module in own(parsed(path)) if module.startswith("steps.")}
         assert not verbs - {name}, "a verb does not import a verb"
         return
-    assert used <= MAY_IMPORT[folder]
+    assert used - {"version"} <= MAY_IMPORT[folder]
 
 
 def test_the_allowed_directions_form_no_circle() -> None:

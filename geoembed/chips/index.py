@@ -2,10 +2,12 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import geopandas
 import numpy as np
 import pandas as pd
+import pyogrio
 
 from geoembed.chips import splits
 from geoembed.chips.cells import AreaCells
@@ -35,6 +37,16 @@ def build(
     apart = splits.neighbours_apart(np.concatenate(positions), table["split"].to_numpy())
     outlines = np.concatenate([cells.outlines for cells in chips])
     return geopandas.GeoDataFrame(table, geometry=outlines, crs="EPSG:4326"), apart
+
+
+def is_of(path: Path, index: geopandas.GeoDataFrame) -> bool:
+    """Tell whether an index file is there, can be read, and holds these chips in these splits."""
+    keys = ["chip_id", "aoi", "split"]
+    try:
+        written = pyogrio.read_dataframe(path, read_geometry=False)
+        return bool(written[keys].astype(str).to_numpy().tolist() == index[keys].astype(str).to_numpy().tolist())
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, KeyError):
+        return False
 
 
 def channels(imagery: Imagery, contents: Mapping[str, Contents]) -> list[str]:

@@ -13,10 +13,11 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 from typer.core import TyperGroup
 
-from geoembed import __version__, settings
+from geoembed import settings
 from geoembed.cli.options import Config, Json, Quiet, Verbose
 from geoembed.errors import GeoembedError
 from geoembed.settings import Option
+from geoembed.version import __version__
 
 log = logging.getLogger(__name__)
 

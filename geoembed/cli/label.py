@@ -45,10 +45,11 @@ def label(
     output: LabelOutput = None,
     update: Update = False,
     overwrite: Overwrite = False,
-) -> None:
+) -> dict[str, float]:
     """Label chips from a class raster (--class) or a continuous one.
 
     Example: geoembed label landcover.tif --class water=80 --class vegetation=10,20,30
     """
     if not classes and place(context, "threshold") == "COMMANDLINE":
         raise typer.BadParameter("--threshold is for --class; continuous rasters take --above")
+    return {} if classes else {"threshold": 0.5}  # what the settings say is about classes

@@ -1,7 +1,7 @@
 """geoembed probe."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -24,8 +24,8 @@ ProbeOutput = Annotated[
     typer.Option("--output", "-o", metavar="FOLDER", help="Folder to write [default: probe/<labels name>]."),
 ]
 
-FITTING = ("n", "draw", "classifier", "features", "target", "seed")
-"""Options that say how a probe is fitted."""
+FITTING = {"n": None, "draw": "random", "classifier": "logistic", "features": "fused", "target": None, "seed": 0}
+"""Options that say how a probe is fitted, with their defaults."""
 
 
 @command
@@ -43,7 +43,7 @@ def probe(
     output: ProbeOutput = None,
     update: Update = False,
     overwrite: Overwrite = False,
-) -> None:
+) -> dict[str, Any]:
     """Fit a classical model on few labels and map every chip with it.
 
     Example: geoembed probe --labels labels/water.gpkg --n 500
@@ -53,3 +53,4 @@ def probe(
     fitting = [f"--{name}" for name in FITTING if place(context, name) == "COMMANDLINE"]
     if apply is not None and fitting:
         raise typer.BadParameter(f"{', '.join(fitting)} cannot change a fitted probe; drop it, or fit with --labels")
+    return {} if apply is None else FITTING  # what the settings say of fitting is not about this probe

@@ -1,6 +1,7 @@
 """Chunks: an unfinished embeddings file, in a folder beside it that holds a journal and a file per finished chunk."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,15 @@ class Chunks:
         with np.load(self.path_of(start, stop), allow_pickle=False) as arrays:
             vectors = {name: arrays[name] for name in arrays.files if not name.startswith("_")}
             return Chunk(arrays["_present"], vectors, arrays["_broken"])
+
+    @contextmanager
+    def tidied(self) -> Iterator[None]:
+        """Leave no empty folder behind, where work ends before the first chunk."""
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # it holds chunks, for a run that goes on, or is gone
+                self.folder.rmdir()
 
     def remove(self) -> None:
         """Delete the folder: the journal first, so that a kill in between leaves no chunk that counts."""

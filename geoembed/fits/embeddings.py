@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geoembed import __version__
 from geoembed.errors import EmbeddingsError
 from geoembed.ground import grid
 from geoembed.outputs import atomic
 from geoembed.outputs.records import Record
+from geoembed.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

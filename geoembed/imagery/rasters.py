@@ -1,5 +1,6 @@
 """Rasters: the bands of a data set that are channels of a modality or labels, read from its header."""
 
+import re
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,11 @@ from geoembed.ground.lattice import GeoBox
 from geoembed.imagery import addresses
 from geoembed.imagery.modalities import Modality, Source
 
-SIDECARS = (".aux.xml", ".msk", ".ovr")
+SIDECARS = (".aux.xml", ".msk")
 """Endings of the files beside a raster that GDAL reads too, but does not list for rasters in a VRT."""
+
+NO_VALUES = re.compile(r"<Histograms>.*?</Histograms>|<MDI key=\"STATISTICS_[^>]*>[^<]*</MDI>|</?[^>]*>|\s", re.S)
+"""What of an .aux.xml file changes no value: statistics, which viewers write, and the tags around them."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ def _files(file: Any) -> tuple[str, ...]:
     waiting, paths = deque(file.files), dict[str, None]()  # in order, each once
     while waiting:
         path = addresses.local_file(waiting.popleft())
-        if path is None or path in paths:
+        if path is None or path in paths or _tells_no_value(path):
             continue
         if paths and Path(path).suffix.lower() == ".vrt":  # of the first, GDAL has listed the files
             with dataset(path) as inner:
@@ -139,6 +143,13 @@ def _files(file: Any) -> tuple[str, ...]:
         paths[path] = None
         waiting += [path + ending for ending in SIDECARS if Path(path + ending).exists()]
     return tuple(paths)
+
+
+def _tells_no_value(path: str) -> bool:
+    """Tell whether a file beside a raster changes none of its pixels' values: overviews, and bare statistics."""
+    if path.endswith(".ovr"):
+        return True
+    return path.endswith(".aux.xml") and not NO_VALUES.sub("", Path(path).read_text(encoding="utf-8", errors="replace"))
 
 
 def _band_numbers(address: str, source: Source, descriptions: tuple[str, ...]) -> tuple[int, ...]:

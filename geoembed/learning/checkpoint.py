@@ -13,11 +13,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from geoembed import __version__
 from geoembed.chips.batches import Statistics
 from geoembed.errors import ModelError, of_validation
 from geoembed.learning.model import SPACE, Model, ModelConfig
 from geoembed.outputs import atomic, digests
+from geoembed.version import __version__
 
 CONFIG, LOG, STATE, WEIGHTS = "config.json", "training.csv", "state.safetensors", "weights.safetensors"
 

@@ -51,21 +51,28 @@ def of_table(table: Any) -> str:
 class Files:
     """Digests of files. A file whose name, size and modification time are known is not read again.
 
-    stamps: JSON-ready, for the next run to know: digest by name, size in bytes and modification time in nanoseconds.
+    `stamps` is for the next run to know: digest by name, size in bytes and modification time in nanoseconds.
     """
 
     def __init__(self, known: Mapping[str, str] | None = None) -> None:
         self._known = known or {}
-        self.stamps: dict[str, str] = {}
+        self._digests: dict[Path, str] = {}
+        self._stamps: dict[str, set[str]] = {}
 
     def digest(self, path: Path) -> str:
         """Return the digest of a file's content."""
-        status = path.stat()
+        status, whole = path.stat(), path.absolute()
         # With the folder's name, as sources of several modalities often bear the same names.
         stamp = f"{path.parent.name}/{path.name} {status.st_size} {status.st_mtime_ns}"
-        if stamp not in self.stamps:
-            self.stamps[stamp] = self._known.get(stamp) or _of_content(path, status.st_size)
-        return self.stamps[stamp]
+        if whole not in self._digests:
+            self._digests[whole] = self._known.get(stamp) or _of_content(path, status.st_size)
+            self._stamps.setdefault(stamp, set()).add(self._digests[whole])
+        return self._digests[whole]
+
+    @property
+    def stamps(self) -> dict[str, str]:
+        """Return the stamps; one that files of different content bear tells nothing and is left out."""
+        return {stamp: digest for stamp, (digest, *others) in self._stamps.items() if not others}
 
     def fingerprint(self, address: str, files: Sequence[str]) -> list[str]:
         """Return the name of a data set and the digest of all local files that it reads, JSON-ready.

@@ -1,7 +1,10 @@
 """GeoPackages of one layer that carry the record of what they were made from."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from xml.etree import ElementTree
 
 import geopandas
 import pyogrio
@@ -23,8 +26,19 @@ def write(path: Path, layer: str, table: geopandas.GeoDataFrame, record: Record)
 
 
 def renew(path: Path, layer: str, record: Record) -> None:
-    """Replace the record of a GeoPackage that `write` wrote, and keep its rows."""
-    write(path, layer, pyogrio.read_dataframe(path, layer=layer), record)
+    """Replace the record of a layer that `write` wrote, in place: its rows, other layers and styles stay."""
+    query = (
+        "SELECT id, metadata FROM gpkg_metadata JOIN gpkg_metadata_reference ON id = md_file_id"
+        " WHERE table_name = ? AND metadata LIKE ?"
+    )
+    with closing(sqlite3.connect(path)) as base, base:
+        for number, text in base.execute(query, (layer, f'%key="{_RECORD}"%')).fetchall():
+            document = ElementTree.fromstring(text)
+            for item in document.iter("MDI"):
+                if item.get("key") == _RECORD:
+                    item.text = json.dumps(record.to_json())
+            metadata = ElementTree.tostring(document, encoding="unicode")
+            base.execute("UPDATE gpkg_metadata SET metadata = ? WHERE id = ?", (metadata, number))
 
 
 def record_of(path: Path, layer: str) -> Record | None:

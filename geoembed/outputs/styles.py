@@ -3,12 +3,17 @@
 Only the symbology is set (`styleCategories="Symbology"`), so that labels and forms set in QGIS stay.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 from geoembed.outputs import atomic
+
+log = logging.getLogger(__name__)
+
+_OURS = "<!-- made by geoembed -->"
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PINK, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#8C8C8C"
@@ -39,9 +44,12 @@ def beside(vector: Path) -> Path:
 
 
 def write(vector: Path, style: str) -> Path:
-    """Write a style beside a vector file; return its path."""
+    """Write a style beside a vector file, unless a user's own lies there; return its path."""
     path = beside(vector)
-    atomic.write_text(path, style)
+    if path.exists() and _OURS not in path.read_text(encoding="utf-8", errors="replace"):
+        log.warning("%s: was not made by geoembed and stays", path)
+    else:
+        atomic.write_text(path, style)
     return path
 
 
@@ -84,7 +92,7 @@ def _document(head: str, classes: str, colours: Sequence[str]) -> str:
     """Return a .qml file: the renderer's attributes, its categories or ranges, and a symbol per colour."""
     symbols = "".join(_fill(str(i), colour) for i, colour in enumerate(colours))
     return (
-        "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+        f"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n{_OURS}\n"
         '<qgis version="3.22.0" styleCategories="Symbology">\n'
         f'<renderer-v2 {head} enableorderby="0" forceraster="0" symbollevels="0">\n'
         f"{classes}\n<symbols>\n{symbols}</symbols>\n</renderer-v2>\n"

@@ -1,4 +1,4 @@
-"""The evaluation of a sceptic: what is asked, what embeddings are compared with, and the page that answers.
+"""The report: one page that tells what an evaluation found, question by question, in sentences, tables and charts.
 
-The one folder that may import all nouns. Writes no file but the baselines; the step `evaluate` does.
+Findings in, HTML out. Nothing is measured here, and no file is read or written but the page's own style.
 """

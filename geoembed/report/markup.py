@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from geoembed.evaluation.pictures import Gallery
     from geoembed.fits.curves import Point
-    from geoembed.report.pictures import Gallery
 
 MINUS = "\u2212"
 

@@ -15,8 +15,8 @@ from geoembed.report.markup import paragraph, saved, text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from geoembed.evaluation.findings import Findings
     from geoembed.fits.curves import Curve
-    from geoembed.report.findings import Findings
 
 
 def answer(curves: Sequence[Curve]) -> str:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import geopandas
 import numpy as np
 
-from geoembed import __version__, settings
+from geoembed import settings
 from geoembed.chips import cells as chip_cells
 from geoembed.chips import cutting
 from geoembed.chips import folder as chip_folder
@@ -33,6 +33,7 @@ from geoembed.outputs.journal import Journal
 from geoembed.outputs.records import Record, Standing
 from geoembed.progress import Progress, Result, Steps, verb
 from geoembed.settings import PathLike, Paths
+from geoembed.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -266,7 +267,7 @@ def _finish(
     seed = description["made_from"]["options"]["seed"]
     index, apart = chip_index.build(area_cells, contents, list(channels), seed)
     path = folder / chip_folder.INDEX
-    if cut_now or not path.exists():
+    if cut_now or not chip_index.is_of(path, index):
         path.unlink(missing_ok=True)
         units = {name: description["modalities"][name]["unit"] for name in channels}
         described = {name: {"channels": channels[name], "unit": units[name]} for name in channels}

@@ -17,7 +17,7 @@ from geoembed.chips import batches
 from geoembed.chips import folder as chip_folder
 from geoembed.chips.batches import Batch, Reader
 from geoembed.chips.folder import ChipSet
-from geoembed.errors import ChipError, ConfigError, ModelError
+from geoembed.errors import ChipError, ConfigError, EmbeddingsError, ModelError, StaleError
 from geoembed.fits import chunks, embeddings
 from geoembed.fits.embeddings import Chunk, Embeddings
 from geoembed.learning import checkpoint
@@ -116,7 +116,7 @@ def _choose(
 def _is_kept(output: Path, record: Record, *, update: bool, overwrite: bool) -> bool:
     """Tell whether a finished output stays; delete it, and chunks of another record, where they do not."""
     unfinished, finished = chunks.beside(output), output.exists()
-    existing = embeddings.record_of(output) if finished else journal.read(unfinished.journal)[0]
+    existing = _record_of(output) if finished else journal.read(unfinished.journal)[0]
     atomic.sweep(output.parent, output.name)
     remove = partial(output.unlink, missing_ok=True)
     standing = records.settle(
@@ -127,12 +127,25 @@ def _is_kept(output: Path, record: Record, *, update: bool, overwrite: bool) -> 
     return standing is Standing.KEPT
 
 
+def _record_of(output: Path) -> Record:
+    """Return the record of a finished output; raises StaleError for a file that `embed` did not write."""
+    try:
+        record = embeddings.record_of(output)
+    except EmbeddingsError:
+        record = None
+    if record is None:
+        raise StaleError(
+            f"{output}: is no embeddings file that geoembed embed wrote; move it away, or choose another -o"
+        )
+    return record
+
+
 def _embed_all(
     output: Path, reader: Reader, trained: Trained, record: Record, batch_size: int, workers: int
 ) -> Generator[Progress, None, int]:
     """Embed what an earlier run left, chunk by chunk, and write the output; return how many chips that run had done."""
     unfinished, total = chunks.beside(output), len(reader.chip_ids)
-    with closing(Journal(unfinished.journal, record)) as lines:
+    with unfinished.tidied(), closing(Journal(unfinished.journal, record)) as lines:
         atomic.sweep(unfinished.folder)
         rows = unfinished.finished(lines.lines)
         first = rows[-1][1] if rows else 0

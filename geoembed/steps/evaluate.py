@@ -10,8 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geoembed import __version__, settings
+from geoembed import settings
 from geoembed.errors import ProbeError
+from geoembed.evaluation import cautions, inputs, missing, options, protocol, results
+from geoembed.evaluation.measurements import Measurements
+from geoembed.evaluation.options import Options
+from geoembed.evaluation.study import Study
 from geoembed.fits import classifiers as models
 from geoembed.fits import curves, metrics
 from geoembed.fits import embeddings as embeddings_file
@@ -23,22 +27,20 @@ from geoembed.outputs import journal as journals
 from geoembed.outputs.journal import Journal
 from geoembed.outputs.records import Standing
 from geoembed.progress import Progress, Result, Steps, Table, verb
-from geoembed.report import cautions, inputs, missing, options, page, protocol, results
-from geoembed.report.measurements import Measurements
-from geoembed.report.options import Options
-from geoembed.report.study import Study
+from geoembed.report import page
+from geoembed.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     import pandas as pd
 
+    from geoembed.evaluation.findings import Findings
+    from geoembed.evaluation.inputs import Inputs
+    from geoembed.evaluation.origin import Origin
+    from geoembed.evaluation.protocol import FeatureSource
     from geoembed.fits.embeddings import Embeddings
     from geoembed.outputs.records import Record
-    from geoembed.report.findings import Findings
-    from geoembed.report.inputs import Inputs
-    from geoembed.report.origin import Origin
-    from geoembed.report.protocol import FeatureSource
     from geoembed.settings import PathLike, Paths, Words
 
 log = logging.getLogger(__name__)
@@ -90,25 +92,26 @@ def evaluate(
     origin = _origin(None if chips is None else Path(chips), Path(model), file, device)
     read = inputs.read(file, settings.paths(labels), target, settings.paths(against), origin)
     record, rows = read.record(asked), partial(results.read, folder / RESULTS)
-    if not dry_run and _is_kept(folder, record, update=update, overwrite=overwrite):
-        kept = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-        return Result((folder / REPORT,), kept["counts"], kept["table"], rows)
-    study = prepare(read, asked)
     if dry_run:
-        return _forecast(study)
-    with locks.hold(folder, folder=True), closing(Journal(folder / JOURNAL, record)) as journal:
-        atomic.sweep(folder, deep=True)
-        measurements = yield from measure(study, folder / BASELINES, journal)
-        table = yield from answer(study, measurements, folder, record)
-        journal.remove()
+        return _forecast(prepare(read, asked))
+    with locks.hold(folder, folder=True):
+        if _is_kept(folder, record, update=update, overwrite=overwrite):
+            kept = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+            return Result((folder / REPORT,), kept["counts"], kept["table"], rows)
+        study = prepare(read, asked)
+        with closing(Journal(folder / JOURNAL, record)) as journal:
+            atomic.sweep(folder, deep=True)
+            measurements = yield from measure(study, folder / BASELINES, journal)
+            table = yield from answer(study, measurements, folder, record)
+            journal.remove()
     return Result((folder / REPORT,), dict(measurements.counts), table, rows)
 
 
 def _origin(chips: Path | None, model: Path, file: Embeddings, device: str) -> Origin | None:
     if chips is None:
         return None
+    from geoembed.evaluation import origin
     from geoembed.learning.model import choose_device
-    from geoembed.report import origin
 
     return origin.read(chips, model, file, choose_device(device))
 
@@ -122,10 +125,11 @@ def _is_kept(folder: Path, record: Record, *, update: bool, overwrite: bool) -> 
     elif found is None or found.step != "evaluate":
         raise ProbeError(f"{paths[0]}: exists and was not made by geoembed evaluate; choose another -o")
     finished = all(path.exists() for path in paths)
-    remove = partial((folder / JOURNAL).unlink, missing_ok=True)
-    found = found or journals.read(folder / JOURNAL)[0]
+    begun = journals.read(folder / JOURNAL)[0]
+    if begun and begun.digest == record.digest:  # half done, maybe in place of the report that is still there
+        return False
     standing = records.settle(
-        folder / REPORT, record, found, finished=finished, remove=remove, update=update, overwrite=overwrite
+        folder / REPORT, record, found or begun, finished=finished, update=update, overwrite=overwrite
     )
     if standing is not Standing.KEPT:
         return False
@@ -181,7 +185,7 @@ def _baselines(study: Study, folder: Path) -> Generator[Progress, None, list[Fea
     origin, layout = study.origin, study.layout
     if origin is None:
         return []
-    from geoembed.report import baselines
+    from geoembed.evaluation import baselines
 
     paths = yield from baselines.make(
         folder, origin.chipset, origin.model, device=origin.device, seed=layout.options.seed, workers=2

@@ -156,6 +156,8 @@ def _rules(
     if classes and above is not None:
         raise LabelError("--above is for continuous rasters and --class for classes; drop one of them")
     if not classes:
+        if threshold != 0.5:
+            raise LabelError("--threshold is for --class; continuous rasters take --above")
         return [Rule(name or addresses.stem(rasters[0].address), above=above)]
     rules = [replace(parse(text), threshold=threshold) for text in classes]
     twice = next((name for name, count in Counter(rule.name for rule in rules).items() if count > 1), None)

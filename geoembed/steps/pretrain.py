@@ -143,7 +143,7 @@ def _is_kept(folder: Path, record: Record, *, update: bool, overwrite: bool) -> 
     if standing is not Standing.KEPT:
         return False
     (folder / checkpoint.STATE).unlink(missing_ok=True)
-    atomic.touch(path, folder / checkpoint.LOG, folder / checkpoint.WEIGHTS)
+    atomic.touch(*(file for file in (path, folder / checkpoint.LOG, folder / checkpoint.WEIGHTS) if file.exists()))
     log.info("%s: kept, as chips and options are the same", folder)
     return True
 

@@ -65,6 +65,8 @@ def probe(
         raise ProbeError("give either --labels to fit a probe or --apply to use one")
     if labels is None:
         assert apply is not None
+        if (n, draw, classifier, features, target, seed) != (None, "random", "logistic", "fused", None, 0):
+            raise ProbeError("options of fitting cannot change a fitted probe; drop them, or fit with --labels")
         return (yield from _apply(Path(embeddings), Path(apply), folder, update, overwrite))
     options = {"n": n, "draw": draw, "classifier": classifier, "features": features, "seed": seed}
     return (yield from _fit(Path(embeddings), Path(labels), target, folder, options, update, overwrite))
@@ -89,7 +91,7 @@ def _fit(
     record = Record(
         "probe",
         inputs={"embeddings": file.digest, "labels": label_file.digest},
-        options={"labels": labels.name, **options},
+        options={"labels": labels.name, "target": label_file.column, **options},
     )
     with locks.hold(output, folder=True):
         if _is_kept(output, record, (METRICS, FITTED), update=update, overwrite=overwrite):

@@ -21,7 +21,6 @@ from rasterio.io import DatasetWriter
 from rasterio.warp import Resampling, reproject, transform_bounds
 from rasterio.windows import Window
 
-from geoembed import __version__
 from geoembed.earth import landscape, optics, radar
 from geoembed.earth.places import PLACES, Place
 from geoembed.earth.surfaces import LEGEND
@@ -31,6 +30,7 @@ from geoembed.outputs import atomic, locks, records
 from geoembed.outputs.records import Record, Standing
 from geoembed.progress import Progress, Result, Steps, verb
 from geoembed.settings import PathLike
+from geoembed.version import __version__
 
 log = logging.getLogger(__name__)
 

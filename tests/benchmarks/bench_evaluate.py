@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 
+from geoembed.evaluation import protocol
+from geoembed.evaluation.options import Options
 from geoembed.fits import classifiers, embeddings, features, sweep
 from geoembed.labels.targets import Targets
-from geoembed.report import protocol
-from geoembed.report.options import Options
 
 MODALITIES, AREAS, DIMENSIONS = ("s1", "s2", "coh"), 5, 768
 SIZES, REPEATS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000), 10

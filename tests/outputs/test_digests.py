@@ -67,3 +67,14 @@ def test_tables_that_read_alike_differ() -> None:
     tables = [["", "a"], [None, "a"], ["a", ""], ["a,", ""], ["a", ","], ["1", "2"], ["12", ""]]
     seen = {digests.of_table(pd.DataFrame({"label": pd.Series(values, dtype=object)})) for values in tables}
     assert len(seen) == len(tables)
+
+
+def test_files_that_bear_one_stamp_are_both_read(tmp_path: Path) -> None:
+    paths = [tmp_path / year / "s2" / "x.tif" for year in ("2020", "2021")]
+    for path, content in zip(paths, (b"12345", b"54321"), strict=True):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+        os.utime(path, (1, 1))
+    files = Files()
+    assert files.digest(paths[0]) != files.digest(paths[1])
+    assert files.stamps == {}, "the stamp tells nothing, so that the next run reads again"

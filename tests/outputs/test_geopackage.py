@@ -37,3 +37,14 @@ def test_what_others_wrote_has_no_record(tmp_path: Path) -> None:
     (tmp_path / "z.gpkg").write_text("no")
     assert geopackage.record_of(tmp_path / "y.gpkg", "y") is None
     assert geopackage.record_of(tmp_path / "z.gpkg", "z") is None
+
+
+def test_renewing_a_record_leaves_other_layers(tmp_path: Path) -> None:
+    table = geopandas.GeoDataFrame({"a": [1]}, geometry=[shapely.Point(0, 0)], crs="EPSG:4326")
+    path = tmp_path / "x.gpkg"
+    geopackage.write(path, "things", table, RECORD)
+    table.to_file(path, layer="notes")
+    geopackage.renew(path, "things", Record("label", {}, {"a": "<&>"}, {}))
+    assert sorted(pyogrio.list_layers(path)[:, 0]) == ["notes", "things"]
+    record = geopackage.record_of(path, "things")
+    assert record is not None and record.options == {"a": "<&>"}

@@ -27,3 +27,13 @@ def test_ranges_cover_all_values() -> None:
 def test_ready_made_styles_name_their_classes() -> None:
     assert 'attr="split"' in styles.splits() and 'value="validation"' in styles.splits()
     assert 'label="not water"' in styles.two_classes("label", "water")
+
+
+def test_a_users_own_style_stays(tmp_path: Path) -> None:
+    layer = tmp_path / "water.gpkg"
+    styles.write(layer, styles.splits())
+    styles.write(layer, styles.two_classes("label", "water"))
+    assert "water" in styles.beside(layer).read_text()
+    styles.beside(layer).write_text("<qgis>mine</qgis>")
+    styles.write(layer, styles.splits())
+    assert styles.beside(layer).read_text() == "<qgis>mine</qgis>"

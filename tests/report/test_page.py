@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from geoembed.evaluation.findings import Facts, Findings
+from geoembed.evaluation.pictures import Gallery, Picture
+from geoembed.evaluation.space import Health, Map, Retrieval
 from geoembed.fits.calibration import Trust
 from geoembed.fits.comparisons import Comparison
 from geoembed.fits.curves import Curve, Point
 from geoembed.report import answers
 from geoembed.report.answers.view import View
-from geoembed.report.findings import Facts, Findings
 from geoembed.report.markup import matrix
 from geoembed.report.page import answer, html
-from geoembed.report.pictures import Gallery, Picture
-from geoembed.report.space import Health, Map, Retrieval
 
 NAN = math.nan
 AREAS = ("here <&>", "there")

@@ -346,5 +346,25 @@ def test_sizes_make_sense(area: Path, scene: Modality) -> None:
 
 def test_a_resumed_journal_holds_each_list_of_channels_once(area: Path, scene: Modality, tmp_path: Path) -> None:
     cut(area, scene)
-    chipset = cutting.finished(journal.read(tmp_path / "chips" / chip.JOURNAL)[1])
-    assert len({id(has["s2"][1]) for has in chipset.values()}) == 1
+    contents = cutting.finished(journal.read(tmp_path / "chips" / chip.JOURNAL)[1])
+    assert len({id(held["s2"][1]) for held in contents.values()}) == 1
+
+
+def test_a_broken_index_is_written_anew(area: Path, scene: Modality, tmp_path: Path) -> None:
+    cut(area, scene)
+    index = tmp_path / "chips" / chip_folder.INDEX
+    whole = chip_folder.read(tmp_path / "chips").index
+    index.write_bytes(index.read_bytes()[:5000])
+    assert cut(area, scene).counts["cells_cut"] == 0
+    geopandas.testing.assert_geodataframe_equal(chip_folder.read(tmp_path / "chips").index, whole)
+
+
+def test_statistics_beside_a_raster_change_nothing(area: Path, scene: Modality, tmp_path: Path) -> None:
+    cut(area, scene)
+    sidecar = tmp_path / "s2.tif.aux.xml"
+    text = '<PAMDataset><PAMRasterBand band="1"><Metadata>{}</Metadata></PAMRasterBand></PAMDataset>'
+    sidecar.write_text(text.format('<MDI key="STATISTICS_MEAN">12.5</MDI>'))
+    assert cut(area, scene).counts["cells_cut"] == 0
+    sidecar.write_text(text.format('<MDI key="OTHER">1</MDI>'))
+    with pytest.raises(StaleError, match="sources differs"):
+        cut(area, scene)

@@ -160,7 +160,7 @@ def test_other_models_and_options_are_refused(base: Path, other_model: Path, tmp
     with pytest.raises(StaleError, match="model differs"):
         embed.embed(base / "chips", model=base / "model", output=path, **CPU)
     path.write_text("theirs")
-    with pytest.raises(GeoembedError, match="cannot be read as HDF5"):
+    with pytest.raises(GeoembedError, match="no embeddings file that geoembed embed wrote; move it away"):
         embed.embed(base / "chips", model=base / "model", output=path, overwrite=True, **CPU)
     assert path.read_text() == "theirs"
 
@@ -295,3 +295,22 @@ def test_killed_while_removing_chunks_it_starts_anew(
 def test_no_modality_at_all_is_an_error(base: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--modalities: names none"):
         embed.embed(base / "chips", model=base / "model", output=tmp_path / "e.h5", modalities=(), **CPU)
+
+
+def test_a_file_without_a_record_is_not_replaced(base: Path, tmp_path: Path) -> None:
+    path = tmp_path / "e.h5"
+    shutil.copy(base / "e.h5", path)
+    with h5py.File(path, "a") as file:
+        del file.attrs["made_from"]
+    before = path.read_bytes()
+    for overwrite in (False, True):
+        with pytest.raises(StaleError, match=r"e.h5: is no embeddings file that geoembed embed wrote; move it away"):
+            embed.embed(base / "chips", model=base / "model", output=path, overwrite=overwrite, **CPU)
+    assert path.read_bytes() == before
+
+
+def test_ended_before_the_first_chunk_it_leaves_nothing(base: Path, tmp_path: Path) -> None:
+    steps = embed.embed.steps(base / "chips", model=base / "model", output=tmp_path / "new/e.h5", **CPU)
+    next(steps)
+    steps.close()
+    assert list(tmp_path.iterdir()) == []

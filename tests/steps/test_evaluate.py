@@ -22,10 +22,11 @@ from synthetic import embeddings_file
 
 from geoembed.chips import folder as chip_folder
 from geoembed.errors import ChipError, EmbeddingsError, GeoembedError, ModelError, ProbeError, StaleError
+from geoembed.evaluation import removal
+from geoembed.evaluation.results import COLUMNS
 from geoembed.fits import embeddings, jobs, sweep
 from geoembed.progress import Progress
-from geoembed.report import markup, removal
-from geoembed.report.results import COLUMNS
+from geoembed.report import markup
 from geoembed.steps.evaluate import evaluate
 
 
@@ -612,7 +613,7 @@ def test_baselines_are_kept_by_the_next_run(embedded: Path, monkeypatch: pytest.
     assert set(before) == {"statistics.h5", "mosaiks.h5", "untrained.h5"}
     wanted = rows(embedded).drop(columns="seconds")
     with monkeypatch.context() as patch:
-        patch.setattr("geoembed.report.baselines._describe", lambda *_: pytest.fail("chips were read again"))
+        patch.setattr("geoembed.evaluation.baselines._describe", lambda *_: pytest.fail("chips were read again"))
         run_with_chips(embedded, overwrite=True)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert rows(embedded).drop(columns="seconds").equals(wanted)
@@ -630,7 +631,7 @@ def test_chips_are_read_once_for_baselines_and_test_chips_once_again(
         return read_chip(path)
 
     monkeypatch.setattr(chip_folder, "read_chip", counted)
-    monkeypatch.setattr("geoembed.report.origin.Origin.galleries", lambda *_: [])  # pictures read some more
+    monkeypatch.setattr("geoembed.evaluation.origin.Origin.galleries", lambda *_: [])  # pictures read some more
     run_with_chips(tmp_path)
     index = chipset.index
     files = dict(zip(index["chip_id"], index[["s2", "s1"]].notna().sum(axis=1), strict=True))
@@ -648,7 +649,7 @@ def test_killed_after_inputs_were_removed_that_is_not_done_again(
         patch.setattr("geoembed.fits.curves.of_fits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             run_with_chips(tmp_path)
-    monkeypatch.setattr("geoembed.report.origin.Origin.missing", lambda *_: pytest.fail("embedded again"))
+    monkeypatch.setattr("geoembed.evaluation.origin.Origin.missing", lambda *_: pytest.fail("embedded again"))
     run_with_chips(tmp_path)
     assert rows(tmp_path).drop(columns="seconds").equals(rows(embedded).drop(columns="seconds"))
     assert (tmp_path / "report/report.html").read_bytes() == (embedded / "report/report.html").read_bytes()
@@ -694,3 +695,21 @@ def test_the_wrong_chips_or_model_are_told_with_the_remedy(tmp_path: Path, embed
                 run(embedded, "upper", **{"chips": embedded / "chips", "model": embedded / "model", **options},
                     dry_run=dry_run)  # fmt: skip
             assert "\n" not in str(told.value)
+
+
+def test_killed_while_updating_it_goes_on(tmp_path: Path, world: embeddings.Embeddings) -> None:
+    """Half-done work in place of a finished report goes on, with --update as without."""
+    run(tmp_path, "water", sizes=("10", "100"))
+    steps = evaluate.steps(
+        tmp_path / "e.h5", labels=(tmp_path / "water.csv",), output=tmp_path / "report", n=50, overwrite=True
+    )
+    next(step for step in steps if step.unit == "fits")
+    steps.close()
+    lines = (tmp_path / "report/.fits.jsonl").read_text().count("models")
+    assert lines > 0
+    options: dict[str, Any] = {"labels": (tmp_path / "water.csv",), "output": tmp_path / "report", "n": 50}
+    again = evaluate.steps(tmp_path / "e.h5", update=True, **options)
+    next(step for step in again if step.unit == "fits")
+    again.close()
+    assert (tmp_path / "report/.fits.jsonl").read_text().count("models") > lines
+    assert evaluate(tmp_path / "e.h5", **options).counts["fits"] > 0

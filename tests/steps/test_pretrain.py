@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -249,3 +250,9 @@ def test_other_peoples_files_are_not_touched(chips: Path, tmp_path: Path, name: 
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(name, b"theirs")]
     with pytest.raises(GeoembedError, match="is a file"):
         pretrain.pretrain(chips, output=tmp_path / name)
+
+
+def test_a_model_without_its_log_is_kept(chips: Path, model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path / "model")
+    (tmp_path / "model/training.csv").unlink()
+    assert pretrain.pretrain(chips, output=tmp_path / "model", epochs=4, **SMALL).counts == {"kept": 1}

@@ -191,3 +191,9 @@ def test_a_file_is_no_folder(tmp_path: Path, world: Any) -> None:
         run(tmp_path, n=50)
     with pytest.raises(StaleError, match="out: is a file"):
         probe(tmp_path / "e.h5", apply=tmp_path / "none.skops", output=tmp_path / "out")
+
+
+def test_a_fitted_probe_is_not_fitted_otherwise(tmp_path: Path, world: Any) -> None:
+    run(tmp_path, n=100)
+    with pytest.raises(ProbeError, match="cannot change a fitted probe"):
+        probe(tmp_path / "e.h5", apply=tmp_path / "out", classifier="ridge")

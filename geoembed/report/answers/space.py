@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from geoembed.report.space import Health, Map, Retrieval
+    from geoembed.evaluation.space import Health, Map, Retrieval
 
 TWO = ("#a6a6a6", VERMILION)
 AREA = "the area"

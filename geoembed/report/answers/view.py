@@ -15,9 +15,9 @@ from geoembed.report.markup import amount, change, listed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from geoembed.evaluation.findings import Findings
     from geoembed.fits.comparisons import Comparison
     from geoembed.fits.curves import Curve, Point
-    from geoembed.report.findings import Findings
 
 TASK = ("task", "features", "classifier")
 FUSED, CONCAT = "fused", "concat"

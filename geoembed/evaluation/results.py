@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from geoembed.evaluation.protocol import Layout
     from geoembed.fits.curves import Fit
-    from geoembed.report.protocol import Layout
 
 COLUMNS = (
     "task", "aoi", "features", "classifier", "n", "seed", "metric", "value", "seconds", "source", "question", "tested",

@@ -19,13 +19,13 @@ from geoembed.chips import folder as chip_folder
 from geoembed.chips.batches import Reader, Statistics
 from geoembed.chips.folder import ChipSet
 from geoembed.errors import ChipError, ModelError, StaleError
+from geoembed.evaluation import baselines, mosaiks
 from geoembed.fits import embeddings
 from geoembed.fits.embeddings import Embeddings
 from geoembed.learning import checkpoint
 from geoembed.learning.checkpoint import Description
 from geoembed.learning.model import contrasted, fuse
 from geoembed.learning.presets import PRESETS
-from geoembed.report import baselines, mosaiks
 
 CPU = torch.device("cpu")
 

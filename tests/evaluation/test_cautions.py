@@ -2,8 +2,8 @@ import math
 
 import numpy as np
 
+from geoembed.evaluation import cautions
 from geoembed.fits import experiments
-from geoembed.report import cautions
 
 
 def removal(name: str, *, bare: int) -> experiments.Tested:

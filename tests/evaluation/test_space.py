@@ -11,9 +11,9 @@ from scipy.spatial.distance import cdist, pdist
 from sklearn.neighbors import NearestNeighbors
 
 from geoembed.chips import batches
+from geoembed.evaluation import space
 from geoembed.learning import checkpoint
 from geoembed.learning.model import ModelConfig
-from geoembed.report import space
 
 
 def unit(n: int, width: int, seed: int) -> np.ndarray:

@@ -15,13 +15,13 @@ from geoembed.chips import batches
 from geoembed.chips import folder as chip_folder
 from geoembed.chips.folder import ChipSet
 from geoembed.errors import ChipError, ModelError
+from geoembed.evaluation import origin, removal
+from geoembed.evaluation.origin import Origin
 from geoembed.fits import embeddings
 from geoembed.fits.embeddings import Embeddings
 from geoembed.labels.targets import Targets
 from geoembed.learning import loss
 from geoembed.learning.model import contrasted
-from geoembed.report import origin, removal
-from geoembed.report.origin import Origin
 from geoembed.steps import embed
 
 CPU = torch.device("cpu")

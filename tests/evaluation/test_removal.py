@@ -13,13 +13,13 @@ from geoembed.chips import batches
 from geoembed.chips import folder as chip_folder
 from geoembed.chips.batches import Reader, Statistics
 from geoembed.chips.folder import ChipSet
+from geoembed.evaluation import removal
+from geoembed.evaluation.removal import Case, Removed
 from geoembed.fits import embeddings
 from geoembed.learning import checkpoint
 from geoembed.learning.checkpoint import Description, Trained
 from geoembed.learning.model import encode
 from geoembed.learning.presets import PRESETS
-from geoembed.report import removal
-from geoembed.report.removal import Case, Removed
 from geoembed.steps import embed
 
 CPU = torch.device("cpu")

@@ -11,9 +11,9 @@ from geoembed.fits.embeddings import FUSED
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from geoembed.evaluation.protocol import FeatureSource, Layout
+    from geoembed.evaluation.study import Plan, Study
     from geoembed.fits.experiments import Tested
-    from geoembed.report.protocol import FeatureSource, Layout
-    from geoembed.report.study import Plan, Study
 
 FEW = 20
 """Test chips of a class below which its recall moves by more than 5 % with each."""

@@ -8,14 +8,14 @@ import pytest
 from chip_folders import make_chips
 from synthetic import LATTICE, embeddings_file
 
+from geoembed.evaluation import protocol
+from geoembed.evaluation.options import Options
+from geoembed.evaluation.protocol import Layout
 from geoembed.fits import draws, embeddings, experiments
 from geoembed.fits.curves import WHOLE
 from geoembed.fits.embeddings import Embeddings
 from geoembed.fits.experiments import Experiment
 from geoembed.labels.targets import Targets
-from geoembed.report import protocol
-from geoembed.report.options import Options
-from geoembed.report.protocol import Layout
 
 N = 600
 OPTIONS = Options((10, 50), True, n=20, repeats=3, classifiers=("ridge",), features=("s2",), seed=4)

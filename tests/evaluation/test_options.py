@@ -1,8 +1,8 @@
 import pytest
 
 from geoembed.errors import ProbeError
-from geoembed.report import options
-from geoembed.report.options import Options
+from geoembed.evaluation import options
+from geoembed.evaluation.options import Options
 
 ASKED = Options((10, 50), True, n=20, repeats=3, classifiers=("ridge",), features=("s2", "fused", "concat"), seed=4)
 

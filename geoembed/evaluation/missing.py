@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
+from geoembed.evaluation import cautions
 from geoembed.fits.curves import NOTHING, Fit
 from geoembed.fits.embeddings import FUSED
 from geoembed.fits.experiments import Tested
-from geoembed.report import cautions
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from geoembed.evaluation.study import Plan, Study
     from geoembed.outputs.journal import Journal
     from geoembed.progress import Progress
-    from geoembed.report.study import Plan, Study
 
 _IN_JOURNAL = "missing inputs"
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from geoembed.fits import comparisons, curves, metrics
 
 if TYPE_CHECKING:
+    from geoembed.evaluation.pictures import Gallery
+    from geoembed.evaluation.space import Health, Map, Retrieval
     from geoembed.fits.calibration import Trust
     from geoembed.fits.comparisons import Comparison
     from geoembed.fits.curves import Curve
-    from geoembed.report.pictures import Gallery
-    from geoembed.report.space import Health, Map, Retrieval
 
 
 @dataclass(frozen=True)

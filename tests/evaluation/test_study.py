@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from synthetic import embeddings_file
 
+from geoembed.evaluation import protocol
+from geoembed.evaluation.options import Options
+from geoembed.evaluation.study import Study
 from geoembed.labels.targets import Targets
 from geoembed.outputs.journal import Journal
 from geoembed.outputs.records import Record
-from geoembed.report import protocol
-from geoembed.report.options import Options
-from geoembed.report.study import Study
 
 N = 600
 ASKED = Options((10, 50), True, n=20, repeats=2, classifiers=("ridge", "logistic"), features=("s1", "fused"), seed=0)

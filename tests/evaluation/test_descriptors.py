@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from geoembed.report import descriptors
+from geoembed.evaluation import descriptors
 
 
 def test_a_summary_is_what_numpy_says() -> None:

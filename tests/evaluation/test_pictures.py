@@ -11,8 +11,8 @@ from rasterio.io import MemoryFile
 
 from geoembed.chips import folder as chip_folder
 from geoembed.chips import thumbnails
+from geoembed.evaluation import pictures
 from geoembed.ground import grid
-from geoembed.report import pictures
 
 CHANNELS = {
     "s2": ("djf_red", "djf_green", "djf_blue", "jja_red", "jja_green", "jja_blue"),

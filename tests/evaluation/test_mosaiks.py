@@ -9,7 +9,7 @@ from chip_folders import CHANNELS, make_chips
 
 from geoembed.chips import batches
 from geoembed.chips.batches import Reader, Statistics
-from geoembed.report import mosaiks
+from geoembed.evaluation import mosaiks
 
 
 def test_filters_are_whitened_patches_of_train_chips(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from geoembed.chips import batches
 from geoembed.chips.batches import Batch, Reader
+from geoembed.evaluation import mosaiks
 from geoembed.learning.model import Model, autocast, centre, encode
-from geoembed.report import mosaiks
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from geoembed.evaluation import protocol
 from geoembed.fits import features, forecast, sweep
 from geoembed.fits.curves import Fit
 from geoembed.fits.embeddings import FUSED
 from geoembed.fits.sweep import Sweep
 from geoembed.progress import Progress
-from geoembed.report import protocol
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from geoembed.evaluation.origin import Origin
+    from geoembed.evaluation.protocol import FeatureSource, Layout
     from geoembed.fits.experiments import Experiment
     from geoembed.outputs.journal import Journal
-    from geoembed.report.origin import Origin
-    from geoembed.report.protocol import FeatureSource, Layout
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ class Plan:
 
 def _of_baselines(study: Study, origin: Origin) -> Iterator[tuple[Plan, int]]:
     """Yield the plans of baselines that are not made yet, and how many numbers a chip has in their features."""
-    from geoembed.report import baselines
+    from geoembed.evaluation import baselines
 
     file = study.ours.file
     encoder = features.width(file, FUSED)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from geoembed.evaluation.options import Options
     from geoembed.fits.embeddings import Embeddings
     from geoembed.labels.targets import Targets
-    from geoembed.report.options import Options
 
 CURVE, SPLIT, TRANSFER = QUESTIONS = ("curve", "split", "transfer")
 """Learning curves; a random split beside the split by place; training in one area and testing in another."""

@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from geoembed import __version__
 from geoembed.errors import ProbeError
 from geoembed.fits import embeddings as embeddings_file
 from geoembed.fits.curves import OURS
 from geoembed.labels import files as label_files
 from geoembed.outputs.records import Record
+from geoembed.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from geoembed.evaluation.options import Options
+    from geoembed.evaluation.origin import Origin
     from geoembed.fits.embeddings import Embeddings
     from geoembed.labels.files import LabelFile
-    from geoembed.report.options import Options
-    from geoembed.report.origin import Origin
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Inputs:
         names = {
             "against": list(self.against),
             "labels": [label_file.path.name for label_file in self.label_files],
+            "targets": [label_file.column for label_file in self.label_files],
             "with_chips": self.origin is not None,
         }
         return Record("evaluate", inputs, names | options.to_json())
@@ -78,7 +79,7 @@ def _named(against: Sequence[Path], origin: Origin | None) -> dict[str, Path]:
     """Return other embeddings files by their names in the results: stems, with the folder where two are the same."""
     taken = {OURS}
     if origin is not None:
-        from geoembed.report import baselines
+        from geoembed.evaluation import baselines
 
         taken.update(baselines.KINDS)
     paths: dict[str, Path] = {}

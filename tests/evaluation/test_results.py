@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from synthetic import embeddings_file
 
+from geoembed.evaluation import protocol, results
+from geoembed.evaluation.options import Options
+from geoembed.evaluation.protocol import Layout
 from geoembed.fits.curves import Fit
 from geoembed.labels.targets import Targets
-from geoembed.report import protocol, results
-from geoembed.report.options import Options
-from geoembed.report.protocol import Layout
 
 
 def fit(**other: Any) -> Fit:

@@ -12,12 +12,12 @@ import numpy as np
 from geoembed.chips import batches
 from geoembed.chips import folder as chip_folder
 from geoembed.errors import ChipError, EmbeddingsError, ModelError
+from geoembed.evaluation import pictures, removal, space
 from geoembed.fits.curves import NOTHING
 from geoembed.fits.experiments import Tested
 from geoembed.ground import distances
 from geoembed.learning import checkpoint
 from geoembed.outputs.records import Record
-from geoembed.report import pictures, removal, space
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
     from geoembed.chips.batches import Reader
     from geoembed.chips.folder import ChipSet
+    from geoembed.evaluation.pictures import Gallery
+    from geoembed.evaluation.space import Retrieval
     from geoembed.fits.embeddings import Embeddings
     from geoembed.labels.targets import Targets
     from geoembed.learning.checkpoint import Trained
     from geoembed.progress import Progress
-    from geoembed.report.pictures import Gallery
-    from geoembed.report.space import Retrieval
 
 BATCH = 64
 """Most chips that are encoded at once; larger batches with inputs removed are slower, as they leave the caches."""

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from geoembed.evaluation import cautions, protocol, space
+from geoembed.evaluation.findings import Facts, Findings
+from geoembed.evaluation.study import MOST_CHIPS
 from geoembed.fits import calibration, comparisons, curves, features, metrics
 from geoembed.progress import Progress
-from geoembed.report import cautions, protocol, space
-from geoembed.report.findings import Facts, Findings
-from geoembed.report.study import MOST_CHIPS
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from numpy.typing import NDArray
 
+    from geoembed.evaluation.pictures import Gallery
+    from geoembed.evaluation.space import Health, Map, Retrieval
+    from geoembed.evaluation.study import Plan, Study
     from geoembed.fits.calibration import Trust
     from geoembed.fits.comparisons import Comparison
     from geoembed.fits.curves import Curve, Fit
-    from geoembed.report.pictures import Gallery
-    from geoembed.report.space import Health, Map, Retrieval
-    from geoembed.report.study import Plan, Study
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from geoembed import __version__
 from geoembed.chips import batches
 from geoembed.chips.batches import Batch, Reader, Statistics
 from geoembed.errors import ChipError, EmbeddingsError, StaleError
+from geoembed.evaluation import descriptors, mosaiks
 from geoembed.fits import embeddings, features
 from geoembed.fits.embeddings import FUSED, Chunk
 from geoembed.learning import checkpoint
@@ -20,7 +20,7 @@ from geoembed.learning.model import SPACE
 from geoembed.outputs import atomic, digests
 from geoembed.outputs.records import Record
 from geoembed.progress import Progress
-from geoembed.report import descriptors, mosaiks
+from geoembed.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from geoembed.chips.folder import ChipSet
+    from geoembed.evaluation.descriptors import Describe, Rows
     from geoembed.learning.checkpoint import Trained
-    from geoembed.report.descriptors import Describe, Rows
 
 KINDS = STATISTICS, MOSAIKS, UNTRAINED = ("statistics", "mosaiks", "untrained")
 
