@@ -58,7 +58,7 @@ class Chunks:
 
     @contextmanager
     def tidied(self) -> Iterator[None]:
-        """Leave no empty folder behind, where work ends before the first chunk."""
+        """Delete the folder at the end where it is empty, as work ended before the first chunk."""
         try:
             yield
         finally:

@@ -20,7 +20,7 @@ SIDECARS = (".aux.xml", ".msk")
 """Endings of the files beside a raster that GDAL reads too, but does not list for rasters in a VRT."""
 
 NO_VALUES = re.compile(r"<Histograms>.*?</Histograms>|<MDI key=\"STATISTICS_[^>]*>[^<]*</MDI>|</?[^>]*>|\s", re.S)
-"""What of an .aux.xml file changes no value: statistics, which viewers write, and the tags around them."""
+"""What an .aux.xml file may hold without changing a value: statistics, which viewers write, and tags around them."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _files(file: Any) -> tuple[str, ...]:
     waiting, paths = deque(file.files), dict[str, None]()  # in order, each once
     while waiting:
         path = addresses.local_file(waiting.popleft())
-        if path is None or path in paths or _tells_no_value(path):
+        if path is None or path in paths or _changes_no_value(path):
             continue
         if paths and Path(path).suffix.lower() == ".vrt":  # of the first, GDAL has listed the files
             with dataset(path) as inner:
@@ -145,8 +145,8 @@ def _files(file: Any) -> tuple[str, ...]:
     return tuple(paths)
 
 
-def _tells_no_value(path: str) -> bool:
-    """Tell whether a file beside a raster changes none of its pixels' values: overviews, and bare statistics."""
+def _changes_no_value(path: str) -> bool:
+    """Tell whether a file beside a raster holds nothing but overviews or statistics."""
     if path.endswith(".ovr"):
         return True
     return path.endswith(".aux.xml") and not NO_VALUES.sub("", Path(path).read_text(encoding="utf-8", errors="replace"))

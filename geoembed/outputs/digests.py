@@ -51,7 +51,7 @@ def of_table(table: Any) -> str:
 class Files:
     """Digests of files. A file whose name, size and modification time are known is not read again.
 
-    `stamps` is for the next run to know: digest by name, size in bytes and modification time in nanoseconds.
+    A stamp is a name, a size in bytes and a modification time in nanoseconds. `stamps` is kept for the next run.
     """
 
     def __init__(self, known: Mapping[str, str] | None = None) -> None:
@@ -71,7 +71,7 @@ class Files:
 
     @property
     def stamps(self) -> dict[str, str]:
-        """Return the stamps; one that files of different content bear tells nothing and is left out."""
+        """Return the digests by stamp; a stamp that files of different content share is left out."""
         return {stamp: digest for stamp, (digest, *others) in self._stamps.items() if not others}
 
     def fingerprint(self, address: str, files: Sequence[str]) -> list[str]:
