@@ -89,7 +89,7 @@ def test_all_files_that_a_data_set_reads_are_told(write_raster: WriteRaster, tmp
     path = write_raster("below/a.tif", ONE, names=("jja_red",))
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(path, "r+") as file:
         file.write_mask(np.ones((4, 4), bool))
-    Path(f"{path}.aux.xml").write_text("<PAMDataset></PAMDataset>")
+    Path(f"{path}.aux.xml").write_text('<PAMDataset><Metadata><MDI key="A">b</MDI></Metadata></PAMDataset>')
     rasterio.shutil.copy(path, tmp_path / "inner.vrt", driver="VRT")
     text = (tmp_path / "inner.vrt").read_text()
     (tmp_path / "outer.vrt").write_text(text.replace("below/a.tif", "inner.vrt"))
