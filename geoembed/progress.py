@@ -10,12 +10,11 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Table: TypeAlias = Sequence[Sequence[str]]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -39,18 +38,37 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Table:
+    """A table for people.
+
+    title: what it shows.
+    rows: of text, the head first.
+    """
+
+    title: str
+    rows: Sequence[Sequence[str]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return title and rows, a row as a dict by the head."""
+        head, *rows = self.rows
+        return {"title": self.title, "rows": [dict(zip(head, row, strict=True)) for row in rows]}
+
+
+@dataclass(frozen=True)
 class Result(Generic[T]):
     """What a step wrote and counted.
 
     paths: of what was written, as the user spelled them.
     counts: of what was made, kept and left out.
-    table: rows of text for people, the head first; empty where there is no table.
+    tables: for people.
+    report: what else there is to tell, JSON-ready, by name.
     read: returns what was made.
     """
 
     paths: tuple[Path, ...]
     counts: dict[str, int | float] = field(default_factory=dict)
-    table: Table = ()
+    tables: tuple[Table, ...] = ()
+    report: dict[str, Any] = field(default_factory=dict)
     read: Callable[[], T] | None = field(default=None, repr=False)
 
     @property
@@ -143,10 +161,10 @@ def show(table: Table) -> None:
     """Print a table on standard error, as wide as the terminal (80 columns where there is none)."""
     from rich.table import Table as Grid
 
-    grid = Grid(box=None, pad_edge=False)
-    for title, *cells in zip(*table, strict=True):
+    grid = Grid(title=table.title, title_justify="left", title_style="", box=None, pad_edge=False)
+    for title, *cells in zip(*table.rows, strict=True):
         numbers = all(cell[:1] in "0123456789.-" for cell in cells)
         grid.add_column(title, justify="right" if numbers else "left", overflow="fold")
-    for row in table[1:]:
+    for row in table.rows[1:]:
         grid.add_row(*row)
     stderr().print(grid, highlight=False, markup=False, soft_wrap=False)

@@ -29,8 +29,8 @@ def run(step: Verb[..., Any], options: dict[str, Any], *, quiet: bool) -> Result
         options.pop("config")
     options = {name: value if name in WRITTEN else _piped(value) for name, value in options.items()}
     result = progress.run(step.steps(**options), shown=not quiet)
-    if result.table and not quiet:
-        progress.show(result.table)
+    for table in () if quiet else result.tables:
+        progress.show(table)
     return result
 
 
@@ -74,7 +74,7 @@ def listen(quiet: bool, verbose: bool) -> None:
 
 
 def tell(result: Result[Any], as_json: bool) -> None:
-    """Print what was written: paths, one per line, or one JSON object."""
+    """Print what was written: paths, one per line, or one JSON object, which holds what tables show too."""
     if not as_json:
         for path in result.paths:
             typer.echo(path)
@@ -84,4 +84,5 @@ def tell(result: Result[Any], as_json: bool) -> None:
     if len(paths) > 1:
         where = {"path": str(result.paths[0].parent), "paths": paths}
     counts = {name: None if value != value else value for name, value in result.counts.items()}
-    typer.echo(json.dumps({**where, "counts": counts}, allow_nan=False))
+    tables = {"tables": [table.to_json() for table in result.tables]} if result.tables else {}
+    typer.echo(json.dumps({**where, "counts": counts, **result.report, **tables}, allow_nan=False))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from geoembed import settings
 from geoembed.errors import ProbeError
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from geoembed.settings import PathLike, Paths, Words
 
 log = logging.getLogger(__name__)
+
+Rows: TypeAlias = Sequence[Sequence[str]]
 
 RESULTS, SUMMARY, REPORT, JOURNAL, BASELINES = "results.csv", "summary.json", "report.html", ".fits.jsonl", "baselines"
 
@@ -97,14 +100,14 @@ def evaluate(
     with locks.hold(folder, folder=True):
         if _is_kept(folder, record, update=update, overwrite=overwrite):
             kept = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-            return Result((folder / REPORT,), kept["counts"], kept["table"], rows)
+            return Result((folder / REPORT,), kept["counts"], _tables(kept["table"]), read=rows)
         study = prepare(read, asked)
         with closing(Journal(folder / JOURNAL, record)) as journal:
             atomic.sweep(folder, deep=True)
             measurements = yield from measure(study, folder / BASELINES, journal)
-            table = yield from answer(study, measurements, folder, record)
+            scores = yield from answer(study, measurements, folder, record)
             journal.remove()
-    return Result((folder / REPORT,), dict(measurements.counts), table, rows)
+    return Result((folder / REPORT,), dict(measurements.counts), _tables(scores), read=rows)
 
 
 def _origin(chips: Path | None, model: Path, file: Embeddings, device: str) -> Origin | None:
@@ -197,26 +200,30 @@ def _baselines(study: Study, folder: Path) -> Generator[Progress, None, list[Fea
     ]
 
 
-def answer(study: Study, measurements: Measurements, folder: Path, record: Record) -> Generator[Progress, None, Table]:
-    """Answer the report's questions; write summary, results and page, and return a table of scores for people."""
+def answer(study: Study, measurements: Measurements, folder: Path, record: Record) -> Generator[Progress, None, Rows]:
+    """Answer the report's questions; write summary, results and page, and return scores as rows for people."""
     findings = yield from measurements.findings(study)
-    table = _table(study, findings)
+    scores = _scores(study, findings)
     # The page says that all is there: it goes first and comes last. The summary says whose the other files are.
     (folder / REPORT).unlink(missing_ok=True)
-    atomic.write_json(folder / SUMMARY, _summary(study, findings, record, table))
+    atomic.write_json(folder / SUMMARY, _summary(study, findings, record, scores))
     results.write(folder / RESULTS, measurements.fits)
     atomic.write_text(folder / REPORT, page.html(findings))
-    return table
+    return scores
 
 
-def _table(study: Study, findings: Findings) -> Table:
+def _tables(scores: Rows) -> tuple[Table, ...]:
+    return (Table("Scores by number of labels", scores),)
+
+
+def _scores(study: Study, findings: Findings) -> Rows:
     """Return scores everywhere: ours of all features, other sources' of the main ones."""
     main, everywhere = study.layout.options.main, study.layout.everywhere
     shown = [curve for curve in findings.curves if curve.metric in metrics.HEADLINES and curve.aoi == everywhere]
     return curves.table([curve for curve in shown if curve.source == OURS or curve.features == main])
 
 
-def _summary(study: Study, findings: Findings, record: Record, table: Table) -> dict[str, Any]:
+def _summary(study: Study, findings: Findings, record: Record, scores: Rows) -> dict[str, Any]:
     tasks = {
         task.name: {"target": task.column, "classes": [str(name) for name in task.classes], **task.counts}
         for task in study.layout.tasks
@@ -228,7 +235,7 @@ def _summary(study: Study, findings: Findings, record: Record, table: Table) -> 
         "interval": "95 % t-interval of the mean over draws of labels: the uncertainty of which labels are drawn",
         "counts": findings.facts.counts,
         "tasks": tasks,
-        "table": table,
+        "table": scores,
         **findings.to_json(),
     }
 

@@ -25,7 +25,7 @@ from geoembed.labels.files import LabelFile
 from geoembed.labels.targets import Targets
 from geoembed.outputs import atomic, digests, geopackage, locks, records, styles
 from geoembed.outputs.records import Record, Standing
-from geoembed.progress import Progress, Result, Steps, verb
+from geoembed.progress import Progress, Result, Steps, Table, verb
 from geoembed.settings import PathLike
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def _fit(
         else:
             report = yield from _fit_anew(output, file, label_file, record)
         path = output / PREDICTIONS
-        return Result((path,), report["counts"], _table(report), partial(maps.read, path))
+        return Result((path,), report["counts"], (Table("Test scores", _rows(report)),), read=partial(maps.read, path))
 
 
 def _fit_anew(
@@ -275,7 +275,7 @@ def _warn_of_missing(features: str, usable: NDArray[np.bool_]) -> None:
         log.warning("%s chips have no %s and get no prediction", f"{np.count_nonzero(~usable):,}", features)
 
 
-def _table(report: dict[str, Any]) -> list[tuple[str, ...]]:
+def _rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
     """Return the test scores: a row per AOI, a column per metric; the head first."""
     names = [name for name in report["test"]["all"] if name != "chips"]
     rows: list[tuple[str, ...]] = [("test AOI", "chips", *(name.replace("_", " ") for name in names))]

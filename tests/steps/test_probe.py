@@ -51,7 +51,7 @@ def test_maps_every_chip_and_scores_the_test_split(tmp_path: Path, world: Any) -
     assert sum(report["labels_drawn"].values()) == 100
     # probabilities mean shares: their mean is that of the class
     assert table["probability"].mean() == pytest.approx(water.mean(), abs=0.05)
-    assert "balanced accuracy" in done.table[0]
+    assert "balanced accuracy" in done.tables[0].rows[0]
     assert (tmp_path / "out/predictions.qml").exists()
 
 
