@@ -97,7 +97,7 @@ def test_summary_says_how_many_are_enough(tmp_path: Path, world: embeddings.Embe
     assert all(point["low"] < point["mean"] < point["high"] for point in cell["curve"])
     assert f"<h1>{markup.text(summary['answer'])}</h1>" in (tmp_path / "report/report.html").read_text()
     assert summary["over_all_cells"]["95%"]["cells"] > 3
-    assert "water" in {row[0] for row in done.table}
+    assert "water" in {row[0] for row in done.tables}
 
 
 def test_scores_are_of_the_test_split_and_draws_of_the_train_split(
@@ -146,7 +146,7 @@ def test_numbers_are_fitted_by_ridge(
     table = rows(tmp_path)
     assert set(table.loc[table["task"] == "height", "metric"]) == {"r2", "rmse"}
     assert table.loc[(table["metric"] == "r2") & (table["n"] > 200), "value"].min() > 0.95
-    assert "r2" in {row[1] for row in done.table}
+    assert "r2" in {row[1] for row in done.tables}
 
 
 def test_several_classifiers_agree_on_the_easy_task(tmp_path: Path, world: embeddings.Embeddings) -> None:
@@ -160,7 +160,7 @@ def test_rerun_is_free_and_other_options_are_refused(tmp_path: Path, world: embe
     done = run(tmp_path, "water", features=("s2",))
     before = (tmp_path / "report/results.csv").read_bytes()
     again = run(tmp_path, "water", features=("s2",))
-    assert (tmp_path / "report/results.csv").read_bytes() == before and list(map(tuple, again.table)) == done.table
+    assert (tmp_path / "report/results.csv").read_bytes() == before and list(map(tuple, again.tables)) == done.tables
     with pytest.raises(StaleError, match="seed was 0, now 1"):
         run(tmp_path, "water", features=("s2",), seed=1)
     (tmp_path / "report/summary.json").write_text("{}")

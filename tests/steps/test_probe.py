@@ -94,7 +94,7 @@ def test_rerun_is_free_and_other_options_are_refused(tmp_path: Path, world: Any)
     done = run(tmp_path, n=100)
     before = (tmp_path / "out/predictions.gpkg").read_bytes()
     again = run(tmp_path, n=100)
-    assert (tmp_path / "out/predictions.gpkg").read_bytes() == before and again.table == done.table
+    assert (tmp_path / "out/predictions.gpkg").read_bytes() == before and again.tables == done.tables
     with pytest.raises(StaleError, match="n was 100, now 50"):
         run(tmp_path, n=50)
     run(tmp_path, n=50, overwrite=True)
