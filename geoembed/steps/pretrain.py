@@ -99,9 +99,8 @@ def pretrain(
         }
         report = _report(folder)
         figures = report["training"]
-        took = display.duration(figures["seconds"])
-        message = "%s: trained for %s steps, %.1f epochs, %s; %s"
-        log.info(message, folder, f"{session.run.step:,}", figures["epoch"], took, _told(figures))
+        took, steps = display.duration(figures["seconds"]), f"{session.run.step:,}"
+        log.info("%s: %s steps, %.1f epochs in %s; %s", folder, steps, figures["epoch"], took, _told(figures))
         return replace(result, counts=counts, report=report)
 
 
