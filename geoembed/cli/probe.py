@@ -5,19 +5,34 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from geoembed.cli import candidates
 from geoembed.cli.app import command
 from geoembed.cli.options import Classifier, Embeddings, Overwrite, Seed, Target, Update, place
 
-Labels = Annotated[Path | None, typer.Option("--labels", metavar="FILE", help="Labels: any vector file.")]
+Labels = Annotated[
+    Path | None,
+    typer.Option("--labels", metavar="FILE", help="Labels: any vector file.", autocompletion=candidates.labels),
+]
 Number = Annotated[
     int | None, typer.Option("--n", metavar="NUMBER", min=2, help="Labels to draw from the train split [default: all].")
 ]
 Draw = Annotated[
     Literal["random", "stratified"], typer.Option("--draw", help="At random, or keeping the classes' proportions.")
 ]
-Features = Annotated[str, typer.Option("--features", metavar="NAME", help="A modality, fused, or concat.")]
+Features = Annotated[
+    str,
+    typer.Option(
+        "--features", metavar="NAME", help="A modality, fused, or concat.", autocompletion=candidates.features
+    ),
+]
 Fitted = Annotated[
-    Path | None, typer.Option("--apply", metavar="FILE", help="Map these embeddings with a probe fitted before.")
+    Path | None,
+    typer.Option(
+        "--apply",
+        metavar="FILE",
+        help="Map these embeddings with a probe fitted before.",
+        autocompletion=candidates.probes,
+    ),
 ]
 ProbeOutput = Annotated[
     Path | None,

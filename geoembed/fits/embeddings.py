@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoembed.errors import EmbeddingsError
-from geoembed.ground import grid
 from geoembed.outputs import atomic
-from geoembed.outputs.records import Record
 from geoembed.version import __version__
 
 if TYPE_CHECKING:
@@ -24,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from geoembed.chips.folder import ChipSet
+    from geoembed.ground import grid
+    from geoembed.outputs.records import Record
 
 FUSED = "fused"
 _DATASETS = ("chip_id", "lonlat", "bounds", "aoi", "split", "present", "broken", f"embeddings/{FUSED}")
@@ -115,6 +115,8 @@ def read(path: Path) -> Embeddings:
     """Read an embeddings file's rows and attributes; raises EmbeddingsError when it is missing or something else."""
     import h5py
 
+    from geoembed.ground import grid
+
     if not path.exists():
         raise EmbeddingsError(f"{path}: no embeddings here; run geoembed embed -o {path}")
     try:
@@ -140,6 +142,14 @@ def read(path: Path) -> Embeddings:
         digest=attributes.pop("digest"),
         attributes=attributes,
     )
+
+
+def names_in(path: Path) -> list[str]:
+    """Return the names of the vectors that an embeddings file holds, in no time: the modalities and 'fused'."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        return list(file["embeddings"])
 
 
 def open_embeddings(path: str | Path = "embeddings.h5") -> xarray.Dataset:
@@ -171,6 +181,8 @@ def open_embeddings(path: str | Path = "embeddings.h5") -> xarray.Dataset:
 
 def record_of(path: Path) -> Record | None:
     """Return the record of what an embeddings file was made from; None where the file has none."""
+    from geoembed.outputs.records import Record
+
     return Record.from_json(read(path).attributes.get("made_from"))
 
 
@@ -192,6 +204,8 @@ def write(
     strings stay as they are and everything else becomes JSON. Raises ValueError when the blocks do not add up.
     """
     import h5py
+
+    from geoembed.ground import grid
 
     cells = grid.cells(grids, chip_ids)
     seen = hashlib.sha256(json.dumps([list(map(str, column)) for column in (chip_ids, aoi, split)]).encode())
