@@ -97,9 +97,10 @@ def _columns_of(path: Path) -> Iterable[str]:
                 first = file.readline()
                 yield from next(csv.reader([first], csv.Sniffer().sniff(first)))
         case ".geojson" | ".json":
-            text = path.read_text(encoding="utf-8")
-            start = text.index("{", text.index('"properties"'))
-            yield from json.JSONDecoder().raw_decode(text, start)[0]
+            with path.open(encoding="utf-8") as file:
+                text = file.read(1_000_000)
+            first = text.index('"properties"', text.index('"features"'))
+            yield from json.JSONDecoder().raw_decode(text, text.index("{", first))[0]
 
 
 def _classes(context: typer.Context, begun: str) -> Iterable[str]:
