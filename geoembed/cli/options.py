@@ -45,6 +45,9 @@ Classifier = Annotated[
     str,
     typer.Option("--classifier", metavar="NAME", help=f"One of {', '.join(TABLE)}.", autocompletion=classifier_names),
 ]
+HoldOut = Annotated[
+    bool, typer.Option("--hold-out", help="Score on the test split, and learn nothing from its labels.")
+]
 Target = Annotated[
     str | None, typer.Option("--target", metavar="COLUMN", help="The labels' column [default: label, else value].")
 ]
