@@ -21,7 +21,7 @@ from geoembed.fits.embeddings import Embeddings
 from geoembed.fits.maps import Task
 from geoembed.labels import files as label_files
 from geoembed.labels import targets as targets_of
-from geoembed.labels.files import LabelFile
+from geoembed.labels.files import LabelFile, Reading
 from geoembed.labels.targets import Targets
 from geoembed.outputs import atomic, digests, geopackage, locks, records, styles
 from geoembed.outputs.records import Record, Standing
@@ -44,6 +44,10 @@ def probe(
     classifier: str = "logistic",
     features: str = "fused",
     target: str | None = None,
+    layer: str | None = None,
+    crs: str | None = None,
+    overlap: float | str | None = None,
+    weight: str | None = None,
     apply: PathLike | None = None,
     seed: int = 0,
     output: PathLike | None = None,
@@ -63,26 +67,28 @@ def probe(
     locks.require_folder(folder or Path("probe"))
     if (labels is None) == (apply is None):
         raise ProbeError("give either --labels to fit a probe or --apply to use one")
+    reading = Reading(target, layer, crs, overlap, weight)
     if labels is None:
         assert apply is not None
-        if (n, draw, classifier, features, target, seed) != (None, "random", "logistic", "fused", None, 0):
+        fitting = (n, draw, classifier, features, seed) != (None, "random", "logistic", "fused", 0)
+        if fitting or reading != Reading():
             raise ProbeError("options of fitting cannot change a fitted probe; drop them, or fit with --labels")
         return (yield from _apply(Path(embeddings), Path(apply), folder, update, overwrite))
     options = {"n": n, "draw": draw, "classifier": classifier, "features": features, "seed": seed}
-    return (yield from _fit(Path(embeddings), Path(labels), target, folder, options, update, overwrite))
+    return (yield from _fit(Path(embeddings), Path(labels), reading, folder, options, update, overwrite))
 
 
 def _fit(
     embeddings: Path,
     labels: Path,
-    target: str | None,
+    reading: Reading,
     output: Path | None,
     options: dict[str, Any],
     update: bool,
     overwrite: bool,
 ) -> Steps[geopandas.GeoDataFrame]:
     """Fit, score and map, unless that is kept."""
-    file, label_file = embeddings_file.read(embeddings), label_files.read(labels, target)
+    file, label_file = embeddings_file.read(embeddings), label_files.read(labels, reading)
     features_of.require(file, (options["features"],))
     classifiers.require((options["classifier"],))
     if options["draw"] not in DRAWS:
@@ -91,7 +97,7 @@ def _fit(
     record = Record(
         "probe",
         inputs={"embeddings": file.digest, "labels": label_file.digest},
-        options={"labels": labels.name, "target": label_file.column, **options},
+        options={"labels": label_file.path.name, "target": label_file.column, **reading.options, **options},
     )
     with locks.hold(output, folder=True):
         if _is_kept(output, record, (METRICS, FITTED), update=update, overwrite=overwrite):
