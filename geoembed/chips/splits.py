@@ -49,9 +49,7 @@ def folds(
     return fold_of
 
 
-def _bands(
-    lonlat: NDArray[np.float64], cell: float, parts: int, generator: np.random.Generator
-) -> NDArray[np.int64]:
+def _bands(lonlat: NDArray[np.float64], cell: float, parts: int, generator: np.random.Generator) -> NDArray[np.int64]:
     """Cut chips into parallel bands at a random angle; return the number of each chip's band, (N,).
 
     60 bands, or fewer so that none is narrower than four cells, but at least five. Where so few bands hold chips that
@@ -66,7 +64,7 @@ def _bands(
     if len(np.unique(bands)) < parts:
         n, least = len(distance), max(LEAST_BANDS, parts)
         bands[np.argsort(distance, kind="stable")] = np.arange(n) * min(least, n) // n
-    return bands
+    return np.asarray(bands, dtype=np.int64)
 
 
 def _local_metres(lonlat: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -6,7 +6,20 @@ from typing import Annotated, Any, Literal
 import typer
 
 from geoembed.cli.app import command
-from geoembed.cli.options import Classifier, Embeddings, HoldOut, Overwrite, Seed, Target, Update, place
+from geoembed.cli.options import (
+    Classifier,
+    Embeddings,
+    HoldOut,
+    LabelsCrs,
+    Layer,
+    Overlap,
+    Overwrite,
+    Seed,
+    Target,
+    Update,
+    Weight,
+    place,
+)
 
 Labels = Annotated[Path | None, typer.Option("--labels", metavar="FILE", help="Labels: any vector file.")]
 Number = Annotated[
@@ -30,7 +43,7 @@ ProbeOutput = Annotated[
 
 FITTING = {
     "n": None, "draw": "random", "hold_out": False, "decide": "likeliest", "classifier": "logistic",
-    "features": "fused", "target": None, "seed": 0,
+    "features": "fused", "target": None, "layer": None, "crs": None, "overlap": None, "weight": None, "seed": 0,
 }  # fmt: skip
 """Options that say how a probe is fitted, with their defaults."""
 
@@ -47,6 +60,10 @@ def probe(
     classifier: Classifier = "logistic",
     features: Features = "fused",
     target: Target = None,
+    layer: Layer = None,
+    crs: LabelsCrs = None,
+    overlap: Overlap = None,
+    weight: Weight = None,
     apply: Fitted = None,
     seed: Seed = 0,
     output: ProbeOutput = None,

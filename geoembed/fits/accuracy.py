@@ -1,8 +1,8 @@
 """What people publish of a map: confusion matrix, user's and producer's accuracy, and area per class with intervals.
 
-The estimator is the stratified one of Olofsson et al. 2014 (Good practices for estimating area and assessing accuracy of
-land change, Remote Sensing of Environment 148, doi:10.1016/j.rse.2014.02.015): strata are the classes of the map, and
-the labels are taken for a random sample of each.
+The estimator is the stratified one of Olofsson et al. 2014 (Good practices for estimating area and assessing accuracy
+of land change, Remote Sensing of Environment 148, doi:10.1016/j.rse.2014.02.015): strata are the classes of the map,
+and the labels are taken for a random sample of each.
 """
 
 from __future__ import annotations
@@ -110,7 +110,9 @@ def assess(classes: Sequence[str], counts: NDArray[np.float64], mapped: NDArray[
     spread = share * (1 - share) / (n - 1)[:, None]  # variance of a share within its stratum
     right, on_ground = np.diag(p), p.sum(axis=0)
     overall = _interval(float(right.sum()), float((weight**2 * np.diag(spread)).sum()))
-    users = [_interval(float(share[i, i]), float(spread[i, i])) if checked[i] else Estimate(math.nan) for i in range(len(n))]
+    users = [
+        _interval(float(share[i, i]), float(spread[i, i])) if checked[i] else Estimate(math.nan) for i in range(len(n))
+    ]
     area_variance = (weight[:, None] ** 2 * spread).sum(axis=0)
     areas = [_interval(float(a), float(v), total) for a, v in zip(on_ground, area_variance, strict=True)]
     producers = [_producers(j, weight, share, spread, on_ground) for j in range(len(n))]

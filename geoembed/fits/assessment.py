@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,8 +28,8 @@ FEW_PER_CLASS = 20
 """Held-out labels of a class below which each moves its accuracy by more than 5 %."""
 
 NO_SAMPLE = (
-    "accuracies and areas take the labels for a random sample of each class of the map; labels that were placed by hand,"
-    " or lie in clusters, are none, and then these figures and their intervals can be far off"
+    "accuracies and areas hold for labels that are a random sample of each class of the map; where labels were placed"
+    " by hand or lie in clusters, they and their intervals can be far off"
 )
 
 
@@ -105,9 +105,7 @@ def assess(
     else:
         yield Progress(0, 2, "fits", "scoring")
         learned = draw(pool, targets, keys, asked)
-        predicted, decided = heldout.predict(
-            learner, Z, targets, learned, tested, rule=asked.rule, seed=asked.seed
-        )
+        predicted, decided = heldout.predict(learner, Z, targets, learned, tested, rule=asked.rule, seed=asked.seed)
         names = tuple(map(str, targets.classes))
         truth = targets.values[tested]
         held = HeldOut(BY_SPLIT, 1, tested, truth, predicted[None], decided[None], names)
@@ -137,9 +135,7 @@ def require_two(targets: Targets, pool: NDArray[np.int64], n: int | None, where:
         raise ProbeError(f"--n {n}: too few for two labels of each of {len(distinct)} classes; give at least {least}")
 
 
-def draw(
-    pool: NDArray[np.int64], targets: Targets, keys: NDArray[np.uint64], asked: Asked
-) -> NDArray[np.int64]:
+def draw(pool: NDArray[np.int64], targets: Targets, keys: NDArray[np.uint64], asked: Asked) -> NDArray[np.int64]:
     """Return the rows of the n labels drawn from those of `pool`, all where there are no more."""
     if asked.n is None or asked.n >= len(pool):
         return pool
@@ -187,7 +183,9 @@ def _cautions(file: Embeddings, held: HeldOut, estimated: Accuracy | None) -> li
     """Return what makes the scores of a map uncertain."""
     cautions = []
     if held.lacking:
-        cautions.append(f"no label of {', '.join(held.lacking)} is in the test split; scores are over the other classes")
+        cautions.append(
+            f"no label of {', '.join(held.lacking)} is in the test split; scores are over the other classes"
+        )
     count = Counter(held.truth.astype(int).tolist()) if held.classes else Counter()
     few = [f"{name} ({count[k]})" for k, name in enumerate(held.classes) if 0 < count[k] < FEW_PER_CLASS]
     if few:
@@ -207,33 +205,3 @@ def _cautions(file: Embeddings, held: HeldOut, estimated: Accuracy | None) -> li
                 " estimate"
             )
     return cautions
-
-
-def to_json(assessment: Assessment, file: Embeddings) -> dict[str, Any]:
-    """Return how a map was scored, and its scores over all areas and per area, JSON-ready."""
-    held = assessment.held
-    areas = file.aoi[held.rows]
-    names = np.unique(areas)
-    of_area = {"all": None} | ({str(name): areas == name for name in names} if len(np.unique(file.aoi)) > 1 else {})
-    scores = {
-        area: {"labels": len(areas) if which is None else int(which.sum()), **_means(held.scores(which))}
-        for area, which in of_area.items()
-    }
-    return {
-        "method": held.method,
-        "folds": held.folds,
-        "repetitions": len(held.predicted),
-        "classes_not_tested": list(held.lacking),
-        "scores": scores,
-        "spread": {name: _number(values.std()) for name, values in held.scores().items()},
-        "accuracy": assessment.accuracy.to_json() if assessment.accuracy else None,
-        "cautions": list(assessment.cautions),
-    }
-
-
-def _means(scores: dict[str, NDArray[np.float64]]) -> dict[str, float | None]:
-    return {name: _number(values.mean()) for name, values in scores.items()}
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else round(float(value), 6)

@@ -13,21 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoembed.errors import ProbeError
-from geoembed.fits import assessment, classifiers, maps
+from geoembed.fits import assessment, classifiers, maps, scores
 from geoembed.fits import embeddings as embeddings_file
 from geoembed.fits import features as features_of
-from geoembed.fits.classifiers import saved
 from geoembed.fits.assessment import Asked, Assessment
+from geoembed.fits.classifiers import saved
 from geoembed.fits.classifiers.protocol import BALANCED, LIKELIEST, RULES
 from geoembed.fits.embeddings import Embeddings
 from geoembed.fits.maps import Task
 from geoembed.labels import files as label_files
 from geoembed.labels import targets as targets_of
-from geoembed.labels.files import LabelFile
+from geoembed.labels.files import LabelFile, Reading
 from geoembed.labels.targets import Targets
 from geoembed.outputs import atomic, digests, geopackage, locks, records, styles
 from geoembed.outputs.records import Record, Standing
-from geoembed.progress import Progress, Result, Steps, Table, verb
+from geoembed.progress import Progress, Result, Steps, verb
 from geoembed.settings import PathLike
 
 log = logging.getLogger(__name__)
@@ -44,9 +44,6 @@ DECISIONS = {
 SHOWN = ("learned_from", "decision", "method", "folds", "repetitions", "scores", "spread", "accuracy", "cautions")
 """What of metrics.json `--json` prints."""
 
-SHORT = {"balanced_accuracy": "balanced", "average_precision": "avg precision"}
-"""Heads of columns."""
-
 
 @verb
 def probe(
@@ -60,6 +57,10 @@ def probe(
     classifier: str = "logistic",
     features: str = "fused",
     target: str | None = None,
+    layer: str | None = None,
+    crs: str | None = None,
+    overlap: float | str | None = None,
+    weight: str | None = None,
     apply: PathLike | None = None,
     seed: int = 0,
     output: PathLike | None = None,
@@ -70,10 +71,10 @@ def probe(
     """Fit a classifier on few labels and map every chip with it, or map with a fitted probe; the result is the map.
 
     With `labels`, the map learns from all of them, or from `n` drawn at random or `stratified`, and is scored on labels
-    that are held out (see `fits.assessment`): by spatial cross-validation where labels are fewer than 1,000 or were not
+    that are held out (see `fits.heldout`): by spatial cross-validation where labels are fewer than 1,000 or were not
     made by `label`, else on the test split. With `hold_out` always on the test split, of which the map then learns
-    nothing. `decide` says which class a chip gets: the `likeliest`, or `balanced`, the one that is likeliest relative to
-    its share among the labels. `output` is a folder, by default probe/<labels name>.
+    nothing. `decide` says which class a chip gets: the `likeliest`, or `balanced`, the one that is likeliest relative
+    to its share among the labels. `output` is a folder, by default probe/<labels name>.
     With `apply`, a fitted probe's file or folder, nothing is fitted; the folder is probe/<task>-<embeddings name>.
 
     Raises ProbeError, LabelError, EmbeddingsError and StaleError.
@@ -82,30 +83,31 @@ def probe(
     locks.require_folder(folder or Path("probe"))
     if (labels is None) == (apply is None):
         raise ProbeError("give either --labels to fit a probe or --apply to use one")
+    reading = Reading(target, layer, crs, overlap, weight)
     if labels is None:
         assert apply is not None
-        given = (n, draw, hold_out, decide, classifier, features, target, seed)
-        if given != (None, "random", False, LIKELIEST, "logistic", "fused", None, 0):
+        given = (n, draw, hold_out, decide, classifier, features, seed)
+        if given != (None, "random", False, LIKELIEST, "logistic", "fused", 0) or reading != Reading():
             raise ProbeError("options of fitting cannot change a fitted probe; drop them, or fit with --labels")
         return (yield from _apply(Path(embeddings), Path(apply), folder, update, overwrite))
     options = {
         "n": n, "draw": draw, "hold_out": hold_out, "decide": decide, "classifier": classifier, "features": features,
         "seed": seed,
     }  # fmt: skip
-    return (yield from _fit(Path(embeddings), Path(labels), target, folder, options, update, overwrite))
+    return (yield from _fit(Path(embeddings), Path(labels), reading, folder, options, update, overwrite))
 
 
 def _fit(
     embeddings: Path,
     labels: Path,
-    target: str | None,
+    reading: Reading,
     output: Path | None,
     options: dict[str, Any],
     update: bool,
     overwrite: bool,
 ) -> Steps[geopandas.GeoDataFrame]:
     """Fit, score and map, unless that is kept."""
-    file, label_file = embeddings_file.read(embeddings), label_files.read(labels, target)
+    file, label_file = embeddings_file.read(embeddings), label_files.read(labels, reading)
     features_of.require(file, (options["features"],))
     classifiers.require((options["classifier"],))
     for option, known in (("draw", DRAWS), ("decide", RULES)):
@@ -115,7 +117,7 @@ def _fit(
     record = Record(
         "probe",
         inputs={"embeddings": file.digest, "labels": label_file.digest},
-        options={"labels": labels.name, "target": label_file.column, **options},
+        options={"labels": label_file.path.name, "target": label_file.column, **reading.options, **options},
     )
     with locks.hold(output, folder=True):
         if _is_kept(output, record, (METRICS, FITTED), update=update, overwrite=overwrite):
@@ -124,7 +126,7 @@ def _fit(
             report = yield from _fit_anew(output, file, label_file, record)
         path = output / PREDICTIONS
         told = {key: report[key] for key in SHOWN}
-        return Result((path,), report["counts"], _tables(report), told, partial(maps.read, path))
+        return Result((path,), report["counts"], scores.tables(report), told, partial(maps.read, path))
 
 
 def _fit_anew(
@@ -142,7 +144,9 @@ def _fit_anew(
     if learner.name != classifier:
         message = "%s: column %s holds numbers, so %s means %s"
         log.warning(message, label_file.path, targets.column, classifier, learner.name)
-    asked = Asked(options["n"], options["draw"] == "stratified", options["hold_out"], options["decide"], options["seed"])
+    asked = Asked(
+        options["n"], options["draw"] == "stratified", options["hold_out"], options["decide"], options["seed"]
+    )
     Z = features_of.scaled(X, scaling)
     assessed = yield from assessment.assess(
         file, Z, usable, targets, learner, asked, by_hand=not label_file.made_by_label
@@ -257,7 +261,7 @@ def _report(
         "decision": DECISIONS[options["decide"]] if targets.classes else None,
         "penalty": None if np.isnan(assessed.fitted.penalty) else assessed.fitted.penalty,
         "transductive": file.transductive,
-        **assessment.to_json(assessed, file),
+        **scores.to_json(assessed, file),
         "made_from": record.to_json(),
     }
 
@@ -266,7 +270,8 @@ def _tell(report: dict[str, Any], n: int | None) -> None:
     """Say what the map learned from, how it was scored, and what makes the scores uncertain."""
     learned = report["learned_from"]["labels"]
     if n is not None and learned < n:
-        log.warning("%s: there are %s labels to draw from, fewer than %s; all are used", report["task"], learned, n)
+        message = "%s: there are %s labels to draw from, fewer than %s; all are used"
+        log.warning(message, report["task"], f"{learned:,}", f"{n:,}")
     labels = report["scores"]["all"]["labels"]
     how = f"on {labels:,} labels of the test split, by a fit that has not seen them"
     if report["folds"] > 1:
@@ -282,37 +287,3 @@ def _tell(report: dict[str, Any], n: int | None) -> None:
 def _warn_of_missing(features: str, usable: NDArray[np.bool_]) -> None:
     if not usable.all():
         log.warning("%s chips have no %s and get no prediction", f"{np.count_nonzero(~usable):,}", features)
-
-
-def _tables(report: dict[str, Any]) -> tuple[Table, ...]:
-    """Return the scores per area; of classes their accuracy and areas, and the confusion matrix."""
-    names = [name for name in report["scores"]["all"] if name != "labels"]
-    rows: list[tuple[str, ...]] = [("area", "labels", *(SHORT.get(name, name).replace("_", " ") for name in names))]
-    for area, scores in report["scores"].items():
-        rows.append((area, f"{scores['labels']:,}", *(_decimal(scores[name]) for name in names)))
-    tables = [Table(f"Scores ({report['method']})", rows)]
-    if not report["accuracy"]:
-        return tuple(tables)
-    head = ("class", "labels", "user's", "producer's", "mapped km2", "area km2", "95 % interval")
-    classes = report["accuracy"]["classes"]
-    of_class = [
-        (
-            name,
-            f"{of['labels']:,.0f}",
-            _decimal(of["users_accuracy"]["value"]),
-            _decimal(of["producers_accuracy"]["value"]),
-            f"{of['mapped_km2']:,.4g}",
-            _decimal(of["area_km2"]["value"], ",.4g"),
-            " to ".join(_decimal(of["area_km2"][end], ",.4g") for end in ("low", "high")),
-        )
-        for name, of in classes.items()
-    ]
-    tables.append(Table("Accuracy and area per class", [head, *of_class]))
-    counts = report["accuracy"]["confusion"]["counts"]
-    lines = [(name, *(f"{count:.1f}".removesuffix(".0") for count in row)) for name, row in zip(classes, counts, strict=True)]
-    tables.append(Table("Confusion matrix: labels per class", [("mapped as", *classes), *lines]))
-    return tuple(tables)
-
-
-def _decimal(value: float | None, form: str = ".3f") -> str:
-    return "" if value is None else format(value, form)

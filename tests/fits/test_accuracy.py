@@ -6,7 +6,7 @@ from geoembed.fits import accuracy
 
 
 def test_the_example_of_the_paper() -> None:
-    # Olofsson et al. 2014, tables 8 and 9: deforestation, forest gain, stable forest, stable non-forest; a pixel is 30 m.
+    # Olofsson et al. 2014, tables 8 and 9: deforestation, forest gain, stable forest and non-forest; pixels of 30 m.
     counts = np.array([[66, 0, 5, 4], [0, 55, 8, 12], [1, 0, 153, 11], [2, 1, 9, 313]], float)
     pixels = np.array([200_000, 150_000, 3_200_000, 6_450_000])
     found = accuracy.assess("abcd", counts, pixels * 900 / 1e6)

@@ -2,8 +2,9 @@
 
 Every classifier gives probabilities under the classes' shares among the labels it learned from. A chip is given the
 likeliest class, which is right most often, or the class whose probability is highest compared with its share, which is
-what maximises balanced accuracy: a rare class is then predicted from probabilities well below a half. Weighing the classes while fitting instead cost balanced
-accuracy: 0.742 against 0.749 (the data of `linear`, 10 to 400 labels, 4 draws, the same choice of penalty for both).
+what maximises balanced accuracy: a rare class is then predicted from probabilities well below a half. Weighing the
+classes while fitting instead cost balanced accuracy: 0.742 against 0.749 (the data of `linear`, 10 to 400 labels, 4
+draws, the same choice of penalty for both).
 """
 
 from __future__ import annotations
