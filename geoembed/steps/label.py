@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import numpy as np
@@ -120,6 +121,7 @@ def _label(
     made_from = [_record(rasters, chipset, rule, stamps) for rule in rules]
     due = [i for i, path in enumerate(paths) if not _is_kept(path, made_from[i], update=update, overwrite=overwrite)]
     counts: dict[str, int | float] = {"files_kept": len(paths) - len(due), "files_written": len(due)}
+    figures: dict[str, dict[str, Any]] = {}
     if due:
         classes = [rules[i].values for i in due] if rules[0].values else None
         total = len(chipset.cells)
@@ -130,12 +132,22 @@ def _label(
             paths[i].unlink(missing_ok=True)
             styles.write(paths[i], _style(table, rules[i].name))
             geopackage.write(paths[i], label_files.LAYER, table, made_from[i])
+            figures[paths[i].name] = _figures(table)
             log.info("%s: %s", paths[i], _summary(table, total))
         counts |= {"chips_labelled": len(table), "chips_without_valid_pixels": total - len(table)}
         if len(table) < total:
             log.warning("%s of %s chips have no valid pixel and no label", total - len(table), total)
     atomic.touch(*paths)
-    return Result(tuple(paths), counts, read=partial(_read_all, paths))
+    return Result(tuple(paths), counts, report={"files": figures}, read=partial(_read_all, paths))
+
+
+def _figures(table: geopandas.GeoDataFrame) -> dict[str, Any]:
+    """Return how many chips of a label file have which label, or the range of their values, JSON-ready."""
+    if "label" not in table:
+        return {"chips": len(table), "lowest": float(table["value"].min()), "highest": float(table["value"].max())}
+    labels = {str(label): int(chips) for label, chips in table["label"].value_counts().items()}
+    shares = {label: chips / len(table) for label, chips in labels.items()}
+    return {"chips": len(table), "labels": labels, "shares": shares}
 
 
 def _read_all(paths: list[Path]) -> geopandas.GeoDataFrame:
