@@ -1,6 +1,7 @@
 """Layouts: the cells that areas and imagery give for any size, and which size to choose."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,8 @@ from geoembed.ground import crs
 from geoembed.ground.aoi import Area
 from geoembed.ground.grid import Grid
 
+log = logging.getLogger(__name__)
+
 SIZES = (448, 224, 112, 64, 32, 16)
 """Sizes in pixels that are chosen from, the best first: that of the reference, and smaller ones for smaller areas."""
 
@@ -31,6 +34,7 @@ MOST_BOXES = 1_000
 class Layout:
     """How cells lie over areas with imagery.
 
+    names: of the files of areas, for messages.
     areas: the areas of interest.
     imagery: of each modality.
     resolution: metres per pixel; None: 10, or that of `align`.
@@ -41,6 +45,7 @@ class Layout:
     Raises ConfigError where `align` does not go with the others.
     """
 
+    names: str
     areas: Sequence[Area]
     imagery: Sequence[Imagery]
     resolution: float | None
@@ -93,16 +98,50 @@ class Layout:
         """Return the ground of all areas, a shapely geometry in degrees (EPSG:4326)."""
         return shapely.union_all([_lonlat(area) for area in self.areas])
 
-    def widths(self, size: int, resolution: float) -> str:
-        """Tell how wide a cell, the imagery and the area are."""
-        cell = f"a cell is {size} pixels or {size * resolution / 1000.0:.3g} km wide"
-        extent = shapely.intersection(self.extent, shapely.box(-180.0, -90.0, 180.0, 90.0))
-        return f"{cell}, the imagery {_span(extent)}, the area {_span(self.area)}"
+    def choose(self) -> int:
+        """Return the largest of SIZES that gives ENOUGH chips, else the one that gives most, the smallest of equals."""
+        counts = self.counts()
+        size = max(counts, key=lambda size: (min(counts[size], ENOUGH), -size))
+        larger = ", ".join(f"{count:,} of {other}" for other, count in counts.items() if other > size)
+        rest = f"; there would be {larger}" if larger else ""
+        log.info("chips of %d pixels are cut, for which the imagery has room for %s%s", size, f"{counts[size]:,}", rest)
+        return size
+
+    def nothing_at(self, size: int) -> str:
+        """Say why there is no cell of a size, and what to do."""
+        if not shapely.intersects(self.area, self.extent):
+            places = "; ".join(f"{each.modality.name} at {place(_once(each.index.extent))}" for each in self.imagery)
+            fault = f"lies at {place(self.area)}, where there is no imagery ({places})"
+            return f"{self.names}: {fault}; check the area, and [modalities] or --source"
+        return f"{self.names}: holds the centre of no cell with imagery: {self._widths(size)}; {self._smaller(size)}"
+
+    def too_little_at(self, size: int, fullest: float) -> str:
+        """Say why no cell of a size is a chip, and what to do; `fullest` is the highest share of valid pixels."""
+        if fullest == 0.0:
+            return f"{self.names}: no pixel of the imagery there is valid; check nodata = ... under [modalities]"
+        fault = f"the fullest cell has {100.0 * fullest:.3g} % valid pixels, less than --min-valid {self.min_valid:g}"
+        remedy = f"{self._smaller(size)}, or pass --min-valid {np.floor(100.0 * fullest) / 100.0:g}"
+        return f"{self.names}: {fault}: {self._widths(size)}; {remedy}"
+
+    def _smaller(self, size: int) -> str:
+        """Say how many chips smaller sizes would give."""
+        counts = [f"--size {smaller} gives about {count:,}" for smaller, count in self.counts(size).items() if count]
+        return f"{', '.join(counts)} chips" if counts else "choose a larger area, or add imagery"
+
+    def _widths(self, size: int) -> str:
+        """Say how wide a cell, the imagery and the area are."""
+        pixel = 10.0 if self.resolution is None else self.resolution
+        for each in self.imagery:
+            if each.modality.name == self.align:
+                lattice = each.index.rasters[0].lattice
+                pixel = lattice.dx * crs.metres_per_unit(lattice.crs)
+        cell = f"a cell is {size} pixels or {size * pixel / 1000.0:.3g} km wide"
+        return f"{cell}, the imagery {_span(_once(self.extent))}, the area {_span(self.area)}"
 
 
-def best(counts: Mapping[int, int]) -> int:
-    """Return the size that gives enough chips, else the one that gives most, the smallest of equals."""
-    return max(counts, key=lambda size: (min(counts[size], ENOUGH), -size))
+def _once(extent: Any) -> Any:
+    """Return the part of an extent that lies from 180 degrees west to 180 east."""
+    return shapely.intersection(extent, shapely.box(-180.0, -90.0, 180.0, 90.0))
 
 
 def place(ground: Any) -> str:

@@ -1,7 +1,8 @@
 """Inspection of a modality's imagery before anything is made of it: ranges of values, and what is wrong with them."""
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoembed.errors import ImageryError
 from geoembed.imagery import checks, samples
 from geoembed.imagery.checks import Fault
 from geoembed.imagery.modalities import Modality
 from geoembed.imagery.rasters import Encoding, Raster
 from geoembed.imagery.windows import Readers
+
+log = logging.getLogger(__name__)
 
 WINDOWS, FAR_WINDOWS = 64, 8
 """Windows looked at of a modality's rasters, and of those that are no local files, where each takes long."""
@@ -33,11 +37,26 @@ class Inspection:
     refusals: list[str]
 
 
-def inspect(modality: Modality, rasters: Sequence[Raster], folder: Path) -> Inspection:
-    """Look at samples of a modality's rasters, scene by scene; raises ImageryError where pixels cannot be read.
+def inspect(imagery: Iterable[tuple[Modality, Sequence[Raster]]], folder: Path) -> dict[str, Any]:
+    """Return `ranges` of values by modality and channel, and the `faults` that are warned of, JSON-ready.
 
+    imagery: modalities and their rasters; samples of these are looked at.
     folder: that of the settings file, to which paths in remedies are relative.
+
+    Raises ImageryError where values are impossible in their unit, or pixels cannot be read.
     """
+    inspected = {modality.name: of_modality(modality, rasters, folder) for modality, rasters in imagery if rasters}
+    warnings = [text for found in inspected.values() for text in found.warnings]
+    refusals = [text for found in inspected.values() for text in found.refusals]
+    for text in [*warnings, *refusals[1:]]:
+        log.warning("%s", text)
+    if refusals:
+        raise ImageryError(refusals[0])
+    return {"ranges": {name: found.ranges for name, found in inspected.items()}, "faults": warnings}
+
+
+def of_modality(modality: Modality, rasters: Sequence[Raster], folder: Path) -> Inspection:
+    """Look at samples of a modality's rasters, scene by scene; see `inspect`."""
     scenes = _scenes(rasters)
     limit = WINDOWS if all(raster.files for raster in rasters) else FAR_WINDOWS
     chosen = [scenes[i] for i in np.unique(np.linspace(0, len(scenes) - 1, min(limit, len(scenes)), dtype=int))]
