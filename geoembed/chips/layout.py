@@ -102,15 +102,24 @@ class Layout:
         """Return the largest of SIZES that gives ENOUGH chips, else the one that gives most, the smallest of equals."""
         counts = self.counts()
         size = max(counts, key=lambda size: (min(counts[size], ENOUGH), -size))
-        larger = ", ".join(f"{count:,} of {other}" for other, count in counts.items() if other > size)
-        rest = f"; there would be {larger}" if larger else ""
-        log.info("chips of %d pixels are cut, for which the imagery has room for %s%s", size, f"{counts[size]:,}", rest)
+        others = ", ".join(f"{count:,} of {other}" for other, count in counts.items() if other != size)
+        if counts[size]:
+            message = "chips of %d pixels are cut: area and imagery have room for about %s of them%s"
+            log.info(message, size, f"{counts[size]:,}", f" (and for {others})" if others else "")
         return size
+
+    def share(self) -> float:
+        """Return which share of the areas' ground has imagery; NaN for areas that lie on both sides of 180 degrees."""
+        west, _, east, _ = self.area.bounds
+        whole = _ground(self.area)
+        return (
+            _ground(shapely.intersection(self.area, self.extent)) / whole if whole and east - west < 359.0 else np.nan
+        )
 
     def nothing_at(self, size: int) -> str:
         """Say why there is no cell of a size, and what to do."""
         if not shapely.intersects(self.area, self.extent):
-            places = "; ".join(f"{each.modality.name} at {place(_once(each.index.extent))}" for each in self.imagery)
+            places = "; ".join(f"{each.modality.name}: {place(_once(each.index.extent))}" for each in self.imagery)
             fault = f"lies at {place(self.area)}, where there is no imagery ({places})"
             return f"{self.names}: {fault}; check the area, and [modalities] or --source"
         return f"{self.names}: holds the centre of no cell with imagery: {self._widths(size)}; {self._smaller(size)}"
@@ -120,13 +129,15 @@ class Layout:
         if fullest == 0.0:
             return f"{self.names}: no pixel of the imagery there is valid; check nodata = ... under [modalities]"
         fault = f"the fullest cell has {100.0 * fullest:.3g} % valid pixels, less than --min-valid {self.min_valid:g}"
-        remedy = f"{self._smaller(size)}, or pass --min-valid {np.floor(100.0 * fullest) / 100.0:g}"
+        remedy = f"{self._smaller(size)}, or --min-valid {np.floor(100.0 * fullest) / 100.0:g}"
         return f"{self.names}: {fault}: {self._widths(size)}; {remedy}"
 
     def _smaller(self, size: int) -> str:
         """Say how many chips smaller sizes would give."""
-        counts = [f"--size {smaller} gives about {count:,}" for smaller, count in self.counts(size).items() if count]
-        return f"{', '.join(counts)} chips" if counts else "choose a larger area, or add imagery"
+        counts = [
+            f"--size {smaller} for about {count:,} chips" for smaller, count in self.counts(size).items() if count
+        ]
+        return f"pass {', '.join(counts)}" if counts else "choose a larger area, or add imagery"
 
     def _widths(self, size: int) -> str:
         """Say how wide a cell, the imagery and the area are."""
@@ -145,9 +156,11 @@ def _once(extent: Any) -> Any:
 
 
 def place(ground: Any) -> str:
-    """Tell where a shapely geometry in degrees lies, as in `9.1 to 9.3 E, 45 to 45.1 N`."""
+    """Tell where a shapely geometry in degrees lies, as in `9.1 E to 9.3 E, 45 N to 45.1 N`."""
     west, south, east, north = ground.bounds
-    return f"{_degrees(west, east, 'E', 'W')}, {_degrees(south, north, 'N', 'S')}"
+    parts = len(shapely.get_parts(ground))
+    within = f"{parts} places within " if parts > 1 else ""
+    return f"{within}{_degrees(west, east, 'E', 'W')}, {_degrees(south, north, 'N', 'S')}"
 
 
 def _degrees(low: float, high: float, positive: str, negative: str) -> str:
@@ -165,6 +178,13 @@ def _span(ground: Any) -> str:
     )
     span = " x ".join(f"{length / 1000.0:.3g}" for length in metres)
     return f"{span} km" + (f" (the widest of {len(parts)} places)" if len(parts) > 1 else "")
+
+
+def _ground(ground: Any) -> float:
+    """Return the area of a shapely geometry in degrees, in a unit of its own (Lambert's cylindrical equal-area map)."""
+    edges = shapely.segmentize(ground, 1.0)
+    flat = shapely.transform(edges, lambda points: np.stack([points[:, 0], np.sin(np.radians(points[:, 1]))], axis=1))
+    return float(shapely.area(flat))
 
 
 def _lonlat(area: Area) -> Any:

@@ -118,11 +118,7 @@ def _line(modality: Modality, fault: Fault, scenes: Sequence[Sequence[Raster]], 
     else:
         more = f" and {len(addresses) - 1} more" if len(addresses) > 1 else ""
         line = f"{addresses[0]}{more}: {fault.text(modality.name)}"
-    meant = (
-        '; if the values are right, say what they are: unit = "counts" there'
-        if fault.impossible and modality.unit
-        else ""
-    )
+    meant = '; or, if the values are right, write unit = "counts" there' if fault.impossible else ""
     return line + meant
 
 

@@ -127,7 +127,7 @@ def chip(
         if not any(contents.values()):
             _delete(folder)
             raise ChipError(layout.too_little_at(size, cutter.fullest))
-        return _finish(folder, description, imagery, area_cells, contents, cut_now, beyond)
+        return _finish(folder, description, layout, area_cells, contents, cut_now, beyond)
 
 
 def _modalities(source: Sources, config: Path | None) -> tuple[Modality, ...]:
@@ -242,7 +242,7 @@ def _cut_all(
 def _finish(
     folder: Path,
     description: dict[str, Any],
-    imagery: Sequence[Imagery],
+    layout: Layout,
     area_cells: Sequence[AreaCells],
     contents: Mapping[str, Contents],
     cut_now: int,
@@ -251,7 +251,7 @@ def _finish(
     """Write the index last, or renew its time stamp where nothing changed, and count."""
     total = sum(map(len, area_cells))
     left_out = total - sum(bool(contents[chip_id]) for cells in area_cells for chip_id in cells.chip_ids)
-    channels = {each.modality.name: chip_index.channels(each, contents) for each in imagery}
+    channels = {each.modality.name: chip_index.channels(each, contents) for each in layout.imagery}
     for name in [name for name, present in channels.items() if not present]:
         log.warning("%s: no chip has enough valid pixels of this modality; it is left out", name)
         del channels[name]
@@ -269,6 +269,9 @@ def _finish(
     log.info("%d chips: %d cells cut, %d kept", len(index), cut_now, total - cut_now)
     if left_out:
         log.info("%d cells left out: too few valid pixels in every modality", left_out)
+    share = layout.share()
+    if share < 0.995:
+        log.info("%.3g %% of the area has imagery", 100.0 * share)
     if not np.isnan(apart):
         log.info("%.1f %% of neighbouring chips fall into different splits", 100.0 * apart)
     counts: dict[str, int | float] = {
@@ -278,6 +281,7 @@ def _finish(
         "cells_kept": total - cut_now,
         "left_out_without_imagery": left_out,
         "left_out_beyond_utm": beyond,
+        "area_with_imagery": round(share, 4),
         "neighbours_in_other_split": round(apart, 4),
     }
     counts |= {name: int(index[name].notna().sum()) for name in channels}
