@@ -15,6 +15,8 @@ from geoembed.errors import EmbeddingsError
 from geoembed.ground import grid
 from geoembed.outputs import atomic
 from geoembed.outputs.records import Record
+from geoembed.project import remedies
+from geoembed.project.kinds import Kind
 from geoembed.version import __version__
 
 if TYPE_CHECKING:
@@ -115,22 +117,26 @@ def read(path: Path) -> Embeddings:
     """Read an embeddings file's rows and attributes; raises EmbeddingsError when it is missing or something else."""
     import h5py
 
+    again = "move it away and make it again with geoembed embed"
     if not path.exists():
-        raise EmbeddingsError(f"{path}: no embeddings here; run geoembed embed -o {path}")
+        raise EmbeddingsError(f"{path}: no embeddings here; {remedies.embeddings(path)}")
+    stranger = remedies.of_another_kind(path, Kind.EMBEDDINGS)
+    if stranger:
+        raise EmbeddingsError(f"{path}: {stranger}; {remedies.embeddings(path)}")
     try:
         with h5py.File(path, "r") as file:
             missing = [name for name in _DATASETS if name not in file]
             if missing:
-                raise EmbeddingsError(f"{path}: lacks {', '.join(missing)}; make it again with geoembed embed")
+                raise EmbeddingsError(f"{path}: lacks {', '.join(missing)}; {again}")
             text = {name: file[name].asstr()[:].astype(np.str_) for name in ("chip_id", "aoi", "split")}
             numbers = {name: file[name][:] for name in ("lonlat", "bounds", "present", "broken")}
             attributes = {name: _parsed(value) for name, value in file.attrs.items()}
     except (OSError, ValueError) as error:
         fault = str(error).partition("\n")[0]  # HDF5 writes its whole stack of errors
-        raise EmbeddingsError(f"{path}: cannot be read as HDF5 ({fault}); make it again with geoembed embed") from None
+        raise EmbeddingsError(f"{path}: cannot be read as HDF5 ({fault}); {again}") from None
     lacking = [name for name in ("modalities", "grids", "digest") if name not in attributes]
     if lacking:
-        raise EmbeddingsError(f"{path}: lacks the attributes {', '.join(lacking)}; make it again with geoembed embed")
+        raise EmbeddingsError(f"{path}: lacks the attributes {', '.join(lacking)}; {again}")
     return Embeddings(
         path=path,
         **text,

@@ -11,9 +11,11 @@ import pyogrio
 import shapely
 from numpy.typing import NDArray
 
-from geoembed.errors import AoiError
+from geoembed.errors import AoiError, nearest
 from geoembed.ground import crs
 from geoembed.outputs import digests
+from geoembed.project import kinds, remedies
+from geoembed.project.kinds import Kind
 
 ALL = "all"
 """Name of the results of all areas together; no area may have it."""
@@ -38,7 +40,12 @@ class Area:
 def load(path: Path) -> geopandas.GeoDataFrame:
     """Read the polygons of a vector file; raises AoiError where there are none or the CRS is unknown."""
     if not path.exists():
-        raise AoiError(f"{path}: no such file; name a vector file of polygons")
+        vectors = [other.name for other, kind in kinds.within(path.parent, depth=1) if kind is Kind.VECTOR]
+        hint = nearest(path.name, vectors, "name a vector file of polygons")
+        raise AoiError(f"{path}: no such file{hint}")
+    stranger = remedies.of_another_kind(path, Kind.VECTOR)
+    if stranger:
+        raise AoiError(f"{path}: {stranger} of polygons; name the area of interest")
     try:
         layers = pyogrio.list_layers(path)
         named = [str(name) for name, kind in layers if kind is None or "Polygon" in str(kind) or kind == "Unknown"]

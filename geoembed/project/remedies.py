@@ -1,0 +1,116 @@
+"""Remedies: the ends of messages about what is missing, or is something else, that name the one command to run."""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from geoembed.project import kinds
+from geoembed.project.kinds import Kind
+
+
+def command(*words: str | Path, **options: str | Path | None) -> str:
+    """Return a command of geoembed that can be copied, in backticks; options that are None are left out."""
+    given = [text for name, value in options.items() if value is not None for text in (_option(name), str(value))]
+    return f"`geoembed {shlex.join([*map(str, words), *given])}`"
+
+
+def _option(name: str) -> str:
+    return "-o" if name == "output" else f"--{name.replace('_', '-')}"
+
+
+def unless(path: Path, default: str) -> Path | None:
+    """Return a path, or None where it is the default."""
+    return None if path == Path(default) else path
+
+
+def of_another_kind(path: Path, wanted: Kind) -> str:
+    """Return the fault of a path that is something else than wanted; empty where it is missing or nothing known."""
+    kind = kinds.of(path)
+    if kind is None or kind is wanted or (kind is Kind.FOLDER and wanted in kinds.FINISHED):
+        return ""
+    return f"is {kind.value}, not {wanted.value}"
+
+
+def chips(folder: Path) -> str:
+    """Return the remedy where no chips are in a folder."""
+    others = [path for path in kinds.finished(Kind.CHIPS) if path != folder]
+    if others:
+        return f"name a folder that has them, such as {others[0]}"
+    return f"run {cutting(folder)}"
+
+
+def cutting(folder: Path = Path("chips")) -> str:
+    """Return the command that cuts chips into a folder, with the area that lies in the working directory."""
+    areas = [path for path, kind in kinds.within(Path(), depth=1) if kind is Kind.VECTOR and path.suffix != ".json"]
+    named = [path for path in areas if path.stem.lower().startswith(("aoi", "area"))]
+    output = None if kinds.of(folder) not in (None, Kind.FOLDER, Kind.CHIPS) else unless(folder, "chips")
+    return command("chip", aoi=named[0] if named else "FILE", output=output)
+
+
+def model(folder: Path, chips_folder: Path | None = None) -> str:
+    """Return the remedy where no model is in a folder.
+
+    chips_folder: the chips that are to be embedded; None: those of the working directory.
+    """
+    chip_folders = [chips_folder] if chips_folder else kinds.finished(Kind.CHIPS)
+    training = f"run {pretraining(folder, chip_folders[0]) if chip_folders else cutting()}"
+    others = [path for path in kinds.finished(Kind.MODEL) if path != folder]
+    if not others:
+        return training
+    simulated = any(kinds.of(parent) is Kind.SAMPLE for parent in others[0].resolve().parents[:2])
+    of_what = ", whose imagery was simulated" if simulated else ""
+    return f"{training}, or pass --model {shlex.quote(str(others[0]))}{of_what}"
+
+
+def pretraining(folder: Path, chips_folder: Path) -> str:
+    """Return the command that pretrains a model into a folder."""
+    words = [path for path in (unless(chips_folder, "chips"),) if path]
+    return command("pretrain", *words, output=unless(folder, "model"))
+
+
+def again(made_from: dict[str, Any], folder: Path, chips_folder: Path | None = None) -> str:
+    """Return the command that pretrains with the options in a model's record.
+
+    chips_folder: the chips that it learned from; None: those of the working directory.
+    """
+    chip_folders = [chips_folder] if chips_folder else kinds.finished(Kind.CHIPS) or [Path("chips")]
+    options = {key: value for key, value in made_from.get("options", {}).items() if value not in (None, False)}
+    flags = [_option(key) for key, value in options.items() if value is True]
+    values = {key: value for key, value in options.items() if value is not True}
+    texts = {key: ",".join(value) if isinstance(value, list) else f"{value}" for key, value in values.items()}
+    words = [path for path in (unless(chip_folders[0], "chips"),) if path]
+    return command("pretrain", *words, *flags, **texts, output=unless(folder, "model"))
+
+
+def embeddings(path: Path) -> str:
+    """Return the remedy where a file holds no embeddings."""
+    others = [other for other in kinds.finished(Kind.EMBEDDINGS) if other != path]
+    if others:
+        return f"name a file that has them, such as {others[0]}"
+    chip_folders, models = (sorted(kinds.finished(kind), key=_unusual) for kind in (Kind.CHIPS, Kind.MODEL))
+    if kinds.of(path) is Kind.CHIPS:
+        chip_folders = [path]
+    if not (chip_folders and models):
+        return f"run {pretraining(Path('model'), chip_folders[0]) if chip_folders else cutting()} first"
+    return f"run {embedding(path, chip_folders[0], models[0])}"
+
+
+def embedding(path: Path, chips_folder: Path, model_folder: Path) -> str:
+    """Return the command that embeds chips into a file."""
+    words = [folder for folder in (unless(chips_folder, "chips"),) if folder]
+    is_free = kinds.of(path) in (None, Kind.EMBEDDINGS)  # nothing else is replaced
+    output = unless(path, "embeddings.h5") if is_free else None
+    return command("embed", *words, model=unless(model_folder, "model"), output=output)
+
+
+def _unusual(path: Path) -> tuple[bool, Path]:
+    return path.name not in ("chips", "model") or len(path.parts) > 1, path
+
+
+def probe(path: Path) -> str:
+    """Return the remedy where a path holds no fitted probe."""
+    others = [folder for folder in kinds.finished(Kind.PROBE) if (folder / "probe.skops").exists() and folder != path]
+    if others:
+        return f"pass --apply {shlex.quote(str(others[0]))}"
+    label_files = kinds.finished(Kind.LABELS)
+    return f"run {command('probe', labels=label_files[0] if label_files else 'FILE')}"
