@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "learning": {"errors", "outputs", "project", "imagery", "chips"},
     "fits": {"errors", "outputs", "project", "ground", "chips", "labels"},
     "evaluation": {
-        "errors", "progress", "outputs", "ground", "imagery", "chips", "labels", "learning", "fits",
+        "errors", "progress", "outputs", "project", "ground", "imagery", "chips", "labels", "learning", "fits",
     },
     "report": {"outputs", "ground", "imagery", "fits", "evaluation"},
 }  # fmt: skip

@@ -18,6 +18,8 @@ from geoembed.fits.experiments import Tested
 from geoembed.ground import distances
 from geoembed.learning import checkpoint
 from geoembed.outputs.records import Record
+from geoembed.project import kinds
+from geoembed.project.kinds import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -147,6 +149,9 @@ def read(chips: Path, model: Path, embeddings: Embeddings, device: torch.device)
             f"{embeddings.path}: lacks the attributes {', '.join(lacking)};"
             " embed into another file with -o, or drop --chips"
         )
+    if kinds.of(model) is not Kind.MODEL:
+        fault = f"no model here, and that of {embeddings.path} is asked for"
+        raise ModelError(f"{model}: {fault}; name it with --model, or drop --chips")
     trained = checkpoint.read(model, device=device)
     if trained.digest != embeddings.attributes["model_sha256"]:
         raise ModelError(f"{model}: {embeddings.path} was embedded with another model; name that one with --model")

@@ -11,10 +11,10 @@ import pyogrio
 import shapely
 from numpy.typing import NDArray
 
-from geoembed.errors import AoiError, nearest
+from geoembed.errors import AoiError
 from geoembed.ground import crs
 from geoembed.outputs import digests
-from geoembed.project import kinds, remedies
+from geoembed.project import remedies
 from geoembed.project.kinds import Kind
 
 ALL = "all"
@@ -40,9 +40,9 @@ class Area:
 def load(path: Path) -> geopandas.GeoDataFrame:
     """Read the polygons of a vector file; raises AoiError where there are none or the CRS is unknown."""
     if not path.exists():
-        vectors = [other.name for other, kind in kinds.within(path.parent, depth=1) if kind is Kind.VECTOR]
-        hint = nearest(path.name, vectors, "name a vector file of polygons")
-        raise AoiError(f"{path}: no such file{hint}")
+        other = remedies.nearest_file(path, Kind.VECTOR)
+        remedy = f"did you mean {other}?" if other else "name a vector file of polygons"
+        raise AoiError(f"{path}: no such file; {remedy}")
     stranger = remedies.of_another_kind(path, Kind.VECTOR)
     if stranger:
         raise AoiError(f"{path}: {stranger} of polygons; name the area of interest")

@@ -1,5 +1,6 @@
 """Remedies: the ends of messages about what is missing, or is something else, that name the one command to run."""
 
+import difflib
 import shlex
 from pathlib import Path
 from typing import Any
@@ -114,3 +115,10 @@ def probe(path: Path) -> str:
         return f"pass --apply {shlex.quote(str(others[0]))}"
     label_files = kinds.finished(Kind.LABELS)
     return f"run {command('probe', labels=label_files[0] if label_files else 'FILE')}"
+
+
+def nearest_file(path: Path, kind: Kind) -> Path | None:
+    """Return the file of a kind in the same folder whose name is most like a missing one's."""
+    files = {other.stem: other for other, its in kinds.within(path.parent, depth=1) if its is kind}
+    match = difflib.get_close_matches(path.stem, files, n=1, cutoff=0.5)
+    return files[match[0]] if match else None

@@ -111,15 +111,17 @@ def _choose(
     for name in chosen:
         if name not in known:
             raise ModelError(f"{model}: the model has no modality {name}, which the chips have; {remedy}")
-        if modalities and name not in chipset.channels:
-            raise ChipError(f"{chipset.folder}: the chips have no modality {name}, which the model has; {remedy}")
     present = {name: [c for c in names if c in chipset.channels.get(name, ())] for name, names in chosen.items()}
     used = {name: tuple(c for c in names if c in known[name]) for name, names in present.items()}
     unknown = sum(len(present[name]) - len(used[name]) for name in used)
     used = {name: names for name, names in used.items() if names}
     if not used:
-        remedy = "choose other --modalities or --channels"
-        raise ChipError(f"{chipset.folder}: holds nothing of {', '.join(chosen)}; {remedy}")
+        raise ChipError(
+            f"{chipset.folder}: the chips have nothing of {', '.join(chosen)} that the model knows; {remedy}"
+        )
+    for name in modalities or ():
+        if name not in used:
+            log.warning("%s: the chips have nothing of %s that the model knows; it is left out", chipset.folder, name)
     return used, unknown
 
 

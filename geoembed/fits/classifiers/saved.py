@@ -53,7 +53,7 @@ def read(path: Path) -> tuple[Fitted, dict[str, Any], dict[str, NDArray[Any]]]:
         place = path if path.exists() else path.parent
         fault = remedies.of_another_kind(place, Kind.PROBE if place.is_dir() else Kind.FITTED)
         if not fault:
-            fault = f"cannot be read as a fitted probe ({str(error).splitlines()[0]})" if place == path else "missing"
+            fault = f"not a fitted probe ({str(error).splitlines()[0]})" if place == path else "missing"
         raise ProbeError(f"{place if fault.startswith('is ') else path}: {fault}; {remedies.probe(place)}") from None
     if not known:
         raise ProbeError(f"{path}: fitted by an unknown classifier, {name}{nearest(name, classifiers.TABLE)}")
