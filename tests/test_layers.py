@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "chips": {"errors", "outputs", "project", "ground", "imagery"},
     "labels": {"errors", "progress", "outputs", "ground", "imagery"},
     "learning": {"errors", "outputs", "project", "imagery", "chips"},
-    "fits": {"errors", "outputs", "project", "ground", "chips", "labels"},
+    "fits": {"errors", "progress", "outputs", "project", "ground", "chips", "labels"},
     "evaluation": {
         "errors", "progress", "outputs", "project", "ground", "imagery", "chips", "labels", "learning", "fits",
     },
