@@ -15,7 +15,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 MAY_IMPORT = {
     "version": set(),
     "errors": set(),
-    "progress": set(),
+    "progress": {"display"},
+    "display": set(),
+    "interrupts": set(),
     "settings": {"errors", "imagery"},
     "earth": set(),
     "outputs": {"errors"},
@@ -40,7 +42,7 @@ OWNERS = {
     "exactextract": "labels.zonal",
     "matplotlib": "report.charts",
     "typer": "cli",
-    "rich": "progress",
+    "rich": "display",
 }
 """The one module, or folder, that knows a file format or a display."""
 

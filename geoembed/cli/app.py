@@ -4,6 +4,7 @@ import importlib
 import inspect
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -13,7 +14,7 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 from typer.core import TyperGroup
 
-from geoembed import settings
+from geoembed import display, interrupts, settings
 from geoembed.cli.options import Config, Json, Quiet, Verbose
 from geoembed.errors import GeoembedError
 from geoembed.settings import Option
@@ -28,18 +29,33 @@ NAMES = {"help_option_names": ["-h", "--help"]}
 
 
 class Commands(TyperGroup):
-    """The group of commands. What the library raises ends here, as one line and exit status 1."""
+    """The group of commands. What the library raises ends here, as one line and an exit status."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line."""
         try:
             return super().main(*args, **kwargs)
         except GeoembedError as error:
-            typer.echo(f"geoembed: {error}", err=True)
+            _say(error)
         except OSError as error:
             fault = f"{error.filename}: {error.strerror}" if error.filename else str(error).splitlines()[0]
-            typer.echo(f"geoembed: {fault}; check that path, its permissions and the space left", err=True)
+            _say(f"{fault}; check that path, its permissions and the space left")
         sys.exit(1)
+
+    def invoke(self, context: typer.Context) -> Any:
+        """Run a command; an interrupt says what the step keeps, and ends with the status that shells give it."""
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt as interrupt:
+            kept = getattr(interrupt, "__notes__", ["nothing half done stays; run the same command again"])
+            is_terminated = isinstance(interrupt, interrupts.Terminated)
+            fault = f"{'terminated' if is_terminated else 'interrupted'} {interrupt}".rstrip()
+            _say(f"{fault}; {'; '.join(kept)}")
+            raise typer.Exit(128 + (signal.SIGTERM if is_terminated else signal.SIGINT)) from None
+
+
+def _say(fault: object) -> None:
+    typer.echo(f"geoembed: {display.printable(str(fault))}", err=True)
 
 
 app = typer.Typer(
@@ -121,7 +137,7 @@ def command(declaration: Checks) -> Checks:
         log.debug("settings: %s; %s: %s", options["config"], name, options)
         arguments = options | {"context": context}
         options |= declaration(**{key: arguments[key] for key in declared}) or {}
-        streams.tell(streams.run(_step(name), options, quiet=quiet), as_json)
+        streams.tell(*streams.run(_step(name), options, quiet=quiet), as_json)
 
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [parameter.replace(kind=kind) for key, parameter in declared.items() if key != "context"]

@@ -6,13 +6,14 @@ import inspect
 import json
 import logging
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from geoembed import progress
+from geoembed import display, progress
 from geoembed.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,16 +23,25 @@ STDIN = "-"
 WRITTEN = ("output", "config")
 """Options whose paths are never read from standard input."""
 
+log = logging.getLogger(__name__)
 
-def run(step: Verb[..., Any], options: dict[str, Any], *, quiet: bool) -> Result[Any]:
-    """Run a step with options by name, showing its progress; `-` among the inputs stands for standard input."""
+
+def run(step: Verb[..., Any], options: dict[str, Any], *, quiet: bool) -> tuple[Result[Any], float]:
+    """Run a step with options by name, showing its progress, and return the seconds that it took with its result.
+
+    `-` among the inputs stands for standard input.
+    """
     if "config" not in inspect.signature(step).parameters:  # the step reads no settings of its own
         options.pop("config")
     options = {name: value if name in WRITTEN else _piped(value) for name, value in options.items()}
+    began = time.monotonic()
     result = progress.run(step.steps(**options), shown=not quiet)
+    seconds = time.monotonic() - began
     for table in () if quiet else result.tables:
-        progress.show(table)
-    return result
+        display.show(table.title, table.rows)
+    if seconds >= display.FIRST:
+        log.info("took %s", display.duration(seconds))
+    return result, seconds
 
 
 def _piped(value: Any) -> Any:
@@ -59,12 +69,12 @@ class Lines(logging.Handler):
     def emit(self, entry: logging.LogRecord) -> None:
         """Write a message as one line, which begins with its level if that is above information."""
         level = "" if entry.levelno <= logging.INFO else f"{entry.levelname.lower()}: "
-        progress.stderr().print(f"{level}{entry.getMessage()}", markup=False, highlight=False)
+        display.say(f"{level}{entry.getMessage()}")
 
 
 def listen(quiet: bool, verbose: bool) -> None:
     """Show the library's messages on standard error: warnings only if `quiet`, everything if `verbose`."""
-    progress.stderr.cache_clear()
+    display.stderr.cache_clear()
     logger = logging.getLogger("geoembed")
     logger.handlers = [Lines()]
     logger.propagate = False
@@ -73,8 +83,8 @@ def listen(quiet: bool, verbose: bool) -> None:
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")
 
 
-def tell(result: Result[Any], as_json: bool) -> None:
-    """Print what was written: paths, one per line, or one JSON object, which holds what tables show too."""
+def tell(result: Result[Any], seconds: float, as_json: bool) -> None:
+    """Print what was written: paths, one per line, or one JSON object, which holds what people are told too."""
     if not as_json:
         for path in result.paths:
             typer.echo(path)
@@ -85,4 +95,5 @@ def tell(result: Result[Any], as_json: bool) -> None:
         where = {"path": str(result.paths[0].parent), "paths": paths}
     counts = {name: None if value != value else value for name, value in result.counts.items()}
     tables = {"tables": [table.to_json() for table in result.tables]} if result.tables else {}
-    typer.echo(json.dumps({**where, "counts": counts, **result.report, **tables}, allow_nan=False))
+    took = {"took_seconds": round(seconds, 1)}
+    typer.echo(json.dumps({**where, "counts": counts, **result.report, **tables, **took}, allow_nan=False))

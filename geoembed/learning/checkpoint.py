@@ -144,6 +144,16 @@ def read_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     return tensors, json.loads(header["progress"])
 
 
+def read_progress(folder: Path) -> dict[str, Any]:
+    """Read what the state of an unfinished training holds besides tensors; empty where there is no state."""
+    path = folder / STATE
+    if not path.exists():
+        return {}
+    with safe_open(path, framework="pt") as file:
+        progress: dict[str, Any] = json.loads(file.metadata()["progress"])
+    return progress
+
+
 def remove(folder: Path) -> None:
     """Delete a model's files, first the weights, whose presence means finished; other files stay."""
     for name in (WEIGHTS, STATE, LOG, CONFIG):
@@ -156,7 +166,10 @@ def _header(described: Description) -> str:
 
 def _save(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
     with atomic.replacing(path) as part:
+        part.touch()
+        mode = part.stat().st_mode
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part, header)
+        part.chmod(mode)  # safetensors makes files that only their owner can read, whatever the umask
 
 
 def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
