@@ -31,6 +31,10 @@ MAY_IMPORT = {
     "evaluation": {
         "errors", "progress", "outputs", "project", "ground", "imagery", "chips", "labels", "learning", "fits",
     },
+    "inventory": {
+        "errors", "progress", "settings", "outputs", "project", "ground", "imagery", "chips", "labels", "learning",
+        "fits", "evaluation",
+    },
     "report": {"outputs", "ground", "imagery", "fits", "evaluation"},
 }  # fmt: skip
 """What each folder (or module at the top) may import besides itself; the steps may import all of these."""

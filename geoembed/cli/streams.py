@@ -86,7 +86,10 @@ def listen(quiet: bool, verbose: bool) -> None:
 def tell(result: Result[Any], seconds: float, as_json: bool) -> None:
     """Print what was written: paths, one per line, or one JSON object, which holds what people are told too."""
     if not as_json:
-        for path in result.paths:
+        for number, table in enumerate(result.answer):
+            typer.echo("\n" * bool(number), nl=False)
+            display.show(table.title, table.rows, display.stdout())
+        for path in () if result.answer else result.paths:
             typer.echo(path)
         return
     paths = [str(path) for path in result.paths]

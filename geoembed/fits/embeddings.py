@@ -148,6 +148,43 @@ def read(path: Path) -> Embeddings:
     )
 
 
+def faults(file: Embeddings, *, whole: bool) -> list[str]:
+    """Return in a line each where an embeddings file's arrays do not fit together; `whole`: or not its digest."""
+    import h5py
+
+    n, again = len(file), "move it away and make it again with geoembed embed"
+    with h5py.File(file.path, "r") as opened:
+        shapes = {name: opened[name].shape for name in ("lonlat", "bounds", "aoi", "split", "present")}
+        shapes |= {
+            f"embeddings/{name}": getattr(opened.get(f"embeddings/{name}"), "shape", None) for name in file.names
+        }
+    wrong = [name for name, shape in shapes.items() if shape is None or shape[0] != n]
+    if wrong:
+        return [f"{file.path}: {wrong[0]} has not a row for each of {n:,} chips; {again}"]
+    try:
+        if whole and _digest_of(file) != file.digest:
+            return [f"{file.path}: its content is not what its digest says; {again}"]
+    except OSError as error:
+        return [f"{file.path}: cannot be read ({str(error).splitlines()[0]}); {again}"]
+    return []
+
+
+def _digest_of(file: Embeddings) -> str:
+    """Return the digest of what an embeddings file holds now, as `write` computes it."""
+    import h5py
+
+    columns = [list(map(str, column)) for column in (file.chip_id, file.aoi, file.split)]
+    digest = hashlib.sha256(json.dumps(columns).encode())
+    with h5py.File(file.path, "r") as opened:
+        for name in file.names:
+            part, vectors = hashlib.sha256(), opened[f"embeddings/{name}"]
+            for rows in slices(len(file), 4096):
+                part.update(np.ascontiguousarray(vectors[rows]).data)
+            digest.update(part.digest())
+    digest.update(hashlib.sha256(file.present.tobytes()).digest())
+    return digest.hexdigest()
+
+
 def open_embeddings(path: str | Path = "embeddings.h5") -> xarray.Dataset:
     """Return an embeddings file as an xarray Dataset in memory: a variable per modality and `fused`, (chip, dimension).
 

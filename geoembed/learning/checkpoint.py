@@ -130,6 +130,18 @@ def read(folder: Path, *, device: torch.device, untrained: bool = False, chips: 
     return Trained(described, model.to(device).eval(), digest)
 
 
+def check(folder: Path) -> None:
+    """Raise ModelError where the weights are not whole or do not belong to config.json, without reading them all."""
+    path, described = folder / WEIGHTS, read_config(folder)
+    try:
+        with safe_open(path, framework="pt") as file:  # which compares the file's size with its header's
+            header = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); pretrain it again with --overwrite") from None
+    if header.get("config") != _header(described):
+        raise ModelError(f"{path}: does not belong to the {CONFIG} beside it; pretrain it again with --overwrite")
+
+
 def write_state(folder: Path, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
     """Write the state of an unfinished training, whole: tensors and, in the same file, JSON-ready progress."""
     _save(folder / STATE, tensors, {"progress": json.dumps(progress)})

@@ -40,9 +40,16 @@ def chips(folder: Path) -> str:
     return f"run {cutting(folder)}"
 
 
-def cutting(folder: Path = Path("chips")) -> str:
-    """Return the command that cuts chips into a folder, with the area that lies in the working directory."""
-    areas = [path for path, kind in kinds.within(Path(), depth=1) if kind is Kind.VECTOR and path.suffix != ".json"]
+def cutting(folder: Path = Path("chips"), here: Path = Path()) -> str:
+    """Return the command that cuts chips into a folder.
+
+    here: the folder to run it in, in which the area lies.
+    """
+    areas = [
+        path.relative_to(here)
+        for path, kind in kinds.within(here, depth=1)
+        if kind is Kind.VECTOR and path.suffix != ".json"
+    ]
     named = [path for path in areas if path.stem.lower().startswith(("aoi", "area"))]
     output = None if kinds.of(folder) not in (None, Kind.FOLDER, Kind.CHIPS) else unless(folder, "chips")
     return command("chip", aoi=named[0] if named else "FILE", output=output)
