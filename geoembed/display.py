@@ -97,7 +97,7 @@ def printable(text: str) -> str:
 
 
 def show(title: str, rows: Sequence[Sequence[str]], console: Console | None = None) -> None:
-    """Print a table, whose first row is its head, under a title if it has one, no wider than standard error (or another console) is.
+    """Print a table, whose first row is its head, no wider than standard error (or another console) is.
 
     Columns that do not fit follow in further blocks, each of which repeats the columns of text that the table begins
     with. Numbers are never cut or folded.

@@ -43,9 +43,9 @@ def load(path: Path) -> geopandas.GeoDataFrame:
         other = remedies.nearest_file(path, Kind.VECTOR)
         remedy = f"did you mean {other}?" if other else "name a vector file of polygons"
         raise AoiError(f"{path}: no such file; {remedy}")
-    stranger = remedies.of_another_kind(path, Kind.VECTOR)
+    stranger = remedies.of_another_kind(path, Kind.VECTOR, "an area of interest")
     if stranger:
-        raise AoiError(f"{path}: {stranger} of polygons; name the area of interest")
+        raise AoiError(f"{path}: {stranger}; name a vector file of polygons")
     try:
         layers = pyogrio.list_layers(path)
         named = [str(name) for name, kind in layers if kind is None or "Polygon" in str(kind) or kind == "Unknown"]

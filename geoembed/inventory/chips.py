@@ -44,13 +44,14 @@ def of_folder(path: Path, *, verify: bool) -> Facts:
     about = {
         "chips": len(chipset.index),
         "pixels": f"{chipset.size} x {chipset.size}",
+        "units": chipset.units,
         **places.of_table(chipset.index),
         "crs": [grid.crs for grid in chipset.grids],
         "areas": {str(name): int(n) for name, n in chipset.index["aoi"].value_counts().items()},
         **facts.of_record(record, _version(folder)),
         "unusual": unusual,
     }
-    tables = {"chips by split": _splits(chipset), "values": values(statistics, chipset.units)}
+    tables = {"chips by split": _splits(chipset), "values": values(statistics)}
     return Facts(Kind.CHIPS.value, f"the index, that all files are there, and {read}", about, tables, tuple(faults))
 
 
@@ -64,22 +65,23 @@ def of_file(path: Path, *, verify: bool) -> Facts:
         statistics = samples.statistics(raster, readers)
     about = {
         "modality": name,
+        "unit": modality.unit or None,
         "pixels": f"{raster.height} x {raster.width}",
         "stored": f"{raster.encodings[0].dtype}, nodata {raster.encodings[0].nodata:g}",
         **places.of_boxes([raster]),
         "valid": float(np.isfinite(chip.values).all(axis=0).mean()),
     }
-    return Facts(Kind.CHIP.value, "all pixels", about, {"values": values({name: statistics}, {name: modality.unit})})
+    return Facts(Kind.CHIP.value, "all pixels", about, {"values": values({name: statistics})})
 
 
-def values(statistics: dict[str, list[ChannelStatistics]], units: dict[str, str]) -> Rows:
+def values(statistics: dict[str, list[ChannelStatistics]]) -> Rows:
     """Return rows of the statistics of channels, by modality."""
     rows = []
     for name, channels in statistics.items():
         for channel in channels:
             numbers = channel.to_json()
             shown = {key: numbers[key] for key in ("valid", "minimum", "p1", "median", "p99", "maximum")}
-            rows.append({"modality": name, "channel": channel.channel, "unit": units[name], **shown})
+            rows.append({"modality": name, "channel": channel.channel, **shown})
     return rows
 
 

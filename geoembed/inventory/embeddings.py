@@ -27,7 +27,6 @@ def of_file(path: Path, *, verify: bool) -> Facts:
         "areas": {str(name): int(n) for name, n in zip(*np.unique(file.aoi, return_counts=True), strict=True)},
         "splits": {str(name): int(n) for name, n in zip(*np.unique(file.split, return_counts=True), strict=True)},
         "broken_chip_files": len(file.broken),
-        "space": attributes.get("space"),
         "transductive": file.transductive,
         "model": str(attributes.get("model_sha256", ""))[:8],
         "created": attributes.get("created"),

@@ -35,8 +35,14 @@ class Facts:
 
     def shown(self, path: str) -> Iterator[Table]:
         """Yield a table of the single facts, and the tables."""
-        lines = [(name.replace("_", " "), text(value)) for name, value in self.facts.items() if value not in (None, [])]
-        yield Table("", [(path, self.kind), *lines, ("intact", f"as far as was read: {self.checked}")])
+        lines = [("intact", "yes")]  # faults are raised, not shown
+        for name, value in self.facts.items():
+            words = name.replace("_", " ")
+            if isinstance(value, list) and any(" " in str(part) for part in value):  # sentences
+                lines += [(words if part is value[0] else "", str(part)) for part in value]
+            elif value not in (None, [], {}):
+                lines.append((words, text(value)))
+        yield Table(f"{path}: {self.kind}", [*lines, ("checked", self.checked)])
         for title, rows in self.tables.items():
             if rows:
                 head = [name.replace("_", " ") for name in rows[0]]

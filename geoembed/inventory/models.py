@@ -50,7 +50,7 @@ def _about(described: Description) -> dict[str, Any]:
     return {
         "modalities": {name: len(channels) for name, channels in model.channels.items()},
         "parameters": parameters,
-        "embedding": model.space,
+        "dimensions": model.space,
         "encoders": f"width {model.width}, depth {model.depth}, patches of {model.patch} pixels",
         "transductive": bool(described.training.get("transductive")),
     }
@@ -62,7 +62,8 @@ def _trained(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     last = pd.read_csv(path).tail(1)
-    return {"trained": {name: round(float(last[name].iloc[0]), 4) for name in last if last[name].notna().all()}}
+    shown = [name for name in ("step", "epoch", "seconds", "loss", "retrieval_at_1") if last[name].notna().any()]
+    return {"trained": {name: round(float(last[name].iloc[0]), 4) for name in shown}}
 
 
 def _bands(described: Description) -> Rows:

@@ -10,6 +10,7 @@ from geoembed.fits.classifiers import saved
 from geoembed.inventory import facts, vectors
 from geoembed.inventory.facts import Facts, Rows
 from geoembed.outputs.records import Record
+from geoembed.project import kinds
 from geoembed.project.kinds import Kind
 
 PREDICTIONS, METRICS, FITTED = "predictions.gpkg", "metrics.json", "probe.skops"
@@ -21,15 +22,13 @@ def of_folder(path: Path, *, verify: bool) -> Facts:
     folder = path if path.is_dir() else path.parent
     metrics = _json(folder / METRICS) if (folder / METRICS).exists() else {}
     about, tables = _scores(metrics)
-    faults: list[str] = []
-    if (folder / PREDICTIONS).exists():
-        mapped = vectors.of_file(folder / PREDICTIONS, verify=verify)
-        keys = ("rows", "crs", "bounds", "area_km2", "columns", "made_by", "options", "inputs")
-        about |= {key: mapped.facts[key] for key in keys if mapped.facts.get(key) is not None}
-        tables |= mapped.tables
-        faults += mapped.faults
-    else:
-        faults.append(f"{folder / PREDICTIONS}: missing; run the geoembed probe that made the folder again")
+    if not kinds.is_finished(folder, Kind.PROBE):
+        return Facts("an unfinished probe folder", METRICS, {"next": "the same geoembed probe again", **about}, tables)
+    mapped = vectors.of_file(folder / PREDICTIONS, verify=verify)
+    keys = ("rows", "crs", "bounds", "area_km2", "columns", "made_by", "options", "inputs")
+    about |= {key: mapped.facts[key] for key in keys if mapped.facts.get(key) is not None}
+    tables |= mapped.tables
+    faults = list(mapped.faults)
     if metrics and not (folder / FITTED).exists():
         faults.append(f"{folder / FITTED}: missing; run the geoembed probe that made the folder again")
     elif (folder / FITTED).exists():
@@ -49,6 +48,8 @@ def of_report(path: Path, *, verify: bool) -> Facts:
     """Tell of a report folder; raises ProbeError where its summary cannot be read."""
     folder = path if path.is_dir() else path.parent
     summary = _json(folder / SUMMARY)
+    if not kinds.is_finished(folder, Kind.REPORT):
+        return Facts("an unfinished report folder", SUMMARY, {"next": "the same geoembed evaluate again"})
     faults = [
         f"{folder / name}: missing or empty; run the geoembed evaluate that made the folder again"
         for name in (REPORT, RESULTS)
@@ -58,7 +59,7 @@ def of_report(path: Path, *, verify: bool) -> Facts:
     if (folder / RESULTS).exists():
         try:
             table = results.read(folder / RESULTS)
-            about |= {"fits": len(table), "features": sorted(set(map(str, table["features"])))}
+            about |= {"results": len(table), "features": sorted(set(map(str, table["features"])))}
         except (ValueError, KeyError) as error:
             fault = f"cannot be read ({str(error).splitlines()[0]})"
             faults.append(f"{folder / RESULTS}: {fault}; delete it and run the geoembed evaluate that made it again")

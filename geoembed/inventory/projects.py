@@ -51,6 +51,9 @@ def of_folder(path: Path, *, verify: bool, tell: Callable[[Path], Facts]) -> Fac
               if kind in (Kind.VECTOR, Kind.RASTER, Kind.SETTINGS)]  # fmt: skip
     about |= {"inputs": inputs, "next": _next(path, rows)}
     faults += _missing_of_sample(path) if simulated else []
+    for other, its in kinds.within(path):
+        if its is Kind.VECTOR and other.suffix == ".gpkg":  # a broken database does not say what it was
+            faults += geopackage.faults(other, whole=verify)
     words = Kind.SAMPLE.value if simulated else "a project folder"
     read = "each output as a whole" if verify else "each output in part, --verify reads all"
     return Facts(words, read, about, {"steps": rows}, tuple(faults))
@@ -79,7 +82,7 @@ def _row(output: Path, kind: Kind, tell: Callable[[Path], Facts]) -> tuple[dict[
         found = tell(output)
     except GeoembedError as error:
         return row | {"state": "DAMAGED"}, (str(error),)
-    keys = ("chips", "rows", "parameters", "fits")
+    keys = ("chips", "rows", "parameters", "results")
     holds = next((f"{key} {found.facts[key]:,}" for key in keys if found.facts.get(key)), None)
     return row | {"state": "DAMAGED" if found.faults else "done", "holds": holds}, found.faults
 

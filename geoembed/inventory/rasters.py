@@ -1,6 +1,5 @@
 """Inventory of rasters: a single one, or a mosaic of several, with the values of their bands."""
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import product
@@ -16,10 +15,13 @@ from geoembed.imagery.modalities import BUILT_IN, Modality, Source
 from geoembed.imagery.rasters import Encoding, Raster
 from geoembed.imagery.windows import Readers, Window
 from geoembed.inventory import chips, places
-from geoembed.inventory.facts import Facts, Rows
+from geoembed.inventory.facts import Facts
 
 SAMPLED = 5
 """Rasters of a mosaic whose pixels are looked at."""
+
+UNKNOWN = "NAME"
+"""What remedies call the modality of rasters of which no settings tell it."""
 
 BLOCK = 2048
 """Pixels along a block, where all pixels are read."""
@@ -44,20 +46,21 @@ def of_location(location: str, known: tuple[Modality, ...], *, verify: bool) -> 
     ]
     about: dict[str, Any] = {
         "rasters": len(opened),
-        "read_as": modality.name,
+        "modality": None if modality.name == UNKNOWN else modality.name,
+        "unit": modality.unit or None,
         **places.of_boxes(opened),
         "pixel": sorted({f"{raster.transform.a:g} x {-raster.transform.e:g}" for raster in opened}),
         "pixels": f"{opened[0].height} x {opened[0].width}" if len(opened) == 1 else None,
-        "stored": dict(Counter(_stored(raster) for raster in opened)),
+        "stored": list(dict.fromkeys(map(_stored, opened))),
         "classes": any(map(rasters.is_categorical, opened)) or None,
         "unusual": unusual,
     }
-    rows = chips.values({modality.name: _statistics(looked_at, sampled)}, {modality.name: modality.unit})
+    rows = chips.values({modality.name: _statistics(looked_at, sampled)})
+    if modality.name == UNKNOWN:
+        rows = [{key: value for key, value in row.items() if key != "modality"} for row in rows]
     read = "all pixels" if verify else f"some pixels of {len(looked_at)} of {len(opened)}"
     kind = "a raster" if len(opened) == 1 else "a mosaic of rasters"
-    return Facts(
-        kind, f"{read}{'' if verify else ', --verify reads all'}", about, {"values": _brief(rows)}, tuple(faults)
-    )
+    return Facts(kind, f"{read}{'' if verify else ', --verify reads all'}", about, {"values": rows}, tuple(faults))
 
 
 def _role(addresses: list[str], known: tuple[Modality, ...]) -> tuple[Modality, Source]:
@@ -74,7 +77,7 @@ def _role(addresses: list[str], known: tuple[Modality, ...]) -> tuple[Modality, 
         if all(described) and set(described) <= set(modality.channels):
             return modality, Source()
     usable = all(described) and len(set(described)) == len(described)
-    return Modality("NAME"), Source(names=tuple(described if usable else [f"band {k + 1}" for k in range(count)]))
+    return Modality(UNKNOWN), Source(names=tuple(described if usable else [f"band {k + 1}" for k in range(count)]))
 
 
 def _stored(raster: Raster) -> str:
@@ -107,9 +110,3 @@ def _unreadable(opened: list[Raster], readers: Readers) -> Iterator[str]:
                 windows.read(raster, range(len(raster.bands)), Window(row, column, *size), readers)
         except ImageryError as error:
             yield str(error)
-
-
-def _brief(rows: Rows) -> Rows:
-    """Return rows without the columns that say nothing here: a modality that is none, a unit that is not known."""
-    dull = {"modality"} | ({"unit"} if not any(row["unit"] for row in rows) else set())
-    return [{key: value for key, value in row.items() if key not in dull} for row in rows]

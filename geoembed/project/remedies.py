@@ -24,12 +24,15 @@ def unless(path: Path, default: str) -> Path | None:
     return None if path == Path(default) else path
 
 
-def of_another_kind(path: Path, wanted: Kind) -> str:
-    """Return the fault of a path that is something else than wanted; empty where it is missing or nothing known."""
+def of_another_kind(path: Path, wanted: Kind, words: str | None = None) -> str:
+    """Return the fault of a path that is something else than wanted; empty where it is missing or nothing known.
+
+    words: what is wanted, where the kind has other words for it.
+    """
     kind = kinds.of(path)
     if kind is None or kind is wanted or (kind is Kind.FOLDER and wanted in kinds.FINISHED):
         return ""
-    return f"is {kind.value}, not {wanted.value}"
+    return f"is {kind.value}, not {words or wanted.value}"
 
 
 def chips(folder: Path) -> str:
