@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -117,26 +117,49 @@ Column = tuple[str, ...]
 def blocks(rows: Sequence[Sequence[str]], width: int) -> list[list[Column]]:
     """Return the columns of a table, each with its head, in blocks that fit a width."""
     columns = [tuple(map(printable, column)) for column in zip(*rows, strict=True)]
-    if _width(columns, folded=False) <= width:
+    if _total(map(_natural, columns)) <= width:
         return [columns]
     keys = next((k for k, column in enumerate(columns) if _is_numeric(column)), len(columns))
     keys = max(1, min(keys, len(columns) - 1))
-    # Columns of text that leave too little room are folded to half of the width.
-    room = max(width - _width(columns[:keys], folded=False) - GAP, width // 2 - GAP)
+    room, third = width - _total(map(_natural, columns[:keys])) - GAP, width // 3
+    if room < third:  # the columns of text have to be folded
+        room = max(third, width - _total(map(_least, columns[:keys])) - GAP)
     parts: list[list[Column]] = [[]]
     for column in columns[keys:]:
-        if parts[-1] and _width([*parts[-1], column], folded=True) > room:
+        if parts[-1] and _total(map(_least, [*parts[-1], column])) > room:
             parts.append([])
         parts[-1].append(column)
     return [[*columns[:keys], *part] for part in parts]
 
 
-def _width(columns: Sequence[Column], *, folded: bool) -> int:
-    return sum(map(_folded if folded else _natural, columns)) + GAP * (len(columns) - 1)
+def widths(columns: Sequence[Column], width: int) -> list[int | None]:
+    """Return how wide to print columns: their own widths, or narrower by folding heads and text between words.
+
+    Where that is not enough, None for columns of text, which are folded within words.
+    """
+    natural, least = [_natural(column) for column in columns], [_least(column) for column in columns]
+    if _total(least) > width:
+        return [least[i] if _is_numeric(column) else None for i, column in enumerate(columns)]
+    chosen = list(natural)
+    for i in sorted(range(len(columns)), key=lambda i: least[i] - natural[i]):
+        chosen[i] = max(least[i], natural[i] - max(0, _total(chosen) - width))
+    return [*chosen]
+
+
+def _total(widths: Iterable[int]) -> int:
+    """Return how wide columns of these widths are side by side."""
+    return sum(width + GAP for width in widths) - GAP
 
 
 def _natural(column: Column) -> int:
     return max(map(_length, column))
+
+
+def _least(column: Column) -> int:
+    """Return the width of a column whose head is folded between words, and its text too."""
+    head, *cells = column
+    words = [*head.split(), *(cells if _is_numeric(column) else " ".join(cells).split())]
+    return max(map(_length, words), default=0)
 
 
 def _length(text: str) -> int:
@@ -144,13 +167,6 @@ def _length(text: str) -> int:
     from rich.cells import cell_len
 
     return cell_len(text)
-
-
-def _folded(column: Column) -> int:
-    """Return the width of a column whose head is folded between words, and its text too."""
-    head, *cells = column
-    words = [*head.split(), *(cells if _is_numeric(column) else " ".join(cells).split())]
-    return max(map(_length, words), default=0)
 
 
 def _is_numeric(column: Column) -> bool:
@@ -161,12 +177,10 @@ def _print(columns: Sequence[Column], console: Console) -> None:
     from rich.table import Table as Grid
     from rich.text import Text
 
-    fits = _width(columns, folded=False) <= console.width
     grid = Grid(box=None, pad_edge=False)
-    for column in columns:
-        numeric = _is_numeric(column)
-        exact = _natural(column) if fits else _folded(column) if numeric else None
-        grid.add_column(Text(column[0]), justify="right" if numeric else "left", overflow="fold", width=exact)
+    for column, width in zip(columns, widths(columns, console.width), strict=True):
+        justify: Literal["left", "right"] = "right" if _is_numeric(column) else "left"
+        grid.add_column(Text(column[0]), justify=justify, overflow="fold", width=width)
     for row in zip(*(column[1:] for column in columns), strict=True):
         grid.add_row(*map(Text, row))
     console.print(grid, soft_wrap=False)

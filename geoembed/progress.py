@@ -151,6 +151,7 @@ def _words(steps: Iterator[Progress]) -> Iterator[tuple[float, float, list[str]]
         seconds, done = time.monotonic() - began, step.done - first
         words = [step.count, *filter(None, step.note.split(", "))]
         if done > 0 and seconds > 0.5:
-            words.insert(1, f"{display.duration(seconds * (step.total - step.done) / done)} left")
+            left = seconds * (step.total - step.done) / done
+            words[1:1] = [f"{display.duration(left)} left"] if left >= 0.5 else []
             words += [f"{done / seconds:.3g} {step.unit}/s"] if step.unit in RATED else []
         yield step.done, step.total, words

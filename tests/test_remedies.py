@@ -17,7 +17,6 @@ from conftest import Run
 from places import make_place
 
 from geoembed.chips import folder as chip_folder
-from geoembed.cli import app
 
 PACKAGE = Path(__file__).parents[1] / "geoembed"
 

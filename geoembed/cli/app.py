@@ -42,7 +42,7 @@ class Commands(TyperGroup):
             _say(f"{fault}; check that path, its permissions and the space left")
         sys.exit(1)
 
-    def invoke(self, context: typer.Context) -> Any:
+    def invoke(self, context: Any) -> Any:
         """Run a command; an interrupt says what the step keeps, and ends with the status that shells give it."""
         try:
             return super().invoke(context)

@@ -5,16 +5,24 @@ from typing import Annotated
 
 import typer
 
+from geoembed.cli import candidates
 from geoembed.cli.app import command
 from geoembed.cli.options import Overwrite, Update, place
 
 Rasters = Annotated[
     list[str], typer.Argument(metavar="RASTER...", help="Rasters, one mosaic; - reads paths from stdin.")
 ]
-ChipsOption = Annotated[Path, typer.Option("--chips", metavar="FOLDER", help="Chip folder to label.")]
+ChipsOption = Annotated[
+    Path, typer.Option("--chips", metavar="FOLDER", help="Chip folder to label.", autocompletion=candidates.chips)
+]
 Classes = Annotated[
     list[str],
-    typer.Option("--class", metavar="CLASS", help="Such as water=80, vegetation=10,20,30 or cropland. Repeatable."),
+    typer.Option(
+        "--class",
+        metavar="CLASS",
+        help="Such as water=80, vegetation=10,20,30 or cropland. Repeatable.",
+        autocompletion=candidates.classes,
+    ),
 ]
 Threshold = Annotated[
     float,

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoembed.errors import EmbeddingsError
-from geoembed.ground import grid
 from geoembed.outputs import atomic
-from geoembed.outputs.records import Record
 from geoembed.project import remedies
 from geoembed.project.kinds import Kind
 from geoembed.version import __version__
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from geoembed.chips.folder import ChipSet
+    from geoembed.ground import grid
+    from geoembed.outputs.records import Record
 
 FUSED = "fused"
 _DATASETS = ("chip_id", "lonlat", "bounds", "aoi", "split", "present", "broken", f"embeddings/{FUSED}")
@@ -117,6 +117,8 @@ def read(path: Path) -> Embeddings:
     """Read an embeddings file's rows and attributes; raises EmbeddingsError when it is missing or something else."""
     import h5py
 
+    from geoembed.ground import grid
+
     again = "move it away and make it again with geoembed embed"
     if not path.exists():
         raise EmbeddingsError(f"{path}: no embeddings here; {remedies.embeddings(path)}")
@@ -183,6 +185,12 @@ def _digest_of(file: Embeddings) -> str:
             digest.update(part.digest())
     digest.update(hashlib.sha256(file.present.tobytes()).digest())
     return digest.hexdigest()
+def names_in(path: Path) -> list[str]:
+    """Return the names of the vectors that an embeddings file holds, in no time: the modalities and 'fused'."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        return list(file["embeddings"])
 
 
 def open_embeddings(path: str | Path = "embeddings.h5") -> xarray.Dataset:
@@ -214,6 +222,8 @@ def open_embeddings(path: str | Path = "embeddings.h5") -> xarray.Dataset:
 
 def record_of(path: Path) -> Record | None:
     """Return the record of what an embeddings file was made from; None where the file has none."""
+    from geoembed.outputs.records import Record
+
     return Record.from_json(read(path).attributes.get("made_from"))
 
 
@@ -235,6 +245,8 @@ def write(
     strings stay as they are and everything else becomes JSON. Raises ValueError when the blocks do not add up.
     """
     import h5py
+
+    from geoembed.ground import grid
 
     cells = grid.cells(grids, chip_ids)
     seen = hashlib.sha256(json.dumps([list(map(str, column)) for column in (chip_ids, aoi, split)]).encode())

@@ -79,7 +79,7 @@ def shares(
             for done, window, members in _by_block(near, mosaic.block()):
                 touched.update(raster.address for raster in mosaic.within(window))
                 _add(part, near, members, window, mosaic.read(window, readers), classes)
-                yield Progress(n * (number + done) / len(all_mosaics), n, "chips")
+                yield Progress(int(n * (number + done) / len(all_mosaics)), n, "chips")
             with np.errstate(divide="ignore", invalid="ignore"):
                 room = np.where(part.valid > 0, np.clip((1.0 - valid) / part.valid, 0.0, 1.0), 0.0)
             total += part.sums * room[:, None]

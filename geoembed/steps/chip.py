@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import geopandas
 import numpy as np
 
-from geoembed import settings
+from geoembed import interrupts, settings
 from geoembed.chips import cells as chip_cells
 from geoembed.chips import cutting
 from geoembed.chips import folder as chip_folder
@@ -108,7 +108,8 @@ def chip(
             described = {}
         description = _describe(folder, described, record, imagery, area_cells)
         cutter = Cutter(folder, imagery, min_valid)
-        with closing(Journal(folder / JOURNAL, record)) as finished, closing(cutter):
+        kept = interrupts.noted("the chips cut so far are kept; run the same command again to cut the others")
+        with closing(Journal(folder / JOURNAL, record)) as finished, closing(cutter), kept:
             contents, cut_now = yield from _cut_all(folder, cutter, area_cells, workers, finished)
         return _finish(folder, description, imagery, area_cells, contents, cut_now, beyond)
 

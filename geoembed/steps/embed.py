@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoembed import settings
+from geoembed import interrupts, settings
 from geoembed.chips import batches
 from geoembed.chips import folder as chip_folder
 from geoembed.chips.batches import Batch, Reader
@@ -160,7 +160,8 @@ def _embed_all(
 ) -> Generator[Progress, None, int]:
     """Embed what an earlier run left, chunk by chunk, and write the output; return how many chips that run had done."""
     unfinished, total = chunks.beside(output), len(reader.chip_ids)
-    with unfinished.tidied(), closing(Journal(unfinished.journal, record)) as lines:
+    kept = interrupts.noted("finished chunks of chips are kept; run the same command again to embed the others")
+    with unfinished.tidied(), closing(Journal(unfinished.journal, record)) as lines, kept:
         atomic.sweep(unfinished.folder)
         rows = unfinished.finished(lines.lines)
         first = rows[-1][1] if rows else 0

@@ -99,9 +99,8 @@ def pretrain(
         }
         report = _report(folder)
         figures = report["training"]
-        took = display.duration(figures["seconds"])
-        message = "%s: trained for %s steps, %.1f epochs, %s; %s"
-        log.info(message, folder, f"{session.run.step:,}", figures["epoch"], took, _told(figures))
+        took, steps = display.duration(figures["seconds"]), f"{session.run.step:,}"
+        log.info("%s: %s steps, %.1f epochs in %s; %s", folder, steps, figures["epoch"], took, _told(figures))
         return replace(result, counts=counts, report=report)
 
 
@@ -111,9 +110,9 @@ def _train(session: Session, started: float, workers: int) -> Generator[Progress
         steps = session.run_steps(started - session.run.seconds, workers)
         with interrupts.deferred() as interrupted, closing(steps):
             for _ in steps:
+                yield _progress(session)
                 if interrupted:
                     break
-                yield _progress(session)
         session.finish()
     except KeyboardInterrupt as interrupt:
         interrupt.add_note(f"{session.saved()}; run the same command again to go on")
@@ -213,7 +212,7 @@ def _progress(session: Session) -> Progress:
 def _report(folder: Path) -> dict[str, Any]:
     """Return the last row of training.csv, JSON-ready, empty where that file is missing."""
     path = folder / checkpoint.LOG
-    last = pd.read_csv(path).iloc[-1] if path.exists() else {}
+    last = pd.read_csv(path).to_dict("records")[-1] if path.exists() else {}
     return {"training": {key: None if math.isnan(value) else value for key, value in last.items()}}
 
 
