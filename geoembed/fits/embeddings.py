@@ -185,6 +185,8 @@ def _digest_of(file: Embeddings) -> str:
             digest.update(part.digest())
     digest.update(hashlib.sha256(file.present.tobytes()).digest())
     return digest.hexdigest()
+
+
 def names_in(path: Path) -> list[str]:
     """Return the names of the vectors that an embeddings file holds, in no time: the modalities and 'fused'."""
     import h5py

@@ -86,20 +86,22 @@ class Fault:
 
     channels: their names.
     seen: what is seen, and its likely cause.
-    remedy: what to do, with the line to write under a table of geoembed.toml.
+    setting: the lines for the modality's table in geoembed.toml that mend it, separated by commas; empty: none does.
+    advice: what else to know or to do about it.
     impossible: whether the unit cannot have such values; else they are only unusual.
     """
 
     channels: tuple[str, ...]
     seen: str
-    remedy: str
+    setting: str = ""
+    advice: str = ""
     impossible: bool = False
 
-    @property
-    def text(self) -> str:
-        """Return the fault in one line."""
+    def text(self, modality: str) -> str:
+        """Return the fault and its remedy in one line; `modality` is whose table the settings are for."""
         more = f" and {len(self.channels) - 3} more" if len(self.channels) > 3 else ""
-        return f"{', '.join(self.channels[:3])}{more}: {self.seen}; {self.remedy}"
+        remedy = f"write {self.setting} under [modalities.{modality}] in geoembed.toml" if self.setting else ""
+        return f"{', '.join(self.channels[:3])}{more}: {self.seen}; {' '.join(filter(None, [remedy, self.advice]))}"
 
 
 Faults: TypeAlias = Iterator[Fault]
@@ -139,25 +141,26 @@ def _fill(values: NDArray[np.float64], encoding: Encoding) -> tuple[float | None
 
 
 def faults(unit: str, channels: Channels, modality: str = "NAME") -> list[str]:
-    """Return in a line each what is wrong with the channels of one scene, the impossible first; see `examine`."""
-    return [fault.text for fault in examine(unit, channels, modality)]
+    """Return in a line each what is wrong with the channels of one scene, the impossible first; see `examine`.
+
+    modality: whose [modalities] table the remedies are for.
+    """
+    return [fault.text(modality) for fault in examine(unit, channels)]
 
 
-def examine(unit: str, channels: Channels, modality: str = "NAME") -> list[Fault]:
+def examine(unit: str, channels: Channels) -> list[Fault]:
     """Compare the channels of one scene with what their unit allows; the impossible comes first.
 
     Of units other than reflectance, dB and coherence, only what no unit has is told: fills, constants, a scale of 0.
 
     unit: of a value, as modalities declare it.
-    modality: whose [modalities] table the remedies are for.
     """
     kind = next((kind for kind in _CHECKS if re.search(rf"\b{kind}\b", unit, re.IGNORECASE)), None)
     seen = [channel for channel in channels if channel.valid > 0.0]
     found = [*_scale_0(seen), *_fills(seen, kind is not None), *_constant(seen)]
     if kind is not None:
         found += _CHECKS[kind]([channel for channel in seen if channel.encoding.scale])
-    remedied = [replace(fault, remedy=fault.remedy.replace("TABLE", f"[modalities.{modality}]")) for fault in found]
-    return sorted(remedied, key=lambda fault: not fault.impossible)
+    return sorted(found, key=lambda fault: not fault.impossible)
 
 
 def _names(channels: Channels) -> tuple[str, ...]:
@@ -172,8 +175,7 @@ def _scale_0(channels: Channels) -> Faults:
     wrong = [channel for channel in channels if channel.encoding.scale == 0.0]
     if wrong:
         scale = 1e-4 if max(channel.p99 for channel in wrong) > 255.0 else 1.0
-        remedy = f"write the right one under TABLE, such as scale = {scale!r}"
-        yield Fault(_names(wrong), "the file's tag says scale 0, which makes all values one", remedy, impossible=True)
+        yield Fault(_names(wrong), "its scale is 0, which makes all values one", f"scale = {scale!r}", impossible=True)
 
 
 def _fills(channels: Channels, known: bool) -> Faults:
@@ -183,8 +185,7 @@ def _fills(channels: Channels, known: bool) -> Faults:
             continue
         share = max(channel.fill_share for channel in wrong)
         seen = f"{max(100.0 * share, 0.01):.2g} % of the pixels are {number:g}, which no tag says is no value"
-        remedy = f"write nodata = {number!r} under TABLE"
-        yield Fault(_names(wrong), seen, remedy, impossible=known and number in FILLS)
+        yield Fault(_names(wrong), seen, f"nodata = {number!r}", impossible=known and number in FILLS)
 
 
 def _constant(channels: Channels) -> Faults:
@@ -192,7 +193,7 @@ def _constant(channels: Channels) -> Faults:
     values = dict.fromkeys(_number(channel.minimum) for channel in wrong)
     if wrong:
         seen = f"all pixels looked at are {' or '.join(values)}: there is nothing to learn from"
-        yield Fault(_names(wrong), seen, "check the file, or leave these bands out with bands = [...] under TABLE")
+        yield Fault(_names(wrong), seen, advice="check the file, or leave the band out with bands and names")
 
 
 def _scaled(channels: Channels, limit: float, what: str) -> tuple[list[Fault], float]:
@@ -211,7 +212,7 @@ def _scaled(channels: Channels, limit: float, what: str) -> tuple[list[Fault], f
     scale = float(f"{wrong[0].encoding.scale * factor:.10g}")
     seen = f"values up to {_number(top)}, but {what}; they look like {cause}"
     certain = median > limit or top > 10.0 * limit
-    return [Fault(_names(wrong), seen, f"write scale = {scale!r} under TABLE", impossible=certain)], factor
+    return [Fault(_names(wrong), seen, f"scale = {scale!r}", impossible=certain)], factor
 
 
 def _reflectance(channels: Channels) -> Faults:
@@ -221,8 +222,8 @@ def _reflectance(channels: Channels) -> Faults:
     below = [channel for channel in channels if channel.p1 < -0.03]
     if below:
         lowest = _number(min(channel.p1 for channel in below))
-        remedy = "write offset = 0.0 under TABLE" if below[0].encoding.offset < 0.0 else "check the file"
-        yield Fault(_names(below), f"more than 1 % of the values lie below 0, down to {lowest}", remedy)
+        setting, advice = ("offset = 0.0", "") if below[0].encoding.offset < 0.0 else ("", "check scale and offset")
+        yield Fault(_names(below), f"more than 1 % of the values lie below 0, down to {lowest}", setting, advice)
     for season in dict.fromkeys(channel.channel.rpartition("_")[0] for channel in channels):
         scene = [channel for channel in channels if channel.channel.rpartition("_")[0] == season]
         yield from _offset(scene)
@@ -235,7 +236,7 @@ def _offset(channels: Channels) -> Faults:
     if len(darkest) > 1 and DARKEST[0] <= darkest[0] and darkest[-1] <= DARKEST[1] and np.ptp(darkest) < 0.03:
         offset = float(f"{channels[0].encoding.offset - 0.1:.6g}")
         seen = f"the darkest pixels have {darkest[0]:.2f} or more in every band, as with Sentinel-2's offset of +1000"
-        yield Fault(_names(channels), seen, f"write offset = {offset!r} under TABLE")
+        yield Fault(_names(channels), seen, f"offset = {offset!r}")
 
 
 def _order(channels: dict[str, ChannelStatistics]) -> Faults:
@@ -246,9 +247,8 @@ def _order(channels: dict[str, ChannelStatistics]) -> Faults:
     soil = [channel.p99 for channel in (red, green, blue)]  # the brightest ground, which water is not
     if 0.15 < soil[2] < 0.6 and soil[0] * 1.2 < soil[1] * 1.1 < soil[2]:
         seen = "bright ground is brighter in blue than in red, which is rare: the bands may be in another order"
-        yield Fault(
-            _names([red, green, blue]), seen, "check bands = [...] under TABLE (Sentinel-2: red is B04, blue B02)"
-        )
+        advice = "check bands and names (of Sentinel-2, red is B04 and blue B02)"
+        yield Fault(_names([red, green, blue]), seen, advice=advice)
 
 
 def _coherence(channels: Channels) -> Faults:
@@ -256,9 +256,8 @@ def _coherence(channels: Channels) -> Faults:
     below = [channel for channel in channels if channel.p1 < -0.01]
     if below:
         lowest = _number(min(channel.p1 for channel in below))
-        yield Fault(
-            _names(below), f"more than 1 % of the values lie below 0, down to {lowest}", "check scale and offset"
-        )
+        seen = f"more than 1 % of the values lie below 0, down to {lowest}"
+        yield Fault(_names(below), seen, advice="check scale and offset")
 
 
 def _decibel(channels: Channels) -> Faults:
@@ -270,25 +269,26 @@ def _decibel(channels: Channels) -> Faults:
     negative = [channel for channel in as_power if channel.median < 0.0]
     if positive:
         top = max(channel.p99 for channel in positive)
-        seen = f"no value is below 0 (up to {_number(top)}), but gamma0 of land and water in dB is: "
+        seen = f"no value is below 0 (up to {_number(top)}), but gamma0 of land and water in dB is"
+        seen, setting, advice = (
+            f"{seen}: they look like power",
+            'stored = "linear"',
+            '(or "amplitude", its square root)',
+        )
         if top > 50.0:
-            seen += "they look like counts"
-            remedy = 'write the scale and stored = "amplitude" under TABLE (of 20 log10(DN) - 83: scale = 7.0795e-05)'
-        else:
-            seen += "they look like power"
-            remedy = 'write stored = "linear" under TABLE (or stored = "amplitude" where they are its square root)'
-        yield Fault(_names(positive), seen, remedy, impossible=True)
+            seen, setting = seen.replace("power", "counts"), 'scale = 7.0795e-05, stored = "amplitude"'
+            advice = "if gamma0 is 20 log10(count) - 83, as of PALSAR; else calibrate them"
+        yield Fault(_names(positive), seen, setting, advice, impossible=True)
     if low:
         median = min(channel.median for channel in low)
         factor = next(factor for factor in (0.1, 0.01, 0.001, 1e-4) if median * factor > -50.0 or factor == 1e-4)
         scale = float(f"{low[0].encoding.scale * factor:.10g}")
         seen = f"half of the values lie below {_number(median)}, but gamma0 in dB lies above -50: the scale is missing"
-        yield Fault(_names(low), seen, f"write scale = {scale!r} under TABLE", impossible=True)
+        yield Fault(_names(low), seen, f"scale = {scale!r}", impossible=True)
     if negative:
-        seen = (
-            f"half of the values lie below {_number(max(channel.median for channel in negative))}, but power is above 0"
-        )
-        yield Fault(_names(negative), f"{seen}: they look like dB", 'write stored = "db" under TABLE', impossible=True)
+        median = max(channel.median for channel in negative)
+        seen = f"half of the values lie below {_number(median)}, but power is above 0: they look like dB"
+        yield Fault(_names(negative), seen, 'stored = "db"', impossible=True)
 
 
 _CHECKS: dict[str, Callable[[Channels], Faults]] = {

@@ -86,7 +86,9 @@ def test_a_source_in_another_zone_gives_what_a_warp_of_the_scene_gives(
     (x,), (y,) = transform("EPSG:32632", "EPSG:32633", [500_160.0], [4_998_720.0])
     y_, x_ = np.mgrid[:400, :400]
     image = (2000 + 900 * np.sin(x_ / 9.0) * np.cos(y_ / 13.0))[None].astype("int16")
-    path = write_raster("z.tif", image, x=round(x) - 2003.0, y=round(y) + 2001.0, crs="EPSG:32633", names=("jja_red",))
+    path = write_raster(
+        "z.tif", image, x=round(x) - 2003.0, y=round(y) + 2001.0, crs="EPSG:32633", names=("jja_red",), scale=1e-4
+    )
     cut(area, placed(S2, path))
     chipset = chip_folder.read(tmp_path / "chips")
     assert len(chipset.index) == 36
@@ -173,7 +175,7 @@ def test_aligned_chips_are_the_scenes_own_pixels(
     write_raster: WriteRaster, write_area: WriteArea, tmp_path: Path
 ) -> None:
     numbers = GENERATOR.integers(-9, 9999, (3, 100, 100), dtype="int16")
-    path = write_raster("s2.tif", numbers, x=600_001.3, y=5_100_007.7, names=NAMES)
+    path = write_raster("s2.tif", numbers, x=600_001.3, y=5_100_007.7, names=NAMES, scale=1e-4)
     area = write_area("aoi.gpkg", square(600_000, 5_099_000, 1_100))
     cut(area, placed(S2, path), size=16, align="s2")
     chipset = chip_folder.read(tmp_path / "chips")

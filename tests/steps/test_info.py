@@ -65,7 +65,7 @@ def test_chips_are_told_with_the_values_of_their_pixels(project: Path) -> None:
     assert found["area_km2"] == pytest.approx(2.56, rel=2e-3), "100 cells of 160 m"
     splits = rows(found, "chips_by_split", "split")
     assert splits["test"]["chips"] == (index["split"] == "test").sum() and splits["all"]["coh"] == 100
-    paths = [path for path in Path("chips/s1").rglob("*.tif")]
+    paths = list(Path("chips/s1").rglob("*.tif"))
     chosen = [paths_of(index)[i] for i in np.unique(np.linspace(0, 99, 30).astype(int))]
     vv = np.concatenate([read(path)[0].ravel() for path in chosen])
     values = rows(found, "values", "channel")["jja_vv"]
