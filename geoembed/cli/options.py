@@ -59,7 +59,7 @@ Classifier = Annotated[
     ),
 ]
 HoldOut = Annotated[
-    bool, typer.Option("--hold-out", help="Score on the test split, and learn nothing from its labels.")
+    bool, typer.Option("--hold-out", help="Score on the test split, however few its labels, and learn none of them.")
 ]
 Target = Annotated[
     str | None,
