@@ -33,7 +33,7 @@ def test_missing_chips_say_what_to_run(here: Path, run: Run, tmp_path: Path) -> 
 
 def test_a_threshold_needs_a_class(here: Path, run: Run, tmp_path: Path) -> None:
     result = run("label", "landcover.tif", "--threshold", 0.5, "-o", tmp_path / "x.gpkg")
-    assert (result.exit_code, result.stdout) == (2, "")
+    assert (result.exit_code, result.stdout) == (1, "")
     assert "--class" in result.stderr
 
 
