@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "ground": {"errors", "outputs", "project"},
     "imagery": {"errors", "outputs", "ground"},
     "chips": {"errors", "outputs", "project", "ground", "imagery"},
-    "labels": {"errors", "progress", "outputs", "ground", "imagery"},
+    "labels": {"errors", "progress", "outputs", "project", "ground", "imagery"},
     "learning": {"errors", "outputs", "project", "imagery", "chips"},
     "fits": {"errors", "progress", "outputs", "project", "ground", "chips", "labels"},
     "evaluation": {

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,6 +181,19 @@ CASES = {
         "pass --apply", "probe --apply none -o p", follow=added("probe -o p --apply {}", r"pass --apply (\S+)$"),
         again=False,
     ),
+    "labels are a raster": Case(
+        "is {kind.value}, not a label file", "probe --labels landcover.tif -o p",
+        follow=lambda m: [f"{in_backticks(m)[0]} --class water=80 -o w.gpkg", "probe --labels w.gpkg -o p"],
+        again=False,
+    ),
+    "labels are an embeddings file": Case(
+        "is {kind.value}, not a label file", "probe --labels embeddings.h5 -o p",
+        follow=added("probe -o p --labels {}", r"name one, such as (\S+)$"), again=False,
+    ),
+    "labels are a chip folder": Case(
+        "is {kind.value}, not a label file", "evaluate --labels chips --sizes 10 --repeats 1 -o r",
+        follow=added("evaluate -o r --sizes 10 --repeats 2 --labels {}", r"name one, such as (\S+)$"), again=False,
+    ),
     "no area": Case(
         "did you mean {other}?", "chip --aoi aio.gpkg -o c",
         follow=added("chip --aoi {} -o c", r"did you mean (\S+)\?$"), again=False,
@@ -248,6 +264,39 @@ UNTESTED = {
     "no such label file": "only the user knows the raster; the test above makes the labels",
 }
 """Parts of messages with a command that no case covers, and why."""
+
+
+PIPE = (
+    "set -o pipefail; geoembed chip --aoi aoi.gpkg | geoembed embed - --modalities s1,coh"
+    " | geoembed probe - --labels water.gpkg --n 500"
+)
+
+
+@pytest.mark.parametrize("fault", ["no area", "no imagery", "no model"])
+def test_a_pipe_from_nothing_says_what_to_do_first_in_a_line_a_stage(tmp_path: Path, fault: str) -> None:
+    make_place(tmp_path)
+    if fault == "no area":
+        (tmp_path / "aoi.gpkg").unlink()
+    if fault == "no imagery":
+        (tmp_path / "geoembed.toml").unlink()
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", PIPE], cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    first = {
+        "no area": "geoembed: aoi.gpkg: no such file; ",
+        "no imagery": "geoembed: no imagery: ",
+        "no model": "geoembed: model: no model here; run `geoembed pretrain`",
+    }[fault]
+    faults = [line for line in done.stderr.splitlines() if line.startswith("geoembed: ")]
+    assert faults[0].startswith(first), done.stderr
+    waiting = ["probe"] if fault == "no model" else ["embed", "probe"]
+    assert faults[1:] == [
+        f"geoembed: standard input: holds no path for geoembed {stage}, as the command before it failed; mend that one"
+        for stage in waiting
+    ]
 
 
 def messages() -> list[tuple[str, str]]:

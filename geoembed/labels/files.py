@@ -9,6 +9,7 @@ import pyogrio
 
 from geoembed.errors import LabelError
 from geoembed.outputs import digests, geopackage
+from geoembed.project import remedies
 
 LAYER = "labels"
 """Name of the layer in the label files that geoembed writes."""
@@ -71,6 +72,9 @@ def read(path: Path, reading: Reading = Reading()) -> LabelFile:
     Integers, text, true and false are classes; fractions and all numbers in `value` are numbers to be predicted.
     Raises LabelError where the file or its column cannot be used.
     """
+    stranger = remedies.labels(path)
+    if stranger:
+        raise LabelError(f"{path}: {stranger}")
     target = reading.target
     if not path.exists():
         raise LabelError(f"{path}: no such label file; make one with geoembed label")

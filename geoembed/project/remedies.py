@@ -127,6 +127,20 @@ def probe(path: Path) -> str:
     return f"run {command('probe', labels=label_files[0] if label_files else 'FILE')}"
 
 
+def labels(path: Path) -> str:
+    """Return fault and remedy of a path that cannot be labels, as it is something else; empty for others."""
+    kind = kinds.of(path)
+    if kind in (None, Kind.LABELS, Kind.PREDICTIONS, Kind.VECTOR, Kind.FOLDER):
+        return ""
+    assert kind is not None
+    fault, label_files = f"is {kind.value}, not a label file", kinds.finished(Kind.LABELS)
+    if kind is Kind.RASTER:
+        return f"{fault}; label the chips from it: {command('label', path)} with --class NAME=NUMBER"
+    if label_files:
+        return f"{fault}; name one, such as {label_files[0]}"
+    return f"{fault}; make one with geoembed label, or give points or polygons with a column label"
+
+
 def nearest_file(path: Path, kind: Kind) -> Path | None:
     """Return the file of a kind in the same folder whose name is most like a missing one's."""
     files = {other.stem: other for other, its in kinds.within(path.parent, depth=1) if its is kind}
