@@ -87,19 +87,20 @@ def _columns(context: typer.Context, begun: str) -> Iterable[str]:
 def _columns_of(path: Path) -> Iterable[str]:
     match path.suffix.lower():
         case ".gpkg":
-            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as file:
-                layers = file.execute("SELECT table_name, column_name FROM gpkg_geometry_columns").fetchall()
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+                layers = database.execute("SELECT table_name, column_name FROM gpkg_geometry_columns").fetchall()
                 for layer, geometry in layers:
-                    columns = file.execute("SELECT name FROM pragma_table_info(?)", (layer,)).fetchall()
+                    columns = database.execute("SELECT name FROM pragma_table_info(?)", (layer,)).fetchall()
                     yield from (name for (name,) in columns if name not in (geometry, "fid", "chip_id"))
         case ".csv":
             with path.open(encoding="utf-8-sig", newline="") as file:
                 first = file.readline()
                 yield from next(csv.reader([first], csv.Sniffer().sniff(first)))
         case ".geojson" | ".json":
-            text = path.read_text(encoding="utf-8")
-            start = text.index("{", text.index('"properties"'))
-            yield from json.JSONDecoder().raw_decode(text, start)[0]
+            with path.open(encoding="utf-8") as file:
+                text = file.read(1_000_000)
+            start = text.index('"properties"', text.index('"features"'))
+            yield from json.JSONDecoder().raw_decode(text, text.index("{", start))[0]
 
 
 def _classes(context: typer.Context, begun: str) -> Iterable[str]:

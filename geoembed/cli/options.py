@@ -87,7 +87,12 @@ Overlap = Annotated[
 ]
 Weight = Annotated[
     str | None,
-    typer.Option("--weight", metavar="COLUMN", help="Column: how much a label counts among several of one chip."),
+    typer.Option(
+        "--weight",
+        metavar="COLUMN",
+        help="Column: how much a label counts among several of one chip.",
+        autocompletion=candidates.columns,
+    ),
 ]
 
 

@@ -178,10 +178,7 @@ def _header(described: Description) -> str:
 
 def _save(path: Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
     with atomic.replacing(path) as part:
-        part.touch()
-        mode = part.stat().st_mode
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part, header)
-        part.chmod(mode)  # safetensors makes files that only their owner can read, whatever the umask
 
 
 def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
