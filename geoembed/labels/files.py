@@ -14,6 +14,7 @@ from geoembed.errors import LabelError, nearest
 from geoembed.labels import tables
 from geoembed.labels.places import Overlap
 from geoembed.outputs import digests, geopackage
+from geoembed.project import remedies
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,9 @@ def read(path: Path, reading: Reading = Reading()) -> LabelFile:
     and `chip_id`, rows lie where their columns lon and lat, x and y or WKT say. A path that is not there is looked for
     in labels/, and with any ending if it has none. Raises LabelError where the file or its column cannot be used.
     """
+    stranger = remedies.labels(path)
+    if stranger:
+        raise LabelError(f"{path}: {stranger}")
     overlap = Overlap.parsed(reading.overlap)
     path = find(path)
     layer, column, dtype, table = _open(path, reading)

@@ -55,7 +55,9 @@ def value_of(name: str) -> int:
     key = _SYNONYMS.get(key, key)
     if key not in WORLDCOVER:
         hint = nearest(key, [*WORLDCOVER, *_SYNONYMS], f"it has {', '.join(WORLDCOVER)}")
-        raise LabelError(f"--class {name}: not in the WorldCover legend; give its value as in --class {name}=80{hint}")
+        raise LabelError(
+            f"--class {name}: not in the WorldCover legend; give its value, as in --class {name}=NUMBER{hint}"
+        )
     return WORLDCOVER[key]
 
 

@@ -28,7 +28,7 @@ def test_an_unknown_class_names_the_nearest(here: Path, run: Run, tmp_path: Path
 def test_missing_chips_say_what_to_run(here: Path, run: Run, tmp_path: Path) -> None:
     result = run("label", "landcover.tif", "--class", "water", "--chips", tmp_path / "none")
     assert result.exit_code == 1
-    assert "geoembed chip" in result.stderr
+    assert "no chips here; name a folder that has them, such as chips\n" in result.stderr
 
 
 def test_a_threshold_needs_classes(here: Path, run: Run, tmp_path: Path) -> None:
