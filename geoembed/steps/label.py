@@ -259,8 +259,8 @@ def _table(chipset: ChipSet, shares: Shares, k: int, rule: Rule) -> geopandas.Ge
 
 def _style(table: geopandas.GeoDataFrame, name: str) -> str:
     if "label" in table:
-        return styles.two_classes("label", name)
-    return styles.graduated("value", float(table["value"].min()), float(table["value"].max()))
+        return styles.classes("label", (0, 1), name)
+    return styles.ramp("value", float(table["value"].min()), float(table["value"].max()))
 
 
 def _summary(table: geopandas.GeoDataFrame, chips: int) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geoembed.outputs.styles import PALETTE, VERMILION
+from geoembed.outputs.colours import PALETTE, VERMILION
 from geoembed.report import charts
 from geoembed.report.answers.view import View
 from geoembed.report.markup import decimal, figure, gallery, grid, heading, listed, paragraph, section, table
