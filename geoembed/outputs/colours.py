@@ -95,7 +95,7 @@ def _is_apart(colour: str, others: Sequence[str]) -> bool:
 
 
 _FREE = (
-    *(VERMILION, SKY, GREEN, PINK, ORANGE, BLUE, YELLOW, GREY),
+    *(VERMILION, GREEN, PINK, ORANGE, YELLOW, SKY, BLUE, GREY),
     *(mixed(colour, "#000000", 0.5) for colour in PALETTE),
     *(mixed(colour, "#FFFFFF", 0.5) for colour in PALETTE),
 )

@@ -12,7 +12,7 @@ from typing import Any
 from xml.sax.saxutils import quoteattr
 
 from geoembed.outputs import atomic, colours
-from geoembed.outputs.colours import BLUE, RAMP, VERMILION, YELLOW
+from geoembed.outputs.colours import GREY, RAMP, VERMILION, YELLOW
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ def ramp(column: str, lowest: float, highest: float) -> str:
     edges = [lowest, *inner, highest]
     rows = "".join(
         f'<range render="true" symbol="{i}" lower="{edges[i]!r}" upper="{edges[i + 1]!r}"'
-        f' label="{edges[i]:.3g} \u2013 {edges[i + 1]:.3g}"/>\n'
+        f' label="{edges[i]:.3g} to {edges[i + 1]:.3g}"/>\n'
         for i in range(steps)
     )
     head = f'type="graduatedSymbol" graduatedMethod="GraduatedColor" attr={quoteattr(column)}'
@@ -102,7 +102,7 @@ def ramp(column: str, lowest: float, highest: float) -> str:
 
 def splits() -> str:
     """Return the style of a chip index: cells coloured by split."""
-    by_split = {"train": BLUE, "validation": YELLOW, "test": VERMILION}
+    by_split = {"train": GREY, "validation": YELLOW, "test": VERMILION}
     return categorised("split", [Category(name, name, colour) for name, colour in by_split.items()])
 
 
@@ -120,7 +120,7 @@ def _document(head: str, classes: str, fills: Sequence[str | None]) -> str:
 
 def _fill(name: str, colour: str | None) -> str:
     """Return the symbol of a colour; cells are outlined in a darker tone of it, which looks well at any scale."""
-    outline = colours.mixed(colour, "#000000", 0.25) if colour else "#BEBEBE"
+    outline = colours.mixed(colour, "#000000", 0.25) if colour else "#969696"
     options = {
         "color": _rgba(colour or "#FFFFFF"),
         "style": "solid" if colour else "no",
