@@ -23,6 +23,7 @@ from geoembed.fits import embeddings as embeddings_file
 from geoembed.fits import features as features_of
 from geoembed.fits.curves import OURS
 from geoembed.labels import targets as targets_of
+from geoembed.labels.files import Reading
 from geoembed.outputs import atomic, locks, records
 from geoembed.outputs import journal as journals
 from geoembed.outputs.journal import Journal
@@ -65,6 +66,10 @@ def evaluate(
     classifiers: Words = "logistic",
     features: Words | None = None,
     target: str | None = None,
+    layer: str | None = None,
+    crs: str | None = None,
+    overlap: float | str | None = None,
+    weight: str | None = None,
     seed: int = 0,
     device: str = "auto",
     dry_run: bool = False,
@@ -93,7 +98,8 @@ def evaluate(
     kinds = models.require(settings.words(classifiers) or ())
     asked = Options(*options.numbers(settings.words(sizes)), n, repeats, kinds, names, seed)
     origin = _origin(None if chips is None else Path(chips), Path(model), file, device)
-    read = inputs.read(file, settings.paths(labels), target, settings.paths(against), origin)
+    reading = Reading(target, layer, crs, overlap, weight)
+    read = inputs.read(file, settings.paths(labels), reading, settings.paths(against), origin)
     record, rows = read.record(asked), partial(results.read, folder / RESULTS)
     if dry_run:
         return _forecast(prepare(read, asked))
