@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from geoembed.chips import thumbnails
 from geoembed.evaluation.pictures import Picture
-from geoembed.outputs import colours
+from geoembed.outputs import colours, styles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from geoembed.evaluation.pictures import Album
+    from geoembed.fits.assessment import Assessment
     from geoembed.ground.grid import Cells
+    from geoembed.labels.targets import Targets
+    from geoembed.outputs.styles import Category
 
 SIDE, LARGEST = 400, 40
 """Pixels along the longer side of an area, and at most along that of a cell."""
@@ -150,3 +154,127 @@ def picture(pixels: NDArray[np.uint8], alt: str, caption: str) -> Picture:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "WEBP", quality=70, method=4)
     return Picture("data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii"), alt, caption)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """An area: its map, and where the map is wrong.
+
+    mapped, errors: pictures of the same cells.
+    tested, wrong: number of chips whose label was held out, and of those that are predicted wrong.
+    """
+
+    mapped: Picture
+    errors: Picture
+    tested: int
+    wrong: int
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """The map of a task, area by area.
+
+    task: what was predicted.
+    legend: the classes or steps of numbers, and their colours.
+    panels: an area each.
+    chips_elsewhere: number of chips in areas that are not shown.
+    shown: what the background is, such as 's2: red jja_red, green jja_green, blue jja_blue'; nothing without imagery.
+    far: of numbers, the difference from the label above which a chip counts as wrong: that of the worst tenth.
+    """
+
+    task: str
+    legend: tuple[Category, ...]
+    panels: tuple[Panel, ...]
+    chips_elsewhere: int
+    shown: str
+    far: float = math.nan
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """The areas that maps are drawn of, and what lies below.
+
+    sheets: an area each.
+    below: the picture of each.
+    chips_elsewhere: number of chips in areas that are not shown.
+    shown: what the pictures show; nothing where cells are plain.
+    """
+
+    sheets: tuple[Sheet, ...]
+    below: tuple[NDArray[np.uint8], ...]
+    chips_elsewhere: int
+    shown: str
+
+
+def grounds(aoi: NDArray[np.str_], cells: Cells, album: Album | None, index_rows: NDArray[np.int64]) -> Grounds:
+    """Lay out areas (N,) and their cells, over the imagery of the album's first modality where there is one.
+
+    Where chips are so large that reading those shown would take long, cells are plain.
+    index_rows: (N,) for each chip the row of the album's index.
+    """
+    shown, elsewhere = most(sheets(aoi, cells))
+    modality = next(iter(album.stretches), None) if album else None
+    if album is None or modality is None or not _is_quick(shown, album, modality):
+        return Grounds(tuple(shown), tuple(sheet.canvas() for sheet in shown), elsewhere, "")
+    below = tuple(imagery(sheet, album, modality, index_rows) for sheet in shown)
+    return Grounds(tuple(shown), below, elsewhere, f"{modality}: {album.legend(modality)}")
+
+
+def _is_quick(shown: Sequence[Sheet], album: Album, modality: str) -> bool:
+    numbers = len(album.reader.channels[modality]) * album.reader.chipset.size**2
+    return sum(len(sheet.chips) for sheet in shown) * numbers <= MOST_NUMBERS
+
+
+def of_task(grounds: Grounds, task: Targets, found: Assessment, usable: NDArray[np.bool_]) -> Atlas:
+    """Draw the map of a task and where it is wrong; usable: (N,) whether a chip has a prediction."""
+    legend, of_chips = _colours(task, found, usable)
+    wrong, far = _wrong(found, len(usable))
+    panels = []
+    for sheet, below in zip(grounds.sheets, grounds.below, strict=True):
+        judgement = wrong[sheet.chips]
+        tested, failed = int(np.count_nonzero(~np.isnan(judgement))), int(np.count_nonzero(judgement == 1))
+        mapped = coloured(sheet, below, [of_chips[chip] for chip in sheet.chips])
+        panels.append(
+            Panel(
+                picture(mapped, f"{task.name}, map of {sheet.name}, {len(sheet.chips):,} chips", sheet.name),
+                picture(
+                    judged(sheet, below, judgement),
+                    f"{task.name}, errors in {sheet.name}: {failed:,} of {tested:,} tested chips",
+                    f"{failed:,} of {tested:,} wrong",
+                ),
+                tested,
+                failed,
+            )
+        )
+    return Atlas(task.name, tuple(legend), tuple(panels), grounds.chips_elsewhere, grounds.shown, far)
+
+
+def _colours(task: Targets, found: Assessment, usable: NDArray[np.bool_]) -> tuple[list[Category], list[str | None]]:
+    """Return a legend and the colour of each of N chips, None where it has none: those of the style for QGIS."""
+    if task.classes:
+        legend = styles.legend(task.classes, task.name)
+        chosen = np.where(usable, found.decided, -1)
+    else:
+        known = found.predicted[usable]
+        each = styles.steps(float(known.min()), float(known.max()))
+        legend = [styles.Category("", styles.spelled(low, high), colour) for low, high, colour in each]
+        inner = [high for _, high, _ in each[:-1]]
+        chosen = np.where(usable, np.searchsorted(inner, np.nan_to_num(found.predicted)), -1)
+    of_classes = [category.colour for category in legend]
+    return legend, [None if k < 0 else of_classes[k] for k in chosen.tolist()]
+
+
+def _wrong(found: Assessment, chips: int) -> tuple[NDArray[np.float64], float]:
+    """Tell which chips are wrong, (N,): 1, 0 where right, NaN where no label was held out; and what counts as wrong.
+
+    A class is wrong that is so in half of the repetitions or more, a number where it is among the tenth that is
+    farthest off.
+    """
+    held, wrong, far = found.held, np.full(chips, math.nan), math.nan
+    if held.classes:
+        wrong[held.rows] = (held.decided != held.truth).mean(axis=0) >= 0.5
+    else:
+        off = np.abs(held.predicted.mean(axis=0) - held.truth)
+        far = float(np.quantile(off, 0.9))
+        wrong[held.rows] = off > far
+    return wrong, far

@@ -81,23 +81,32 @@ def legend(names: Sequence[Any], task: str) -> list[Category]:
     return list(map(Category, values, shown, colours.of_classes(shown)))
 
 
-def ramp(column: str, lowest: float, highest: float) -> str:
-    """Return the style of polygons coloured in five equal steps of a numeric column, from blue to yellow.
+def steps(lowest: float, highest: float) -> list[tuple[float, float, str]]:
+    """Return five equal steps of numbers: from where, to where, and the colour, from blue to yellow.
 
     Where there is nothing between lowest and highest, as where all values are equal or missing, there is one step.
     """
     if not lowest < highest:
-        lowest = highest = lowest if math.isfinite(lowest) else 0.0
-    steps = len(RAMP) if lowest < highest else 1
-    inner = [lowest + (highest - lowest) * i / steps for i in range(1, steps)]
-    edges = [lowest, *inner, highest]
+        equal = lowest if math.isfinite(lowest) else 0.0
+        return [(equal, equal, RAMP[-1])]
+    edges = [lowest, *(lowest + (highest - lowest) * i / len(RAMP) for i in range(1, len(RAMP))), highest]
+    return list(zip(edges, edges[1:], RAMP, strict=False))
+
+
+def spelled(low: float, high: float) -> str:
+    """Return a step of numbers for a legend."""
+    return f"{low:.3g} to {high:.3g}"
+
+
+def ramp(column: str, lowest: float, highest: float) -> str:
+    """Return the style of polygons coloured in the steps of a numeric column."""
+    each = steps(lowest, highest)
     rows = "".join(
-        f'<range render="true" symbol="{i}" lower="{edges[i]!r}" upper="{edges[i + 1]!r}"'
-        f' label="{edges[i]:.3g} to {edges[i + 1]:.3g}"/>\n'
-        for i in range(steps)
+        f'<range render="true" symbol="{i}" lower="{low!r}" upper="{high!r}" label="{spelled(low, high)}"/>\n'
+        for i, (low, high, _) in enumerate(each)
     )
     head = f'type="graduatedSymbol" graduatedMethod="GraduatedColor" attr={quoteattr(column)}'
-    return _document(head, f"<ranges>\n{rows}</ranges>", RAMP[-steps:])
+    return _document(head, f"<ranges>\n{rows}</ranges>", [colour for _, _, colour in each])
 
 
 def splits() -> str:

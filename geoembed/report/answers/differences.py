@@ -43,9 +43,9 @@ def split(view: View) -> str:
     ours = [one for one in comparisons if one.source == OURS]
     chosen = [one for one in view.chosen(comparisons) if one.source == OURS] or view.chosen(comparisons)
     finding = (
-        f"{view.setting(chosen)}, scores on a random split, compared with the split by place, are"
-        f" {balance(chosen, 'higher', 'lower', 'level')}; the mean difference is {mean_change(chosen)}. All other"
-        " scores here are on the split by place."
+        f"{view.setting(chosen)}, testing on chips beside those learned from (a random split) instead of on chips apart"
+        f" from them (the split by place) changes scores by {mean_change(chosen)} on average: they are"
+        f" {balance(chosen, 'higher', 'lower')}. All other scores here are on the split by place."
     )
     caveat = (
         "On a random split, test chips lie beside labelled ones, and the embeddings' encoder may have trained on chips"
@@ -55,10 +55,8 @@ def split(view: View) -> str:
     folded = details(
         "The gap of the other features", _split_table([one for one in comparisons if one.source != OURS], view)
     )
-    charts_of_gaps = grid(_gaps(view, comparisons))
-    return section(
-        "Is it leakage?", finding, paragraph(caveat, "quiet"), charts_of_gaps, _split_table(ours, view), folded
-    )
+    shown = grid([*_gaps(view, comparisons), _split_table(ours, view)])
+    return section("Is it leakage?", finding, paragraph(caveat, "quiet"), shown, folded)
 
 
 def _gaps(view: View, comparisons: Sequence[Comparison]) -> Iterator[str]:
@@ -84,7 +82,7 @@ def _split_table(comparisons: Sequence[Comparison], view: View) -> str:
             view.kind(one.classifier),
             f"{one.n:,}",
             signed(one.difference),
-            verdict(one.difference, "higher", "lower", "level"),
+            verdict(one.difference, "higher", "lower"),
             give_or_take(one.score),
             give_or_take(one.reference),
         )
@@ -180,7 +178,6 @@ def _matrix(comparisons: Sequence[Comparison], areas: Sequence[str]) -> str:
 
 
 MODALITY, SEASON, SHARE, CHANNEL = "modality", "season", "random channels", "channel"
-PLURALS = {MODALITY: "modalities", SEASON: "seasons", CHANNEL: "channels"}
 
 
 def missing(view: View) -> str:
@@ -252,11 +249,11 @@ def _missed(view: View, chosen: Sequence[Comparison]) -> str:
     for kind, each in costs.items():
         means = {removed: mean(sizes) for removed, sizes in each.items()}
         if kind == SHARE and means:
-            shares = [f"{change(size, name)} without {share}" for share, size in means.items()]
-            parts.append(f"of all channels, drawn at random, {listed(shares)}")
+            shares = [f"{change(size, name)} ({share.removesuffix(' of channels')})" for share, size in means.items()]
+            parts.append(f"without some of all channels, drawn at random, by {listed(shares)}")
         elif means:
             removed = min(means, key=lambda removed: means[removed])
-            parts.append(f"of single {PLURALS[kind]}, {removed} is missed most ({change(means[removed], name)})")
+            parts.append(f"without one {kind}, by {change(means[removed], name)} at worst ({removed})")
     tasks = len({one.task for one in chosen if one.metric == name})
-    over = f"on average over {tasks} tasks ({metric(name)})" if tasks > 1 else f"on {chosen[0].task}"
-    return f"{view.setting(chosen)}, {over}: {'; '.join(parts)}."
+    over = f"on average over {tasks} tasks" if tasks > 1 else f"on {chosen[0].task}"
+    return f"{view.setting(chosen)}, {metric(name)} changes {over}: {'; '.join(parts)}."
