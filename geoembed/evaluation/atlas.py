@@ -117,7 +117,8 @@ def imagery(sheet: Sheet, album: Album, modality: str, index_rows: NDArray[np.in
         values = album.values(int(index_rows[chip]), modality)
         if values is not None:
             small = thumbnails.image(values, album.stretches[modality])
-            canvas[top:bottom, left:right, :3] = small.resize((right - left, bottom - top), Image.Resampling.BOX)
+            size = (int(right - left), int(bottom - top))
+            canvas[top:bottom, left:right, :3] = np.asarray(small.resize(size, Image.Resampling.BOX))
     return canvas
 
 

@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geoembed.evaluation import cautions, protocol, space
+from geoembed.evaluation import atlas, cautions, pictures, protocol, space
 from geoembed.evaluation.findings import Facts, Findings
 from geoembed.evaluation.study import MOST_CHIPS
 from geoembed.fits import calibration, comparisons, curves, features, metrics
+from geoembed.ground import grid
 from geoembed.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from numpy.typing import NDArray
 
+    from geoembed.evaluation.atlas import Atlas
+    from geoembed.evaluation.findings import Assessed
     from geoembed.evaluation.pictures import Gallery
     from geoembed.evaluation.space import Health, Map, Retrieval
     from geoembed.evaluation.study import Plan, Study
@@ -56,6 +59,7 @@ class Measurements:
         if study.origin is not None:
             yield Progress(2, 3, "questions", "neighbours")
             galleries, retrieval = _neighbours(study, self)
+        yield Progress(2, 3, "questions", "pictures of maps")
         return Findings(
             facts=_facts(study, self.counts),
             curves=tuple(drawn),
@@ -65,6 +69,7 @@ class Measurements:
             neighbours=tuple(galleries),
             health=tuple(health),
             retrieval=tuple(retrieval),
+            atlases=tuple(_atlases(study, ())),
             notes=tuple(cautions.unasked(study, self.main)),
             cautions=self.cautions,
         )
@@ -110,6 +115,15 @@ def _neighbours(study: Study, measurements: Measurements) -> tuple[list[Gallery]
     contrasted = measurements.contrasted or origin.contrasted(rows)
     galleries = origin.galleries(study.ours.file, rows, contrasted, study.layout.tasks, study.layout.options.seed)
     return galleries, origin.retrievals(contrasted)
+
+
+def _atlases(study: Study, assessed: Sequence[Assessed]) -> list[Atlas]:
+    """Draw the maps of all tasks, over imagery where the chips are named."""
+    file, origin = study.ours.file, study.origin
+    album = pictures.album(origin.chipset) if origin else None
+    rows = origin.rows if origin else np.arange(len(file))
+    below = atlas.grounds(file.aoi, grid.cells(file.grids, file.chip_id), album, rows)
+    return [atlas.of_task(below, one.task, one.assessment, one.usable) for one in assessed]
 
 
 def _facts(study: Study, counts: dict[str, int]) -> Facts:

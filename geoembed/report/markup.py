@@ -59,18 +59,19 @@ def figure(title: str, svg: str) -> str:
     return f"<figure><figcaption>{text(title)}</figcaption>{svg}</figure>" if svg else ""
 
 
-def grid(figures: Iterable[str], kind: str = "") -> str:
-    """Return figures side by side where there is room, in as many columns as leave no figure alone in the last row."""
+def grid(figures: Iterable[str], columns: Sequence[int] = (3, 2, 4, 5)) -> str:
+    """Return figures side by side where there is room, in the first of `columns` that leaves none alone in a row."""
     shown = list(filter(None, figures))
-    wide = next((columns for columns in (3, 2, 4, 5) if len(shown) % columns != 1), 1) if len(shown) > 2 else len(shown)
+    wide = next((k for k in columns if len(shown) % k != 1), 1) if len(shown) > 2 else len(shown)
     middle = 2 if len(shown) % 2 == 0 else 3 if len(shown) % 3 != 1 else 1
-    columns = f"--wide:{wide};--middle:{middle}"
-    return f'<div class="{f"charts {kind}".strip()}" style="{columns}">{"".join(shown)}</div>' if shown else ""
+    style = f"--wide:{wide};--middle:{middle};--paper-columns:{wide if wide < 4 else 2}"
+    return f'<div class="charts" style="{style}">{"".join(shown)}</div>' if shown else ""
 
 
-def items(lines: Sequence[str]) -> str:
-    """Return a list."""
-    return f"<ul>{''.join(f'<li>{text(line)}</li>' for line in lines)}</ul>"
+def items(lines: Sequence[str], leads: Sequence[str] = ()) -> str:
+    """Return a list; `leads` begin its lines in bold."""
+    begun = [f"<b>{text(lead)}</b> " for lead in leads] or [""] * len(lines)
+    return f"<ul>{''.join(f'<li>{lead}{text(line)}</li>' for lead, line in zip(begun, lines, strict=True))}</ul>"
 
 
 def details(title: str, inside: str) -> str:
@@ -170,8 +171,7 @@ def gallery(shown: Gallery) -> str:
     rows = "".join(
         '<div class="row">'
         + "".join(
-            f"<figure>{image(picture)}<figcaption>{text(picture.caption)}</figcaption></figure>"
-            for picture in row
+            f"<figure>{image(picture)}<figcaption>{text(picture.caption)}</figcaption></figure>" for picture in row
         )
         + "</div>"
         for row in shown.rows

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from geoembed.fits.curves import LEVELS
 from geoembed.report import answers
+from geoembed.report.answers.advice import promise
 from geoembed.report.answers.learning import first, sober
 from geoembed.report.answers.view import View, best
-from geoembed.report.markup import paragraph, saved, text
+from geoembed.report.markup import contents, heading, items, listed, paragraph, saved, section, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from geoembed.evaluation.findings import Findings
+    from geoembed.evaluation.made import Made
     from geoembed.fits.curves import Curve
 
 
@@ -48,20 +52,37 @@ def _all(curve: Curve) -> int:
 def html(findings: Findings) -> str:
     """Return the page: the answer with a chart, the questions that were asked, and how it was measured."""
     view = View.of(findings)
+    sections = [*filter(None, (ask(view) for ask in answers.QUESTIONS)), _measured(findings)]
     style = resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     return "".join(
         [
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width,initial-scale=1">',
             f"<title>How many labels are enough?</title><style>{style}</style></head><body>",
-            f"<h1>{text(answer(findings.curves))}</h1>",
+            _made(findings.made),
+            f'<div class="hero"><div><h1>{text(answer(findings.curves))}</h1>{paragraph(promise(view), "promise")}',
             sober(view),
-            first(view),
             *(paragraph(f"Caution: {caution}.", "quiet") for caution in findings.cautions),
-            *(ask(view) for ask in answers.QUESTIONS),
-            _measured(findings),
+            f"</div>{first(view)}</div>",
+            contents(sections),
+            *sections,
             "</body></html>\n",
         ]
+    )
+
+
+def _made(made: Made | None) -> str:
+    """Return when and by which version the page was made, links to its files, and whether areas are simulated."""
+    if made is None:
+        return ""
+    links = "".join(f'<a href="{escape(quote(path))}">{text(name)}</a>' for name, path in made.files.items())
+    line = f'<div class="made"><span>geoembed {text(made.version)}, {text(made.date)}</span>{links}</div>'
+    if not made.simulated:
+        return line
+    which = "All areas" if len(made.simulated) == made.areas else listed(made.simulated)
+    return (
+        f'{line}<p class="loud"><b class="simulated">SIMULATED.</b> {text(which)} and their imagery were made by'
+        " geoembed sample; scores say nothing about the real Earth.</p>"
     )
 
 
@@ -101,11 +122,13 @@ def _measured(findings: Findings) -> str:
         f"{name}: {labelled:,} labelled chips, {'classes ' + ', '.join(map(str, classes)) if classes else 'a number'}"
         for name, (classes, labelled) in facts.tasks.items()
     ]
-    return (
-        f"<section><h2>How this was measured</h2>{_list(lines)}<h3>Tasks</h3>{_list(tasks)}"
-        f"{paragraph('A point is a hundredth of balanced accuracy.', 'quiet')}</section>"
+    typed = f"<p>Made with</p><pre><code>{escape(findings.made.command)}</code></pre>" if findings.made else ""
+    return section(
+        "How this was measured",
+        "",
+        items(lines),
+        typed,
+        heading("Tasks"),
+        items(tasks),
+        paragraph("A point is a hundredth of balanced accuracy.", "quiet"),
     )
-
-
-def _list(lines: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{text(line)}</li>' for line in lines)}</ul>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from statistics import mean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from geoembed.fits.curves import LEVELS, OURS
 from geoembed.fits.features import BUT
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 FEW, SHARE = 500, 4
 """Few labels are at most so many, and at most one in SHARE of all."""
 
+Advice: TypeAlias = tuple[str, str] | None
+"""What to get, and why; None where the findings do not tell."""
+
 SMALL = 0.01
 """A gain in score below which nothing is advised for its sake."""
 
@@ -34,20 +37,19 @@ def promise(view: View) -> str:
     held = [task for task, n in needs.items() if n is not None and n <= few[task]]
     rest = [task for task, n in needs.items() if n is not None and n > few[task]]
     unknown = [task for task, n in needs.items() if n is None]
+    claim = f"The promise that few labels (at most {min(few.values(), default=FEW):,}) do what all do"
     gain = f"{100 * LEVELS[0]:.0f} % of what all {whole:,} labels gain over guessing"
     parts = []
     if held:
         each = listed([f"{task} ({needs[task]:,} labels)" for task in held])
         where = "" if len(needs) == 1 else f" on {_count(len(held), len(needs))} tasks"
-        parts.append(f"The promise that few labels do what all do held{where}: {each} reached {gain}.")
+        parts.append(f"{claim} held{where}: {each} reached {gain}.")
     if rest:
         each = listed([f"{task} ({_needed(needs[task], whole)})" for task in rest])
-        begin = "It did not hold on" if held else "The promise that few labels do what all do did not hold on"
+        begin = "It did not hold on" if held else f"{claim} did not hold on"
         parts.append(f"{begin} {each}{'' if held else f', for {gain}'}.")
     if unknown:
         parts.append(f"It cannot be judged on {listed(unknown)}, where all labels score about what guessing does.")
-    if parts:
-        parts.append(f"Few are at most {min(few.values()):,} here.")
     return " ".join(parts)
 
 
@@ -65,11 +67,13 @@ def _needed(n: int | None, whole: int) -> str:
 
 def advised(view: View) -> str:
     """Answer what would raise the scores most: labels of which class, which modality, labels in which area."""
-    advice = list(filter(None, (_of_class(view), _of_modality(view), _of_inputs(view), _of_area(view), _of_more(view))))
-    return section("What would raise the scores most?", "", items(advice)) if advice else ""
+    each = (_of_class(view), _of_features(view), _of_modality(view), _of_area(view), _of_more(view))
+    advice = [one for one in each if one is not None]
+    lines, leads = [line for _, line in advice], [lead for lead, _ in advice]
+    return section("What would raise the scores most?", "", items(lines, leads)) if advice else ""
 
 
-def _of_class(view: View) -> str:
+def _of_class(view: View) -> Advice:
     """Name the class that a map finds least of."""
     found = []
     for one in view.findings.assessed:
@@ -81,16 +85,17 @@ def _of_class(view: View) -> str:
             if not math.isnan(estimate.value):
                 found.append((estimate.value, one.task.name, names[k], float(accuracy.confusion[:, k].sum())))
     if not found:
-        return ""
+        return None
     share, task, name, labels = min(found)
-    of_task = "" if name == task else f" in {task}"
+    of_task = "" if name == task else f" ({task})"
     return (
-        f"Labels of a class: {name}{of_task}. Its map finds {100 * share:.0f} % of what there is of it, the least of all"
-        f" classes; {labels:,.0f} labels of it were tested."
+        f"More labels of {name}{of_task}.",
+        f"The map finds {100 * share:.0f} % of its area, less than of any other class; {labels:,.0f} labels of it were"
+        " tested.",
     )
 
 
-def _of_modality(view: View) -> str:
+def _of_features(view: View) -> Advice:
     """Name the features that do better than those the report is about, where any does."""
     main = {curve.task: curve for curve in best(view.findings.curves) if curve.full}
     gains = [
@@ -99,18 +104,19 @@ def _of_modality(view: View) -> str:
         if curve.full and (ours := main.get(curve.task)) and ours.full and curve.classifier == ours.classifier
     ]
     if not gains:
-        return ""
+        return None
     gain, curve = max(gains, key=lambda pair: pair[0])
     if gain < SMALL or curve.full is None:
-        return "" if len({curve.features for _, curve in gains}) < 2 else f"No other features: {view.features} do best."
+        return None
     alone = "" if curve.features == CONCAT else " alone"
     return (
-        f"Other features: with all labels, {curve.features}{alone} score {curve.full.mean:.3f} on {curve.task},"
-        f" {amount(gain, curve.metric)} more than {view.features}; try --features {curve.features} there."
+        f"Features {curve.features} for {curve.task}.",
+        f"With all labels, {curve.features}{alone} score {curve.full.mean:.3f}, {amount(gain, curve.metric)} more than"
+        f" {view.features} (--features {curve.features}).",
     )
 
 
-def _of_inputs(view: View) -> str:
+def _of_modality(view: View) -> Advice:
     """Name the modality that is missed most, and how many chips lack it."""
     chosen = [one for one in view.chosen(view.comparisons("missing")) if one.tested.startswith("without ")]
     costs: dict[str, list[float]] = {}
@@ -120,15 +126,18 @@ def _of_inputs(view: View) -> str:
         if name in modalities and one.metric == chosen[0].metric:
             costs.setdefault(name, []).append(one.difference.mean)
     if not costs:
-        return ""
+        return None
     worst = min(costs, key=lambda name: mean(costs[name]))
     lacking = view.findings.facts.counts.get(f"chips_without_{worst}", 0)
-    lack = f"; {lacking:,} chips lack it" if lacking else "; every chip has it"
+    why = f"{lacking:,} chips lack it." if lacking else "Every chip has it today: keep it so."
     cost = change(mean(costs[worst]), chosen[0].metric)
-    return f"Imagery: {worst} matters most. Without it, {metric(chosen[0].metric)} changes by {cost} on average{lack}."
+    return (
+        f"Imagery of {worst} everywhere.",
+        f"Without it, {metric(chosen[0].metric)} changes by {cost} on average, more than without another. {why}",
+    )
 
 
-def _of_area(view: View) -> str:
+def _of_area(view: View) -> Advice:
     """Name the area whose own labels score least, and what labels of the other areas lose there."""
     scores: dict[str, dict[str, float]] = {}
     for curve in view.findings.curves:
@@ -142,17 +151,18 @@ def _of_area(view: View) -> str:
         for area, score in by_area.items()
     ]
     if not gaps:
-        return ""
+        return None
     gap, task, area = min(gaps)
-    words = (
-        f"Labels in an area: {area}. On {task} it scores {scores[task][area]:.3f} with all labels of its own,"
-        f" {abs(gap):.3f} below the other areas' mean."
+    name = next(curve.metric for curve in view.ours if curve.task == task)
+    why = (
+        f"With all labels of its own it scores {scores[task][area]:.3f} on {task}, {amount(gap, name)} below the mean"
+        " of the other areas."
     )
     worst = _travels_worst(view)
-    if worst is None:
-        return words
-    loss = change(worst.difference.mean, worst.metric)
-    return f"{words} On {worst.task}, labels of other areas alone change the score in {worst.tested} by {loss}."
+    if worst is not None:
+        loss = change(worst.difference.mean, worst.metric)
+        why += f" Labels of other areas alone are worst on {worst.task} in {worst.tested} ({loss})."
+    return f"More labels in {area}.", why
 
 
 def _travels_worst(view: View) -> Comparison | None:
@@ -163,7 +173,7 @@ def _travels_worst(view: View) -> Comparison | None:
     return worst if worst and worst.difference.mean < -SMALL else None
 
 
-def _of_more(view: View) -> str:
+def _of_more(view: View) -> Advice:
     """Say what the last of the labels still gained."""
     rises = [
         (curve.task, curve.points[-1].n, curve.full.n, curve.full.mean - curve.points[-1].mean, curve.metric)
@@ -172,8 +182,8 @@ def _of_more(view: View) -> str:
     ]
     rises = [rise for rise in rises if not math.isnan(rise[3])]
     if not rises:
-        return ""
+        return None
     task, n, whole, rise, name = max(rises, key=lambda rise: rise[3])
     if rise < SMALL:
-        return f"Not more labels of every kind: from {n:,} to all {whole:,} no score rises by {amount(SMALL, name)}."
-    return f"More labels of every kind: from {n:,} to all {whole:,}, {task} still rises by {amount(rise, name)}."
+        return "No more labels of every kind.", f"From {n:,} to all {whole:,} no score rises by {amount(SMALL, name)}."
+    return "More labels of every kind.", f"From {n:,} to all {whole:,}, {task} still rises by {amount(rise, name)}."

@@ -10,7 +10,7 @@ from geoembed.fits.curves import OURS
 from geoembed.fits.features import BUT
 from geoembed.imagery.modalities import SEASONS
 from geoembed.report import charts
-from geoembed.report.answers.view import TASK, View, balance, mean_change, named, preferred, source_name, times, verdict
+from geoembed.report.answers.view import TASK, View, balance, mean_change, named, preferred, source_name, times
 from geoembed.report.markup import (
     HOME,
     change,
@@ -82,15 +82,12 @@ def _split_table(comparisons: Sequence[Comparison], view: View) -> str:
             view.kind(one.classifier),
             f"{one.n:,}",
             signed(one.difference),
-            verdict(one.difference, "higher", "lower"),
             give_or_take(one.score),
             give_or_take(one.reference),
         )
         for one in comparisons
     ]
-    return table(
-        ["task", "source", "features", "classifier", "labels", "gap", "random is", "random", "by place"], rows, 4
-    )
+    return table(["task", "source", "features", "classifier", "labels", "gap", "random", "by place"], rows, 4)
 
 
 def _unit(name: str) -> str:
@@ -127,7 +124,7 @@ def transfer(view: View) -> str:
             " accuracy or in R². Darker is better.",
             "quiet",
         ),
-        grid(shown, "wide"),
+        grid(shown, (2, 3)),
         details("All differences with their intervals", table(head, rows, 5)),
     )
 

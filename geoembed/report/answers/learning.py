@@ -98,15 +98,13 @@ def enough(view: View) -> str:
         _enough_table([curve for curve in view.ours if curve.features == view.features], view),
         paragraph(
             "For 95 %: the smallest number of labels from which on every mean score reaches 95 % of the score with all"
-            " labels; saved is the share of all labels that this leaves out. Of the gain: the same, counting only what a"
-            " score is better than guessing. Nothing is told of features that with all labels score about what guessing"
-            " does, or an R² of 0 or less.",
+            " labels; saved is the share of all labels that this leaves out. Of the gain: the same, counting only how"
+            " much better than guessing scores are. Nothing is told of features that with all labels score about what"
+            " guessing does, or an R² of 0 or less.",
             "quiet",
         ),
         paragraph(_over_all_cells(view)),
-        details(
-            "The other features", _enough_table([one for one in view.ours if one.features != view.features], view)
-        ),
+        details("The other features", _enough_table([one for one in view.ours if one.features != view.features], view)),
         details("All scores", _scores_table(view.ours, view)),
         details(f"By area ({view.features})", _by_area(view)),
     )
@@ -171,12 +169,12 @@ def _enough_table(curves: Sequence[Curve], view: View) -> str:
 def _over_all_cells(view: View) -> str:
     cells = [curve for curve in view.findings.curves if curve.source == OURS and curve.metric in HEADLINES]
     parts = [
-        f"half of {over['cells']:,} need no more than {over['median']:,.0f} labels for {100 * level:.0f} % of the score"
-        f" of all labels, and together they save {saved(int(over['labels']), int(over['all']))} of the labels"
+        f"for {100 * level:.0f} % of the score of all labels, half of {over['cells']:,} need no more than"
+        f" {over['median']:,.0f} labels, and together they save {saved(int(over['labels']), int(over['all']))} of them"
         for level in LEVELS
         if (over := over_cells(cells, level))
     ]
-    return f"Of all combinations of task, area, features and classifier, {'; '.join(parts)}." if parts else ""
+    return f"Over all combinations of task, area, features and classifier: {'; '.join(parts)}." if parts else ""
 
 
 def _scores_table(curves: Sequence[Curve], view: View) -> str:
@@ -221,7 +219,7 @@ def compared(view: View) -> str:
         grid(_beside(view)),
         paragraph(
             f"{_explained(others)}Better and worse mean that the 95 % interval of the difference, paired by draw, lies"
-            " above or below 0, not clearly different that it includes 0. With all labels there is one draw and no"
+            " above or below 0, without a clear difference that it includes 0. With all labels there is one draw and no"
             " interval.",
             "quiet",
         ),
@@ -271,7 +269,7 @@ def _compared(view: View) -> str:
     parts = []
     for source in dict.fromkeys(one.source for one in chosen):
         members = [one for one in chosen if one.source == source]
-        parts.append(f"beside {source_name(source)}, {balance(members, 'better', 'worse')}")
+        parts.append(f"compared with {source_name(source)}, {balance(members, 'better', 'worse')}")
     return f"{view.setting(chosen)}, the embeddings are, {'; '.join(parts)}." if chosen else ""
 
 

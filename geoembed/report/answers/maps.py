@@ -5,11 +5,23 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from geoembed.outputs import styles
 from geoembed.evaluation import atlas
 from geoembed.fits.heldout import BY_FOLDS
+from geoembed.outputs import styles
 from geoembed.report.answers.view import View
-from geoembed.report.markup import confusion, decimal, figure, grid, heading, image, key, listed, paragraph, section, table, text
+from geoembed.report.markup import (
+    confusion,
+    figure,
+    grid,
+    heading,
+    image,
+    key,
+    listed,
+    paragraph,
+    section,
+    table,
+    text,
+)
 
 if TYPE_CHECKING:
     from geoembed.evaluation.atlas import Atlas
@@ -38,12 +50,14 @@ def mapped(view: View) -> str:
         )
     below = f" The background is {shown[0].shown}." if shown[0].shown else ""
     note = (
-        "Maps learned from all labels, as `geoembed probe` makes them by default; below each, the chips whose label was"
+        "Maps learned from all labels, as geoembed probe makes them by default; below each, the chips whose label was"
         f" held out, predicted without it and those near it.{below}"
     )
     if shown[0].chips_elsewhere:
         note += f" {shown[0].chips_elsewhere:,} chips lie in areas that are not shown."
-    return section("What do the maps look like, and where are they wrong?", finding, paragraph(note, "quiet"), *map(_sheet, shown))
+    return section(
+        "What do the maps look like, and where are they wrong?", finding, paragraph(note, "quiet"), *map(_sheet, shown)
+    )
 
 
 def _sheet(one: Atlas) -> str:
@@ -56,7 +70,9 @@ def _sheet(one: Atlas) -> str:
     wrong = "wrong" if math.isnan(one.far) else f"off by more than {one.far:.3g} (the worst tenth)"
     legend = key([*((category.name, category.colour) for category in one.legend)])
     judged = key([("tested and right", atlas.RIGHT), (f"tested and {wrong}", atlas.WRONG)])
-    return f'{heading(one.task)}<div>{legend}{judged}</div><div class="charts maps" style="--all:{max(len(one.panels), 3)}">{panels}</div>'
+    columns = f"--all:{max(len(one.panels), 3)};--small:{3 if len(one.panels) in (3, 5) else 2}"
+    inside = f'<div>{legend}{judged}</div><div class="charts maps" style="{columns}">{panels}</div>'
+    return f'<div class="sheet">{heading(one.task)}{inside}</div>'
 
 
 def accurate(view: View) -> str:
@@ -65,7 +81,9 @@ def accurate(view: View) -> str:
     if not shown:
         return ""
     overall = [
-        f"{_percent(accuracy.overall)} on {one.task.name}" for one, accuracy in shown if not math.isnan(accuracy.overall.value)
+        f"{_percent(accuracy.overall)} on {one.task.name}"
+        for one, accuracy in shown
+        if not math.isnan(accuracy.overall.value)
     ]
     finding = f"Of the area mapped, this share is mapped right: {listed(overall)} (95 % interval)." if overall else ""
     cautions = dict.fromkeys(
@@ -74,18 +92,22 @@ def accurate(view: View) -> str:
         for caution in one.assessment.cautions
     )
     loud = "".join(f"{_sentence(caution)} " for caution in cautions)
+    most = max(len(accuracy.classes) for _, accuracy in shown)
     matrices = [figure(one.task.name, confusion(_names(one), accuracy.confusion.tolist())) for one, accuracy in shown]
     return section(
         "How accurate are the maps?",
         finding,
         paragraph(loud.strip(), "loud"),
-        grid(matrices),
-        paragraph(f"{_method(shown[0][0])} A row is a class of the map, a column one of the labels; shares are of the row.", "quiet"),
+        grid(matrices, (4, 3, 5, 2) if most <= 3 else (2, 3)),
+        paragraph(
+            f"{_method(shown[0][0])} A row is a class of the map, a column one of the labels; shares are of the row.",
+            "quiet",
+        ),
         _areas(shown),
         paragraph(
-            "User's accuracy: how much of what is mapped as a class is of it. Producer's accuracy: how much of a class is"
-            " mapped as it. Areas on the ground are estimated from the labels within each class of the map (Olofsson et"
-            " al. 2014), so that they correct for the map's errors; brackets hold 95 % intervals.",
+            "User's accuracy: how much of what is mapped as a class is of it. Producer's accuracy: how much of a class"
+            " is mapped as it. Areas on the ground are estimated from the labels within each class of the map (Olofsson"
+            " et al. 2014), so that they correct for the map's errors; brackets hold 95 % intervals.",
             "quiet",
         ),
     )
@@ -110,7 +132,8 @@ def _method(one: Assessed) -> str:
     if held.method != BY_FOLDS:
         return f"Tested on {labels} of the test split, from which nothing was learned."
     times = "" if len(held.predicted) == 1 else f"; means over {len(held.predicted)} repetitions"
-    return f"Tested on all {labels} by spatial cross-validation: each of {held.folds} folds is predicted from the others{times}."
+    method = f"spatial cross-validation: each of {held.folds} folds is predicted from the others{times}"
+    return f"Tested on all {labels} by {method}."
 
 
 def _areas(shown: list[tuple[Assessed, Accuracy]]) -> str:
@@ -123,7 +146,15 @@ def _areas(shown: list[tuple[Assessed, Accuracy]]) -> str:
         for one, accuracy in shown
         for k, name in enumerate(_names(one))
     ]
-    head = ["task", "class", "labels tested", "user's accuracy", "producer's accuracy", "mapped, km²", "on the ground, km²"]
+    head = [
+        "task",
+        "class",
+        "labels tested",
+        "user's accuracy",
+        "producer's accuracy",
+        "mapped, km²",
+        "on the ground, km²",
+    ]
     return table(head, rows, 2)
 
 

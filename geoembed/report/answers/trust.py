@@ -34,12 +34,16 @@ def trusted(view: View) -> str:
             "quiet",
         ),
         grid(calibration),
-        paragraph(
-            "Accuracy when only the most confident chips are classified and the others are left to people. The dashed"
-            " line is the accuracy of always saying the most frequent class; the band is the 95 % interval over draws.",
-            "quiet",
+        details(
+            "Accuracy of the most confident chips",
+            paragraph(
+                "Accuracy when only the most confident chips are classified and the others are left to people. The"
+                " dashed line is the accuracy of always saying the most frequent class; the band is the 95 % interval"
+                " over draws.",
+                "quiet",
+            )
+            + grid(coverage),
         ),
-        grid(coverage),
         details(
             "Calibration error and Brier score",
             _table(main, view)

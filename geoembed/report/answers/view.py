@@ -162,7 +162,7 @@ def times(point: Point, factor: float) -> Point:
     return replace(point, mean=point.mean * factor, low=point.low * factor, high=point.high * factor)
 
 
-UNCLEAR = "not clearly different"
+UNCLEAR = "without a clear difference"
 """What differences are whose interval includes zero."""
 
 
