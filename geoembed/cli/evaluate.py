@@ -10,6 +10,7 @@ from geoembed.cli.app import command
 from geoembed.cli.options import (
     Device,
     Embeddings,
+    HoldOut,
     LabelsCrs,
     Layer,
     Model,
@@ -81,6 +82,7 @@ def evaluate(
     overlap: Overlap = None,
     weight: Weight = None,
     seed: Seed = 0,
+    hold_out: HoldOut = False,
     device: Device = "auto",
     dry_run: DryRun = False,
     output: Output = Path("report"),

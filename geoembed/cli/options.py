@@ -46,7 +46,7 @@ Classifier = Annotated[
     typer.Option("--classifier", metavar="NAME", help=f"One of {', '.join(TABLE)}.", autocompletion=classifier_names),
 ]
 HoldOut = Annotated[
-    bool, typer.Option("--hold-out", help="Score on the test split, and learn nothing from its labels.")
+    bool, typer.Option("--hold-out", help="Score on the test split, however few its labels, and learn none of them.")
 ]
 Target = Annotated[
     str | None, typer.Option("--target", metavar="COLUMN", help="The labels' column [default: label, value or class].")

@@ -52,6 +52,7 @@ class Inputs:
             "against": list(self.against),
             "labels": [label_file.path.name for label_file in self.label_files],
             "targets": [label_file.column for label_file in self.label_files],
+            "labels_by_hand": [not label_file.made_by_label for label_file in self.label_files],
             "with_chips": self.origin is not None,
             **self.reading.options,
         }

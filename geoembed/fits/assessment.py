@@ -103,14 +103,14 @@ def assess(
     if by_folds:
         held = yield from _by_folds(file, Z, targets, learner, labelled, keys, asked)
     else:
-        yield Progress(0, 2, "fits", "scoring")
+        yield Progress(0, 2, "steps", "scoring")
         learned = draw(pool, targets, keys, asked)
         predicted, decided = heldout.predict(learner, Z, targets, learned, tested, rule=asked.rule, seed=asked.seed)
         names = tuple(map(str, targets.classes))
         truth = targets.values[tested]
         held = HeldOut(BY_SPLIT, 1, tested, truth, predicted[None], decided[None], names)
     rows = labelled if asked.n is None and not asked.hold_out else draw(pool, targets, keys, asked)
-    yield Progress(held.folds, held.folds + 1, "fits", "the map")
+    yield Progress(1, 2, "steps", "the map")
     fitted = learner.fit(Z[rows], targets.values[rows], len(targets.classes), asked.seed)
     everywhere = fitted.predict(Z)
     if not targets.classes:
@@ -156,13 +156,14 @@ def _by_folds(
 ) -> Generator[Progress, None, HeldOut]:
     """Predict each fold of the labelled chips from the others, in several repetitions."""
     predictions, decisions = [], []
-    partitions = list(heldout.partitions(file, labelled, asked.seed))
-    total = len(partitions) * heldout.FOLDS + 1
+    repeats = heldout.REPEATS if len(labelled) < heldout.FEW else 1
+    partitions = list(heldout.partitions(file, labelled, repeats, asked.seed))
+    total = len(partitions) * heldout.FOLDS
     for repeat, fold_of in enumerate(partitions):
         predicted = np.full((len(labelled), *([len(targets.classes)] if targets.classes else [])), np.nan)
         decided = np.zeros(len(labelled), np.int64)
         for fold in range(heldout.FOLDS):
-            yield Progress(repeat * heldout.FOLDS + fold, total, "fits", "cross-validation")
+            yield Progress(repeat * heldout.FOLDS + fold, total, "folds", "cross-validation")
             inside = fold_of == fold
             learned = draw(labelled[~inside], targets, keys, replace(asked, seed=asked.seed + repeat))
             if not inside.any():

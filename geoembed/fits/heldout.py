@@ -81,9 +81,8 @@ def by_hand_or_few(targets: Targets, usable: NDArray[np.bool_], *, by_hand: bool
     return by_hand or int(np.count_nonzero(targets.known & usable)) < FEW
 
 
-def partitions(file: Embeddings, labelled: NDArray[np.int64], seed: int) -> Iterator[NDArray[np.int64]]:
+def partitions(file: Embeddings, labelled: NDArray[np.int64], repeats: int, seed: int) -> Iterator[NDArray[np.int64]]:
     """Yield for each repetition the folds of labelled chips (rows), (m,)."""
-    repeats = REPEATS if len(labelled) < FEW else 1
     cell = max(grid.side_metres for grid in file.grids)
     for repeat in range(repeats):
         generator = np.random.default_rng([seed, 4, repeat])

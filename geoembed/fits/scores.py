@@ -12,18 +12,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from geoembed.fits.assessment import Assessment
-    from geoembed.fits.embeddings import Embeddings
 
 SHORT = {"balanced_accuracy": "balanced", "average_precision": "avg precision"}
 """Heads of columns."""
 
 
-def to_json(assessment: Assessment, file: Embeddings) -> dict[str, Any]:
-    """Return how a map was scored, and its scores over all areas and per area, JSON-ready."""
+def to_json(assessment: Assessment, aoi: NDArray[np.str_]) -> dict[str, Any]:
+    """Return how a map was scored, and its scores over all areas and per area (N,), JSON-ready."""
     held = assessment.held
-    areas = file.aoi[held.rows]
+    areas = aoi[held.rows]
     names = np.unique(areas)
-    of_area = {"all": None} | ({str(name): areas == name for name in names} if len(np.unique(file.aoi)) > 1 else {})
+    of_area = {"all": None} | ({str(name): areas == name for name in names} if len(np.unique(aoi)) > 1 else {})
     scores = {
         area: {"labels": len(areas) if which is None else int(which.sum()), **_means(held.scores(which))}
         for area, which in of_area.items()

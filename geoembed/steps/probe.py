@@ -261,7 +261,7 @@ def _report(
         "decision": DECISIONS[options["decide"]] if targets.classes else None,
         "penalty": None if np.isnan(assessed.fitted.penalty) else assessed.fitted.penalty,
         "transductive": file.transductive,
-        **scores.to_json(assessed, file),
+        **scores.to_json(assessed, file.aoi),
         "made_from": record.to_json(),
     }
 
