@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 SIDE, LARGEST = 400, 40
 """Pixels along the longer side of an area, and at most along that of a cell."""
 
-MOST_AREAS, MOST_NUMBERS = 6, 2**29
-"""Most areas that are shown, and most numbers of chips that are read for their imagery."""
+MOST_AREAS = 6
+"""Most areas that are shown."""
+
+MOST_CHIPS, MOST_NUMBERS = 20_000, 2**29
+"""Most chips, and numbers in them, that are read for imagery: more take minutes, and each is a pixel or two."""
 
 PLAIN = (225, 225, 225)
 """The colour of cells without imagery."""
@@ -223,7 +226,8 @@ def grounds(aoi: NDArray[np.str_], cells: Cells, album: Album | None, index_rows
 
 def _is_quick(shown: Sequence[Sheet], album: Album, modality: str) -> bool:
     numbers = len(album.reader.channels[modality]) * album.reader.chipset.size**2
-    return sum(len(sheet.chips) for sheet in shown) * numbers <= MOST_NUMBERS
+    chips = sum(len(sheet.chips) for sheet in shown)
+    return chips <= MOST_CHIPS and chips * numbers <= MOST_NUMBERS
 
 
 def of_task(grounds: Grounds, task: Targets, found: Assessment, usable: NDArray[np.bool_]) -> Atlas:

@@ -54,18 +54,18 @@ class Measurements:
 
     def findings(self, study: Study) -> Generator[Progress, None, Findings]:
         """Answer the report's questions."""
-        yield Progress(0, 3, "questions", "scores")
+        yield Progress(0, 4, "questions", "scores")
         drawn, compared = _scores(study, self.fits)
         trust = _trust(study, self.main)
         assessed = yield from _assessed(study, self.main)
-        yield Progress(1, 3, "questions", "maps")
+        yield Progress(1, 4, "questions", "the space")
         maps, health = _space(study, self.main)
         galleries: list[Gallery] = []
         retrieval: list[Retrieval] = []
         if study.origin is not None:
-            yield Progress(2, 3, "questions", "neighbours")
+            yield Progress(2, 4, "questions", "neighbours")
             galleries, retrieval = _neighbours(study, self)
-        yield Progress(2, 3, "questions", "pictures of maps")
+        yield Progress(3, 4, "questions", "maps")
         return Findings(
             facts=_facts(study, self.counts),
             curves=tuple(drawn),

@@ -71,10 +71,17 @@ def first(view: View) -> str:
     where = "all areas together" if chosen[0].aoi == ALL else chosen[0].aoi
     caption = (
         f"Scores as a share of the score with all labels (the hollow points): {where}, {view.features} features"
-        f"{' and ' + view.classifier if view.several else ''}. Means over {view.findings.facts.repeats} draws of"
-        " labels; bands are 95 % intervals over draws."
+        f"{' and ' + view.classifier if view.several else ''}. Means over {_draws(view)} of labels; bands are 95 %"
+        " intervals over these."
     )
     return f'<div class="first">{drawn}{paragraph(caption, "quiet")}</div>' if drawn else ""
+
+
+def _draws(view: View) -> str:
+    facts = view.findings.facts
+    if facts.folds:
+        return f"{facts.repetitions} x {facts.folds} folds"
+    return f"{facts.repeats} draws"
 
 
 def enough(view: View) -> str:
