@@ -70,9 +70,10 @@ def add_labels(table: geopandas.GeoDataFrame, targets: Targets, rows: NDArray[np
 
 
 def write(path: Path, table: geopandas.GeoDataFrame, task: Task, record: Record) -> None:
-    """Write the style of a map, then the map."""
+    """Write the styles of a map, of its predictions and of their confidence, then the map."""
     if task.classes:
         style = styles.classes("prediction", task.classes, task.name)
+        styles.write(path, styles.ramp("confidence", 1 / len(task.classes), 1.0), styles.CONFIDENCE)
     else:
         style = styles.ramp("prediction", float(table["prediction"].min()), float(table["prediction"].max()))
     styles.write(path, style)

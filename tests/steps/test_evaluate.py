@@ -667,8 +667,8 @@ def test_the_report_asks_all_questions(embedded: Path) -> None:
         assert word in question.lower()
     assert page.count("data:image/png") > 5  # chips beside their neighbours
     assert page.count("data:image/webp") == 2 * 2 * 2  # maps and errors of two tasks in two areas
-    words = re.search("<code>(geoembed evaluate .*?)</code>", page)
-    assert words and f"--chips {embedded / 'chips'}" in words[1] and "--overwrite" not in words[1]
+    typed = re.search("<code>(geoembed evaluate .*?)</code>", page)
+    assert typed and f"--chips {embedded / 'chips'}" in typed[1] and "--overwrite" not in typed[1]
     assert 'href="results.csv"' in page and "SIMULATED" not in page
     assert not re.search(r"\b(nan|None)\b", re.sub(r"data:image/(png|webp);base64,[^\"]+|<style>.*?</style>", "", page))
 
