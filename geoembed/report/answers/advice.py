@@ -50,6 +50,8 @@ def promise(view: View) -> str:
         parts.append(f"{begin} {each}{'' if held else f', for {gain}'}.")
     if unknown:
         parts.append(f"It cannot be judged on {listed(unknown)}, where all labels score about what guessing does.")
+    if held or rest:
+        parts.append("(The headline counts whole scores, this only what they gain over guessing.)")
     return " ".join(parts)
 
 

@@ -44,7 +44,7 @@ def split(view: View) -> str:
     chosen = [one for one in view.chosen(comparisons) if one.source == OURS] or view.chosen(comparisons)
     finding = (
         f"{view.setting(chosen)}, testing on chips beside those learned from (a random split) instead of on chips apart"
-        f" from them (the split by place) changes scores by {mean_change(chosen)} on average: they are"
+        f" from them (the split by place) changes scores by {mean_change(chosen)} on average:"
         f" {balance(chosen, 'higher', 'lower')}. All other scores here are on the split by place."
     )
     caveat = (

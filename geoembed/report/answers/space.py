@@ -113,7 +113,7 @@ def healthy(view: View) -> str:
         for one in retrieval
         if not math.isnan(one.at_1)
     ]
-    finding = f"The embeddings use {listed(fills)} directions (effective rank)." if fills else ""
+    finding = f"Of the directions they have, the embeddings use {listed(fills)} (effective rank)." if fills else ""
     if finds:
         finding += f" A search for a chip by its other modality finds it first: {listed(finds)}."
     return section(

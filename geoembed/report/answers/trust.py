@@ -66,10 +66,12 @@ def _finding(chosen: Sequence[Trust]) -> str:
     ]
     above_half = [(one, excess) for one in chosen if not math.isnan(excess := _above_half(one))]
     if above_half:
-        parts.append(f"Those above 50 % are {listed([f'{_excess(size)} on {one.task}' for one, size in above_half])}.")
+        parts.append(
+            f"Probabilities above 50 % are {listed([f'{_excess(size)} on {one.task}' for one, size in above_half])}."
+        )
     if any(one.classes == 2 and abs(size) > 2 * one.ece.mean for one, size in above_half):
         parts.append(
-            "The first figures are smaller where most chips are surely not of the class: these are right, and outweigh"
+            "Both are true: most chips are surely not of the class, and rightly so, and in the average they outweigh"
             " the few above 50 %."
         )
     halves = list(filter(None, map(_confident_half, chosen)))
@@ -97,7 +99,7 @@ def _confident_half(trust: Trust) -> str:
     half = by_coverage.get(min(by_coverage, key=lambda share: abs(share - 0.5), default=0.0))
     if half is None or math.isnan(half.mean):
         return ""
-    majority = f"the most frequent class alone is {100 * trust.majority:.0f} %"
+    majority = f"always naming the most frequent class: {100 * trust.majority:.0f} %"
     beside = f"of all chips {100 * trust.accuracy[-1].mean:.0f} %; {majority}"
     return f"{100 * half.mean:.0f} % are right on {trust.task} ({beside})"
 
