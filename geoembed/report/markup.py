@@ -74,6 +74,12 @@ def items(lines: Sequence[str], leads: Sequence[str] = ()) -> str:
     return f"<ul>{''.join(f'<li>{lead}{text(line)}</li>' for lead, line in zip(begun, lines, strict=True))}</ul>"
 
 
+def grid_with(figures: Iterable[str], title: str, more: str) -> str:
+    """Return figures side by side, and what more there is folded below; beside it where there is one figure only."""
+    shown = list(filter(None, figures))
+    return grid([*shown, more]) if len(shown) == 1 else grid(shown) + details(title, more)
+
+
 def details(title: str, inside: str) -> str:
     """Return a part that opens on a click; nothing where there is nothing inside."""
     return f"<details><summary>{text(title)}</summary>{inside}</details>" if inside else ""

@@ -265,8 +265,8 @@ def test_sentences_tell_what_was_found(page: str) -> None:
         "With 200 labels and fused features, probabilities differ from how often they come true by 4.2 points on water,"
         " on average over all chips. Probabilities above 50 % are 10.0 points too high on water. Both are true: most"
         " chips are surely not of the class, and rightly so, and in the average they outweigh the few above 50 %. Of"
-        " the more confident half of the chips, 97 % are right on water (of all chips 90 %; always naming the most frequent"
-        " class: 60 %)."
+        " the more confident half of the chips, 97 % are right on water (of all chips 90 %; always naming the most"
+        " frequent class: 60 %)."
     )
     assert "agree on water for" in finding(page, QUESTIONS["maps"])
     assert "21 of 64 in fused" in finding(page, QUESTIONS["health"])

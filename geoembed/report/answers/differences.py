@@ -18,6 +18,7 @@ from geoembed.report.markup import (
     figure,
     give_or_take,
     grid,
+    grid_with,
     listed,
     matrix,
     metric,
@@ -199,8 +200,11 @@ def missing(view: View) -> str:
             " the difference to the score with nothing removed, paired by draw.",
             "quiet",
         ),
-        grid(_removals(view, main, (MODALITY, SEASON, SHARE), "")),
-        details("Single channels", grid(_removals(view, main, (CHANNEL,), ", single channels"))),
+        grid_with(
+            _removals(view, main, (MODALITY, SEASON, SHARE), ""),
+            "Single channels",
+            grid(_removals(view, main, (CHANNEL,), ", single channels")),
+        ),
         details("All differences", table([*TASK, "removed", "labels", "with all", "without", "difference"], rows, 4)),
     )
 

@@ -27,6 +27,7 @@ from geoembed.report.markup import (
     figure,
     give_or_take,
     grid,
+    grid_with,
     listed,
     metric,
     number,
@@ -93,6 +94,7 @@ def enough(view: View) -> str:
         curves = [curve for curve in view.ours if (curve.task, curve.classifier) == (panel.task, panel.classifier)]
         names = [curve.features for curve in curves]
         drawn.append(figure(panel.title, _curves(f"{panel.title}, learning curves", curves, names, names)))
+    shown = _enough_table([curve for curve in view.ours if curve.features == view.features], view)
     return section(
         "How many labels are enough?",
         _taken(view),
@@ -101,8 +103,8 @@ def enough(view: View) -> str:
             " labels.",
             "quiet",
         ),
-        grid(drawn),
-        _enough_table([curve for curve in view.ours if curve.features == view.features], view),
+        grid([*drawn, shown] if len(drawn) == 1 else drawn),
+        "" if len(drawn) == 1 else shown,
         paragraph(
             "For 95 %: the smallest number of labels from which on every mean score reaches 95 % of the score with all"
             " labels; saved is the share of all labels that this leaves out. Of the gain: the same, counting only how"
@@ -223,14 +225,13 @@ def compared(view: View) -> str:
     return section(
         "Compared with what?",
         finding,
-        grid(_beside(view)),
+        grid_with(_beside(view), "All differences", _compared_table(main, view)),
         paragraph(
             f"{_explained(others)}Better and worse mean that the 95 % interval of the difference, paired by draw, lies"
             " above or below 0, without a clear difference that it includes 0. With all labels there is one draw and no"
             " interval.",
             "quiet",
         ),
-        details("All differences", _compared_table(main, view)),
         details("Other features", _compared_table(rest, view)),
         details("All scores of the other features", _scores_table(others, view)),
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from geoembed.report import charts
 from geoembed.report.answers.view import View, preferred, times
-from geoembed.report.markup import details, figure, give_or_take, grid, listed, paragraph, section, table
+from geoembed.report.markup import details, figure, give_or_take, grid, grid_with, listed, paragraph, section, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,16 +33,16 @@ def trusted(view: View) -> str:
             " given 80 % are of the class; below the line probabilities are too high, above it too low.",
             "quiet",
         ),
-        grid(calibration),
-        details(
+        grid_with(
+            calibration,
             "Accuracy of the most confident chips",
-            paragraph(
+            grid(coverage)
+            + paragraph(
                 "Accuracy when only the most confident chips are classified and the others are left to people. The"
                 " dashed line is the accuracy of always saying the most frequent class; the band is the 95 % interval"
                 " over draws.",
                 "quiet",
-            )
-            + grid(coverage),
+            ),
         ),
         details(
             "Calibration error and Brier score",
