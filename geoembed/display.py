@@ -22,13 +22,20 @@ GAP = 2
 
 @cache
 def stderr() -> Console:
-    """Return the console of standard error, on which a progress bar makes room for messages.
+    """Return the console of standard error, on which a progress bar makes room for messages."""
+    return _console(stderr=True)
 
-    It is as wide as the terminal; elsewhere 80 columns, or what the variable COLUMNS says.
-    """
+
+def stdout() -> Console:
+    """Return the console of standard output."""
+    return _console(stderr=False)
+
+
+def _console(*, stderr: bool) -> Console:
+    """Return a console as wide as the terminal; elsewhere 80 columns, or what the variable COLUMNS says."""
     from rich.console import Console
 
-    console = Console(stderr=True, soft_wrap=True)
+    console = Console(stderr=stderr, soft_wrap=True)
     if not console.file.isatty() and not os.environ.get("COLUMNS", "").isdigit():
         console.width = 80
     return console
@@ -57,9 +64,9 @@ def watched(steps: Iterator[tuple[float, float, Sequence[str]]]) -> Iterator[Non
             yield
 
 
-def say(text: str) -> None:
-    """Print a line on standard error, above a progress bar if there is one."""
-    stderr().print(printable(text), markup=False, highlight=False)
+def say(text: str, console: Console | None = None) -> None:
+    """Print a line on standard error (or another console), above a progress bar if there is one."""
+    (console or stderr()).print(printable(text), markup=False, highlight=False)
 
 
 def _bar(console: Console) -> Bar:
@@ -89,17 +96,19 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
-def show(title: str, rows: Sequence[Sequence[str]]) -> None:
-    """Print a table, whose first row is its head, no wider than standard error is.
+def show(title: str, rows: Sequence[Sequence[str]], console: Console | None = None) -> None:
+    """Print a table, whose first row is its head, no wider than standard error (or another console) is.
 
     Columns that do not fit follow in further blocks, each of which repeats the columns of text that the table begins
     with. Numbers are never cut or folded.
     """
-    say(title)
-    for number, columns in enumerate(blocks(rows, stderr().width)):
+    console = console or stderr()
+    if title:
+        say(title, console)
+    for number, columns in enumerate(blocks(rows, console.width)):
         if number:
-            say("")
-        _print(columns)
+            say("", console)
+        _print(columns, console)
 
 
 Column = tuple[str, ...]
@@ -164,14 +173,14 @@ def _is_numeric(column: Column) -> bool:
     return all(cell[:1] in "0123456789.-" for cell in column[1:])
 
 
-def _print(columns: Sequence[Column]) -> None:
+def _print(columns: Sequence[Column], console: Console) -> None:
     from rich.table import Table as Grid
     from rich.text import Text
 
     grid = Grid(box=None, pad_edge=False)
-    for column, width in zip(columns, widths(columns, stderr().width), strict=True):
+    for column, width in zip(columns, widths(columns, console.width), strict=True):
         justify: Literal["left", "right"] = "right" if _is_numeric(column) else "left"
         grid.add_column(Text(column[0]), justify=justify, overflow="fold", width=width)
     for row in zip(*(column[1:] for column in columns), strict=True):
         grid.add_row(*map(Text, row))
-    stderr().print(grid, soft_wrap=False)
+    console.print(grid, soft_wrap=False)

@@ -69,6 +69,7 @@ class Result(Generic[T]):
     tables: for people.
     report: what else there is to tell, JSON-ready, by name.
     read: returns what was made.
+    answer: tables that were asked for, of a step that tells instead of writing: they stand in place of the paths.
     """
 
     paths: tuple[Path, ...]
@@ -76,6 +77,7 @@ class Result(Generic[T]):
     tables: tuple[Table, ...] = ()
     report: dict[str, Any] = field(default_factory=dict)
     read: Callable[[], T] | None = field(default=None, repr=False)
+    answer: tuple[Table, ...] = ()
 
     @property
     def path(self) -> Path:

@@ -9,14 +9,14 @@ import sys
 from collections.abc import Callable, Mapping
 from copy import copy
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, cast, get_args, get_origin
 
 import typer
 from typer.core import TyperGroup
 
 from geoembed import display, interrupts, settings
-from geoembed.cli.options import Config, Json, Quiet, Verbose
-from geoembed.errors import GeoembedError
+from geoembed.cli.options import Config, Json, Quiet, Verbose, place
+from geoembed.errors import ConfigError, GeoembedError
 from geoembed.settings import Option
 from geoembed.version import __version__
 
@@ -52,6 +52,23 @@ class Commands(TyperGroup):
             fault = f"{'terminated' if is_terminated else 'interrupted'} {interrupt}".rstrip()
             _say(f"{fault}; {'; '.join(kept)}")
             raise typer.Exit(128 + (signal.SIGTERM if is_terminated else signal.SIGINT)) from None
+        except typer.BadParameter as error:
+            if not error.message:  # nothing was given where something has to be
+                raise
+            raise ConfigError(_of_value(error)) from None
+
+
+def _of_value(error: typer.BadParameter) -> str:
+    """Return the message of a value that typer refuses, as of one that a step refuses: --size x: ..."""
+    text = error.message.removeprefix("Value error, ").removesuffix(".")
+    text = text[:1].lower() + text[1:]
+    if error.param is None or error.ctx is None:
+        return text
+    option = max(error.param.opts, key=len)
+    values = [str(fault["input"]) for fault in getattr(error.__cause__, "errors", list)()[:1]]
+    source = place(cast(typer.Context, error.ctx), error.param.name or "")
+    files = {"DEFAULT_MAP": f"{error.ctx.find_root().obj}: [{error.ctx.info_name}] ", "ENVIRONMENT": "environment: "}
+    return f"{files.get(source, '')}{' '.join([option, *values])}: {text}; see geoembed {error.ctx.info_name} --help"
 
 
 def _say(fault: object) -> None:

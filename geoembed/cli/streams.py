@@ -33,7 +33,8 @@ def run(step: Verb[..., Any], options: dict[str, Any], *, quiet: bool) -> tuple[
     """
     if "config" not in inspect.signature(step).parameters:  # the step reads no settings of its own
         options.pop("config")
-    options = {name: value if name in WRITTEN else _piped(value) for name, value in options.items()}
+    reader = str(getattr(step, "__name__", "this command"))
+    options = {name: value if name in WRITTEN else _piped(value, reader) for name, value in options.items()}
     began = time.monotonic()
     result = progress.run(step.steps(**options), shown=not quiet)
     seconds = time.monotonic() - began
@@ -44,22 +45,24 @@ def run(step: Verb[..., Any], options: dict[str, Any], *, quiet: bool) -> tuple[
     return result, seconds
 
 
-def _piped(value: Any) -> Any:
+def _piped(value: Any, reader: str) -> Any:
     """Return an option's value with the paths on standard input for `-`: a single one, or any number in a list."""
     if isinstance(value, list):
-        return [path for item in value for path in (_paths() if str(item) == STDIN else [item])]
+        return [path for item in value for path in (_paths(reader) if str(item) == STDIN else [item])]
     if not isinstance(value, str | Path) or str(value) != STDIN:
         return value
-    paths = _paths()
+    paths = _paths(reader)
     if len(paths) > 1:
-        raise ConfigError(f"standard input: holds {len(paths)} paths; this command takes one")
+        raise ConfigError(f"standard input: holds {len(paths)} paths; geoembed {reader} takes one")
     return paths[0]
 
 
-def _paths() -> list[str]:
+def _paths(reader: str) -> list[str]:
     paths = [line.strip() for line in sys.stdin if line.strip()]
     if not paths:
-        raise ConfigError("standard input: holds no path; the command before this one has failed")
+        raise ConfigError(
+            f"standard input: holds no path for geoembed {reader}, as the command before it failed; mend that one"
+        )
     return paths
 
 
@@ -86,7 +89,10 @@ def listen(quiet: bool, verbose: bool) -> None:
 def tell(result: Result[Any], seconds: float, as_json: bool) -> None:
     """Print what was written: paths, one per line, or one JSON object, which holds what people are told too."""
     if not as_json:
-        for path in result.paths:
+        for number, table in enumerate(result.answer):
+            typer.echo("\n" * bool(number), nl=False)
+            display.show(table.title, table.rows, display.stdout())
+        for path in () if result.answer else result.paths:
             typer.echo(path)
         return
     paths = [str(path) for path in result.paths]

@@ -27,6 +27,8 @@ from geoembed.outputs import atomic, journal, locks, records
 from geoembed.outputs.journal import Journal
 from geoembed.outputs.records import Record, Standing
 from geoembed.progress import Progress, Result, Steps, verb
+from geoembed.project import remedies
+from geoembed.project.kinds import Kind
 from geoembed.settings import PathLike, Words
 
 log = logging.getLogger(__name__)
@@ -70,8 +72,9 @@ def embed(
     if batch_size is not None and batch_size < 1:
         raise ConfigError(f"batch_size {batch_size} is below 1")
     chipset = chip_folder.read(Path(chips))
-    trained = checkpoint.read(Path(model), device=target)
-    used, unknown = _choose(chipset, trained, settings.words(modalities), settings.globs("--channels", channels))
+    trained = checkpoint.read(Path(model), device=target, chips=chipset.folder)
+    wanted, globs = settings.words(modalities), settings.globs("--channels", channels)
+    used, unknown = _choose(chipset, trained, Path(model), wanted, globs)
     if unknown:
         log.warning("%d channels of the chips are left out, as the model does not know them", unknown)
     known = {name: trained.described.model.channels[name] for name in used}
@@ -90,7 +93,11 @@ def embed(
 
 
 def _choose(
-    chipset: ChipSet, trained: Trained, modalities: tuple[str, ...] | None, globs: Mapping[str, Sequence[str]] | None
+    chipset: ChipSet,
+    trained: Trained,
+    model: Path,
+    modalities: tuple[str, ...] | None,
+    globs: Mapping[str, Sequence[str]] | None,
 ) -> tuple[dict[str, tuple[str, ...]], int]:
     """Return the channels to use, by modality, and how many channels of the chips the model does not know."""
     known = trained.described.model.channels
@@ -98,18 +105,23 @@ def _choose(
         name: tuple(dict.fromkeys([*known.get(name, ()), *chipset.channels.get(name, ())]))
         for name in dict.fromkeys([*known, *chipset.channels])
     }
-    chosen = batches.choose(either, modalities, globs)
-    strange = [name for name in chosen if name not in known]
-    if strange:
-        remedy = f"choose --modalities among {', '.join(known)}, or pretrain with it"
-        raise ModelError(f"the model does not know the modality {', '.join(strange)} of {chipset.folder}; {remedy}")
+    chosen = batches.choose(either, modalities, globs, of=f"the chips in {chipset.folder} or of the model in {model}")
+    shared = ",".join(name for name in known if name in chipset.channels)
+    remedy = f"pass --modalities {shared}" if shared else "pretrain a model of these chips and name it with --model"
+    for name in chosen:
+        if name not in known:
+            raise ModelError(f"{model}: the model has no modality {name}, which the chips have; {remedy}")
     present = {name: [c for c in names if c in chipset.channels.get(name, ())] for name, names in chosen.items()}
     used = {name: tuple(c for c in names if c in known[name]) for name, names in present.items()}
     unknown = sum(len(present[name]) - len(used[name]) for name in used)
     used = {name: names for name, names in used.items() if names}
     if not used:
-        remedy = "choose other --modalities or --channels"
-        raise ChipError(f"{chipset.folder}: holds nothing of {', '.join(chosen)}; {remedy}")
+        raise ChipError(
+            f"{chipset.folder}: the chips have nothing of {', '.join(chosen)} that the model knows; {remedy}"
+        )
+    for name in modalities or ():
+        if name not in used:
+            log.warning("%s: the chips have nothing of %s that the model knows; it is left out", chipset.folder, name)
     return used, unknown
 
 
@@ -134,6 +146,9 @@ def _record_of(output: Path) -> Record:
     except EmbeddingsError:
         record = None
     if record is None:
+        stranger = remedies.of_another_kind(output, Kind.EMBEDDINGS)
+        if stranger:
+            raise StaleError(f"{output}: {stranger}; choose another -o")
         raise StaleError(
             f"{output}: is no embeddings file that geoembed embed wrote; move it away, or choose another -o"
         )

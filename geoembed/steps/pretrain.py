@@ -73,7 +73,7 @@ def pretrain(
         drop_channels=drop_channels, transductive=transductive, seed=seed,
     )  # fmt: skip
     chipset = chip_folder.read(Path(chips))
-    channels = batches.choose(chipset.channels, settings.words(modalities))
+    channels = batches.choose(chipset.channels, settings.words(modalities), of=f"the chips in {chipset.folder}")
     reader = Reader(chipset, channels)
     train = _train_rows(reader, options)
     record = Record("pretrain", {"chips": chipset.digest}, {"modalities": list(channels), **options.model_dump()})

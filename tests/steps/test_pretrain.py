@@ -279,7 +279,7 @@ def test_a_model_of_another_version_is_told_and_replaced(chips: Path, tmp_path: 
     config = json.loads(path.read_text())
     config["model"]["space"] = 128  # as models before had it
     path.write_text(json.dumps(config))
-    with pytest.raises(ModelError, match="made by another version of geoembed; run geoembed pretrain --overwrite"):
+    with pytest.raises(ModelError, match="made by another version of geoembed; pretrain it again with --overwrite"):
         pretrain.pretrain(chips, output=tmp_path / "model", epochs=1, **SMALL)
     pretrain.pretrain(chips, output=tmp_path / "model", epochs=1, overwrite=True, **SMALL)
     assert "space" not in json.loads(path.read_text())["model"]
