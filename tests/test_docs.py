@@ -191,7 +191,7 @@ def test_the_steps_and_the_example_in_python_do_what_the_front_page_says(
     labels = geopandas.read_file("labels/water.gpkg").set_index("chip_id")["label"]
     test = predicted[predicted["split"] == "test"]
     assert (test["prediction"].to_numpy() == labels[test["chip_id"]].to_numpy()).mean() > 0.8
-    named = {"chip_id", "aoi", "split", "label", "drawn", "prediction", "probability", "geometry"}
+    named = {"chip_id", "aoi", "split", "label", "drawn", "prediction", "confidence", "p_0", "p_1", "geometry"}
     assert set(predicted.columns) == named
     assert Path("report/report.html").exists()
 

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "chips": {"errors", "outputs", "ground", "imagery"},
     "labels": {"errors", "progress", "outputs", "ground", "imagery"},
     "learning": {"errors", "outputs", "imagery", "chips"},
-    "fits": {"errors", "outputs", "ground", "chips", "labels"},
+    "fits": {"errors", "progress", "outputs", "ground", "chips", "labels"},
     "evaluation": {
         "errors", "progress", "outputs", "ground", "imagery", "chips", "labels", "learning", "fits",
     },

@@ -145,7 +145,7 @@ def test_a_probe_finds_water_and_a_report_is_written(five: Path) -> None:
     # A minute of training differs from machine to machine, and 100 labels hold some ten of water: judge with all.
     geoembed(five, "probe", "--labels", "labels/water.gpkg", "-o", "all")
     metrics = json.loads((five / "all" / "metrics.json").read_text())
-    assert metrics["test"]["all"]["roc_auc"] > 0.8
+    assert metrics["scores"]["all"]["roc_auc"] > 0.8
     tasks = [word for name in ("water", "crops", "trees", "built") for word in ("--labels", f"labels/{name}.gpkg")]
     words = ("evaluate", *tasks, "--sizes", "20,100,all", "--repeats", 2)
     assert geoembed(five, *words) == "report/report.html"

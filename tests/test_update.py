@@ -129,7 +129,7 @@ def test_make_rebuilds_what_changed(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert subprocess.run([*make, "-q"], cwd=tmp_path, check=False, env=env).returncode == 0
         report = json.loads((tmp_path / "probe/water/metrics.json").read_text())
-        return report["test"]["all"]["chips"], int(geopandas.read_file(tmp_path / make[1])["label"].sum())
+        return report["scores"]["all"]["labels"], int(geopandas.read_file(tmp_path / make[1])["label"].sum())
 
     first = build()
     with rasterio.open(tmp_path / "landcover.tif") as file:

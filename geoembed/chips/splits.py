@@ -1,4 +1,6 @@
-"""Splits: train, validation and test chips, dealt out by bands of an area and not chip by chip."""
+"""Splits and folds of chips, dealt out by bands of an area and not chip by chip."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,25 +17,54 @@ MOST_BANDS, LEAST_BANDS, CELLS_ACROSS = 60, 5, 4
 def assign(lonlat: NDArray[np.float64], cell: float, generator: np.random.Generator) -> NDArray[np.str_]:
     """Return the split of each chip of an area, (N,): train, validation or test.
 
-    The area is cut into parallel bands at a random angle: 60, or fewer so that none is narrower than four cells, but
-    at least five. Whole bands are dealt out 60/20/20 by number of chips. Where so few bands hold chips that a split
-    would stay empty, the bands are made of equal numbers of chips instead. Fewer than three chips are all train.
+    The area is cut into bands (see `_bands`), which are dealt out 60/20/20 by number of chips. Fewer than three chips
+    are all train.
 
     lonlat: (N, 2) degrees east and north.
     cell: metres along a chip's side.
     """
     if len(lonlat) < len(SPLITS):
         return np.full(len(lonlat), SPLITS[0], dtype="<U10")
+    bands = _bands(lonlat, cell, len(SPLITS), generator)
+    return np.array(SPLITS)[_deal(bands, SHARES, generator)]
+
+
+def folds(
+    lonlat: NDArray[np.float64], aoi: NDArray[np.str_], cell: float, count: int, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return for each chip which of `count` folds it is in, (N,): whole bands of an area are dealt out, evenly.
+
+    For cross-validation in blocks (Roberts et al. 2017, doi:10.1111/ecog.02881): chips near each other are mostly
+    tested together. Every area is dealt out by itself, the fold that lacks most chips first.
+
+    lonlat: (N, 2) degrees east and north.
+    aoi: (N,) areas.
+    cell: metres along a chip's side.
+    """
+    fold_of = np.empty(len(lonlat), dtype=np.int64)
+    for area in np.unique(aoi):
+        rows = np.flatnonzero(aoi == area)
+        dealt = _deal(_bands(lonlat[rows], cell, count, generator), (1 / count,) * count, generator)
+        fold_of[rows] = generator.permutation(count)[dealt]
+    return fold_of
+
+
+def _bands(lonlat: NDArray[np.float64], cell: float, parts: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Cut chips into parallel bands at a random angle; return the number of each chip's band, (N,).
+
+    60 bands, or fewer so that none is narrower than four cells, but at least five. Where so few bands hold chips that
+    one of `parts` would stay empty, the bands are made of equal numbers of chips instead.
+    """
     angle = generator.uniform(0.0, np.pi)
     x, y = _local_metres(lonlat)
     distance = x * np.cos(angle) + y * np.sin(angle)  # along the direction in which bands follow each other
     extent = np.ptp(distance) + cell
     count = int(np.clip(extent // (CELLS_ACROSS * cell), LEAST_BANDS, MOST_BANDS))
     bands = np.minimum(((distance - distance.min()) / extent * count).astype(int), count - 1)
-    if len(np.unique(bands)) < len(SPLITS):
-        n = len(distance)
-        bands[np.argsort(distance, kind="stable")] = np.arange(n) * min(LEAST_BANDS, n) // n
-    return _deal(bands, generator)
+    if len(np.unique(bands)) < parts:
+        n, least = len(distance), max(LEAST_BANDS, parts)
+        bands[np.argsort(distance, kind="stable")] = np.arange(n) * min(least, n) // n
+    return np.asarray(bands, dtype=np.int64)
 
 
 def _local_metres(lonlat: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -47,20 +78,20 @@ def _local_metres(lonlat: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDA
     return np.asarray(x), np.asarray(y)
 
 
-def _deal(bands: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.str_]:
-    """Deal out bands in random order, each to the split that lacks most chips; the last go to splits without any."""
+def _deal(bands: NDArray[np.int64], shares: Sequence[float], generator: np.random.Generator) -> NDArray[np.int64]:
+    """Deal out bands in random order, each to the part that lacks most chips; the last go to parts without any."""
     names, counts = np.unique(bands, return_counts=True)
-    lacking = np.array(SHARES) * len(bands)
-    empty = set(range(len(SPLITS)))
-    split_of = {}
+    lacking = np.array(shares) * len(bands)
+    empty = set(range(len(shares)))
+    part_of = {}
     order = generator.permutation(len(names))
     for left, i in zip(range(len(order), 0, -1), order, strict=True):
-        choices = sorted(empty) if left <= len(empty) else list(range(len(SPLITS)))
-        choice = max(choices, key=lambda split: lacking[split])
+        choices = sorted(empty) if left <= len(empty) else list(range(len(shares)))
+        choice = max(choices, key=lambda part: lacking[part])
         lacking[choice] -= counts[i]
         empty.discard(choice)
-        split_of[names[i]] = SPLITS[choice]
-    return np.array([split_of[band] for band in bands], dtype="<U10")
+        part_of[names[i]] = choice
+    return np.array([part_of[band] for band in bands], dtype=np.int64)
 
 
 def neighbours_apart(cells: NDArray[np.int64], splits: NDArray[np.str_]) -> float:

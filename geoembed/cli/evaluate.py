@@ -7,7 +7,21 @@ import typer
 
 from geoembed.cli import options
 from geoembed.cli.app import command
-from geoembed.cli.options import Device, Embeddings, Model, Output, Overwrite, Seed, Target, Update
+from geoembed.cli.options import (
+    Device,
+    Embeddings,
+    HoldOut,
+    LabelsCrs,
+    Layer,
+    Model,
+    Output,
+    Overlap,
+    Overwrite,
+    Seed,
+    Target,
+    Update,
+    Weight,
+)
 from geoembed.fits.classifiers import TABLE
 
 Labels = Annotated[
@@ -63,7 +77,12 @@ def evaluate(
     classifiers: Classifiers = "logistic",
     features: Features = None,
     target: Target = None,
+    layer: Layer = None,
+    crs: LabelsCrs = None,
+    overlap: Overlap = None,
+    weight: Weight = None,
     seed: Seed = 0,
+    hold_out: HoldOut = False,
     device: Device = "auto",
     dry_run: DryRun = False,
     output: Output = Path("report"),

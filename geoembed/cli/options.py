@@ -45,8 +45,30 @@ Classifier = Annotated[
     str,
     typer.Option("--classifier", metavar="NAME", help=f"One of {', '.join(TABLE)}.", autocompletion=classifier_names),
 ]
+HoldOut = Annotated[
+    bool, typer.Option("--hold-out", help="Score on the test split, however few its labels, and learn none of them.")
+]
 Target = Annotated[
-    str | None, typer.Option("--target", metavar="COLUMN", help="The labels' column [default: label, else value].")
+    str | None, typer.Option("--target", metavar="COLUMN", help="The labels' column [default: label, value or class].")
+]
+Layer = Annotated[
+    str | None, typer.Option("--layer", metavar="NAME", help="The labels' layer, where several have that column.")
+]
+LabelsCrs = Annotated[
+    str | None,
+    typer.Option("--crs", metavar="CRS", help="CRS of labels that name none, such as EPSG:32632 for x and y of a CSV."),
+]
+Overlap = Annotated[
+    str | None,
+    typer.Option(
+        "--overlap",
+        metavar="any|half|SHARE",
+        help="How much of a chip polygons of a class must cover [default: half; polygons that are smaller, any].",
+    ),
+]
+Weight = Annotated[
+    str | None,
+    typer.Option("--weight", metavar="COLUMN", help="Column: how much a label counts among several of one chip."),
 ]
 
 

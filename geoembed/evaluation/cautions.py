@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from geoembed.fits import heldout
 from geoembed.fits.embeddings import FUSED
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ FEW = 20
 def of_sources(layout: Layout, sources: Sequence[FeatureSource]) -> list[str]:
     """Warn of few test chips of a class, of chips that other sources lack, and of training that saw test chips."""
     return [
+        *_cross_validated(layout),
         *_few_test_chips(layout),
         *(
             f"the model of {source.name} learned from the chips of all splits (--transductive), test chips among them"
@@ -32,15 +34,35 @@ def of_sources(layout: Layout, sources: Sequence[FeatureSource]) -> list[str]:
     ]
 
 
+def _cross_validated(layout: Layout) -> list[str]:
+    """Say where scores are those of a cross-validation, in which some tested chips are chips that the encoder saw."""
+    if not len(layout.folds):
+        return []
+    labelled = int(np.count_nonzero(layout.tested))
+    by_hand = [task.name for task, by_hand in zip(layout.tasks, layout.by_hand, strict=True) if by_hand]
+    reason = f"labels of {', '.join(by_hand)} were given by hand" if by_hand else "labels are few"
+    return [
+        f"{reason}, so that all {labelled:,} are tested, in {heldout.FOLDS} spatial folds, each by fits on the others;"
+        " the encoder has seen the chips of the train split, without labels (--hold-out scores on the test split alone)"
+    ]
+
+
 def _few_test_chips(layout: Layout) -> list[str]:
-    cautions, test = [], layout.split == "test"
+    cautions = []
     for task in layout.tasks:
+        lacking = []
         for number, name in enumerate(task.classes):
-            chips = int(np.count_nonzero(task.values[test] == number))
-            if 0 < chips < FEW:
+            chips = int(np.count_nonzero(task.values[layout.tested] == number))
+            if not chips:
+                lacking.append(str(name))
+            elif chips < FEW:
                 cautions.append(
                     f"{task.name}: only {chips} test chips are {name}; the task's scores depend on these few"
                 )
+        if lacking:
+            cautions.append(
+                f"{task.name}: no test chip is {', '.join(lacking)}; scores are means over the other classes"
+            )
     return cautions
 
 
@@ -50,7 +72,8 @@ def _of_other(layout: Layout, source: FeatureSource) -> list[str]:
     if not there.all():
         lacking = np.count_nonzero(~there)
         cautions.append(f"{lacking:,} chips are not in {source.name}; all scores leave them out")
-    seen = np.count_nonzero((layout.split == "test") & there & (source.file.split[source.rows] == "train"))
+    seen_there = there & (source.file.split[source.rows] == "train")
+    seen = np.count_nonzero(layout.tested & (layout.split == "test") & seen_there)
     if seen:
         cautions.append(f"{seen:,} test chips are train chips of {source.name}, whose encoder may have seen them")
     return cautions

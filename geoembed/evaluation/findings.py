@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from geoembed.fits import comparisons, curves, metrics
+from geoembed.fits import comparisons, curves, metrics, scores
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from geoembed.evaluation.pictures import Gallery
     from geoembed.evaluation.space import Health, Map, Retrieval
+    from geoembed.fits.assessment import Assessment
     from geoembed.fits.calibration import Trust
     from geoembed.fits.comparisons import Comparison
     from geoembed.fits.curves import Curve
+    from geoembed.labels.targets import Targets
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,8 @@ class Facts:
     embeddings: name of the embeddings file.
     model: the first characters of its model's digest.
     split_apart: share of neighbouring chips that lie in different splits; NaN without neighbours.
+    folds: spatial folds of a cross-validation; 0 where the test split is held out.
+    repetitions: how often labels were dealt into folds.
     """
 
     chips: dict[str, int]
@@ -41,6 +48,24 @@ class Facts:
     embeddings: str
     model: str
     split_apart: float
+    folds: int = 0
+    repetitions: int = 0
+
+
+@dataclass(frozen=True)
+class Assessed:
+    """A map of one task, learned as `probe` does by default, and how true it is.
+
+    task: what was predicted.
+    assessment: the map of N chips.
+    aoi: (N,) area of each chip.
+    usable: (N,) whether a chip has features, without which it has no prediction.
+    """
+
+    task: Targets
+    assessment: Assessment
+    aoi: NDArray[np.str_]
+    usable: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -57,6 +82,7 @@ class Findings:
     retrieval: for each two modalities whether they find each other, in the space that training contrasts.
     notes: which questions were not asked, and why; a sentence each.
     cautions: what makes scores uncertain; a sentence each.
+    assessed: for each task a map and its accuracy, by the first classifier.
     """
 
     facts: Facts
@@ -69,6 +95,7 @@ class Findings:
     retrieval: tuple[Retrieval, ...] = ()
     notes: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
+    assessed: tuple[Assessed, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return what summary.json holds: all but facts, pictures and maps, JSON-ready."""
@@ -77,6 +104,7 @@ class Findings:
             "cells": [curves.to_json(curve) for curve in self.curves],
             "over_all_cells": {f"{level:.0%}": curves.over_cells(ours, level) for level in curves.LEVELS},
             "comparisons": [comparisons.to_json(comparison) for comparison in self.comparisons],
+            "maps": {one.task.name: scores.to_json(one.assessment, one.aoi) for one in self.assessed},
             **{name: [_plain(vars(one)) for one in getattr(self, name)] for name in ("trust", "health", "retrieval")},
             "notes": list(self.notes),
             "cautions": list(self.cautions),

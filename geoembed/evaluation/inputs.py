@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from geoembed.evaluation.options import Options
     from geoembed.evaluation.origin import Origin
     from geoembed.fits.embeddings import Embeddings
-    from geoembed.labels.files import LabelFile
+    from geoembed.labels.files import LabelFile, Reading
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,14 @@ class Inputs:
     label_files: a file per task.
     against: other embeddings of the same chips, by their names in the results.
     origin: the chips and the model of the embeddings; None where they are not named.
+    reading: how label files were read.
     """
 
     embeddings: Embeddings
     label_files: tuple[LabelFile, ...]
     against: dict[str, Embeddings]
     origin: Origin | None
+    reading: Reading
 
     def record(self, options: Options) -> Record:
         """Return what outputs are made from."""
@@ -50,7 +52,9 @@ class Inputs:
             "against": list(self.against),
             "labels": [label_file.path.name for label_file in self.label_files],
             "targets": [label_file.column for label_file in self.label_files],
+            "labels_by_hand": [not label_file.made_by_label for label_file in self.label_files],
             "with_chips": self.origin is not None,
+            **self.reading.options,
         }
         return Record("evaluate", inputs, names | options.to_json())
 
@@ -58,12 +62,12 @@ class Inputs:
 def read(
     embeddings: Embeddings,
     labels: Sequence[Path],
-    target: str | None,
+    reading: Reading,
     against: Sequence[Path],
     origin: Origin | None,
 ) -> Inputs:
     """Read label files and other embeddings; raises ProbeError where two would have one name in the results."""
-    tasks = tuple(label_files.read(path, target) for path in labels)
+    tasks = tuple(label_files.read(path, reading) for path in labels)
     paths: dict[str, Path] = {}
     for task in tasks:
         if task.name in paths:
@@ -72,7 +76,7 @@ def read(
             )
         paths[task.name] = task.path
     others = {name: embeddings_file.read(path) for name, path in _named(against, origin).items()}
-    return Inputs(embeddings, tasks, others, origin)
+    return Inputs(embeddings, tasks, others, origin, reading)
 
 
 def _named(against: Sequence[Path], origin: Origin | None) -> dict[str, Path]:

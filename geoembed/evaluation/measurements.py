@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from geoembed.errors import ProbeError
 from geoembed.evaluation import cautions, protocol, space
-from geoembed.evaluation.findings import Facts, Findings
+from geoembed.evaluation.findings import Assessed, Facts, Findings
 from geoembed.evaluation.study import MOST_CHIPS
-from geoembed.fits import calibration, comparisons, curves, features, metrics
+from geoembed.fits import assessment, calibration, classifiers, comparisons, curves, features, heldout, metrics
+from geoembed.fits.assessment import Asked
 from geoembed.progress import Progress
 
 if TYPE_CHECKING:
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from geoembed.fits.calibration import Trust
     from geoembed.fits.comparisons import Comparison
     from geoembed.fits.curves import Curve, Fit
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Measurements:
         yield Progress(0, 3, "questions", "scores")
         drawn, compared = _scores(study, self.fits)
         trust = _trust(study, self.main)
+        assessed = yield from _assessed(study, self.main)
         yield Progress(1, 3, "questions", "maps")
         maps, health = _space(study, self.main)
         galleries: list[Gallery] = []
@@ -60,6 +66,7 @@ class Measurements:
             facts=_facts(study, self.counts),
             curves=tuple(drawn),
             comparisons=tuple(compared),
+            assessed=tuple(assessed),
             trust=tuple(trust),
             maps=maps,
             neighbours=tuple(galleries),
@@ -81,21 +88,48 @@ def _scores(study: Study, fits: list[Fit]) -> tuple[list[Curve], list[Comparison
 def _trust(study: Study, main: Plan) -> list[Trust]:
     """Measure whether the first classifier's probabilities hold, everywhere and at n labels."""
     layout, classifier = study.layout, study.layout.options.classifiers[0]
-    draws: dict[int, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
+    together = heldout.FOLDS if len(layout.folds) else 1  # the folds of a repetition test all labels once
+    draws: dict[tuple[int, int], list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
     sweep = main.sweep(layout, main.experiments, [classifier])
-    for number, truth, p in sweep.probabilities(classifier, layout.options.n):
-        draws.setdefault(number, []).append((truth, p))
-    named = [(layout.tasks[number], some) for number, some in draws.items()]
-    return [
-        calibration.trust(task.name, main.features, classifier, len(task.classes), layout.options.n, some)
-        for task, some in named
-    ]
+    for number, draw, truth, p in sweep.probabilities(classifier, layout.options.n):
+        draws.setdefault((number, draw // together), []).append((truth, p))
+    trusts = []
+    for number, task in enumerate(layout.tasks):
+        tested = [
+            (np.concatenate([truth for truth, _ in folds]), np.concatenate([p for _, p in folds]))
+            for (of_task, _), folds in draws.items()
+            if of_task == number
+        ]
+        if tested:
+            trusts.append(
+                calibration.trust(task.name, main.features, classifier, len(task.classes), layout.options.n, tested)
+            )
+    return trusts
+
+
+def _assessed(study: Study, main: Plan) -> Generator[Progress, None, list[Assessed]]:
+    """Map every task as `probe` does by default, with the first classifier, and say how true each map is."""
+    layout, file = study.layout, study.ours.file
+    usable = main.source.usable(main.features)
+    X = main.source.read(main.features)
+    Z = features.scaled(X, features.scaling(X, np.flatnonzero(usable & (layout.split == "train"))))
+    asked = Asked(hold_out=layout.options.hold_out, seed=layout.options.seed)
+    maps = []
+    for task, by_hand in zip(layout.tasks, layout.by_hand, strict=True):
+        learner = classifiers.named(layout.options.classifiers[0], len(task.classes))
+        try:
+            one = yield from assessment.assess(file, Z, usable, task, learner, asked, by_hand=by_hand)
+        except ProbeError as error:  # labels of one class: the other tasks have maps all the same
+            log.warning("%s", error)
+        else:
+            maps.append(Assessed(task, one, layout.aoi, usable))
+    return maps
 
 
 def _space(study: Study, main: Plan) -> tuple[tuple[Map, ...], list[Health]]:
     """Map some test chips, and measure how each kind of vector fills its space."""
     layout, file = study.layout, study.ours.file
-    rows = layout.sample(main.source.usable(main.features), MOST_CHIPS, "test")
+    rows = layout.sample(main.source.usable(main.features) & layout.tested, MOST_CHIPS)
     values = {task.name: task.values[rows] for task in layout.tasks}
     vectors = np.nan_to_num(features.read(file, main.features, rows))
     maps = space.maps(vectors, main.features, values, layout.aoi[rows], layout.options.seed)
@@ -125,4 +159,6 @@ def _facts(study: Study, counts: dict[str, int]) -> Facts:
         embeddings=file.path.name,
         model=str(file.attributes.get("model_sha256", ""))[:12],
         split_apart=protocol.parted(file.chip_id, file.split),
+        folds=heldout.FOLDS if len(layout.folds) else 0,
+        repetitions=len(layout.folds),
     )

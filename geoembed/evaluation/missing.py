@@ -49,7 +49,7 @@ def measure(study: Study, plan: Plan, journal: Journal) -> Generator[Progress, N
     usable = plan.source.usable(plan.features)
     rows = study.embedded_again(usable)
     if not layout.missing(usable, [Tested("missing", NOTHING, rows)]).draws:
-        lacking = "missing inputs were not measured, as the test chips that were drawn for it lack a class"
+        lacking = "missing inputs were not measured: labels are too few, or the chips to be tested are of one class"
         return Missing([], [lacking])
     tested, contrasted = yield from origin.missing(rows, layout.options.seed, layout.options.repeats)
     sweep = plan.sweep(layout, [layout.missing(usable, tested)], layout.options.classifiers)

@@ -26,6 +26,7 @@ class Options:
     classifiers: names as `fits.classifiers` has them.
     features: names as `fits.features` has them.
     seed: of the first draw of labels; the next ones count up from it.
+    hold_out: scores are those of the test split, however few its labels.
     """
 
     sizes: tuple[int, ...]
@@ -35,6 +36,7 @@ class Options:
     classifiers: tuple[str, ...]
     features: tuple[str, ...]
     seed: int
+    hold_out: bool = False
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
@@ -56,6 +58,7 @@ class Options:
             "classifiers": list(self.classifiers),
             "features": list(self.features),
             "seed": self.seed,
+            "hold_out": self.hold_out,
         }
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from geoembed.chips import splits
-from geoembed.fits import draws, features
+from geoembed.fits import draws, features, heldout
 from geoembed.fits.curves import WHOLE
 from geoembed.fits.experiments import Experiment, Tested
 from geoembed.ground import grid
 from geoembed.ground.aoi import ALL
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 CURVE, SPLIT, TRANSFER = QUESTIONS = ("curve", "split", "transfer")
 """Learning curves; a random split beside the split by place; training in one area and testing in another."""
+
+SCALED_BY = 5000
+"""Most unlabelled chips that features are scaled by in a cross-validation, beside the labelled ones."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,19 @@ def usable(sources: Sequence[FeatureSource], name: str) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Chips to learn from and chips to test on, which lie apart.
+
+    learned, tested: (N,) which chips.
+    first: number of the first draw of labels from it.
+    """
+
+    learned: NDArray[np.bool_]
+    tested: NDArray[np.bool_]
+    first: int = 0
+
+
+@dataclass(frozen=True)
 class Layout:
     """What is measured on.
 
@@ -81,6 +98,9 @@ class Layout:
     keys: (N,) what draws of labels are seeded by, from `draws.keys`.
     tasks: what is predicted.
     options: numbers of labels, draws and seed.
+    folds: (P, N) in a cross-validation the fold of each labelled chip in each of P repetitions, -1 for the other chips;
+        empty where the test split is held out.
+    by_hand: for each task whether its labels were given by hand.
     """
 
     chip_id: NDArray[np.str_]
@@ -89,6 +109,8 @@ class Layout:
     keys: NDArray[np.uint64]
     tasks: tuple[Targets, ...]
     options: Options
+    folds: NDArray[np.int64]
+    by_hand: tuple[bool, ...]
 
     @property
     def areas(self) -> tuple[str, ...]:
@@ -100,6 +122,28 @@ class Layout:
         """Return what the widest place is called: all areas, or the only one."""
         return ALL if len(self.areas) > 1 else self.areas[0]
 
+    @property
+    def repeats(self) -> int:
+        """Return how many draws of labels there are from one part: from a fold's part one, as there are many parts."""
+        return 1 if len(self.folds) else self.options.repeats
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """Return the parts that learning curves are drawn from: those of the split, or one per fold and repetition."""
+        if not len(self.folds):
+            return (Part(self.split == "train", self.split == "test"),)
+        return tuple(self._parts(self.folds))
+
+    @property
+    def main(self) -> Part:
+        """Return the part that chips are tested on in other ways than by learning curves."""
+        return self.parts[0]
+
+    @property
+    def tested(self) -> NDArray[np.bool_]:
+        """Tell which chips are tested anywhere, (N,)."""
+        return self.folds[0] >= 0 if len(self.folds) else self.main.tested
+
     def experiments(
         self, usable: NDArray[np.bool_], questions: Collection[str] = QUESTIONS
     ) -> tuple[tuple[Experiment, ...], dict[str, int]]:
@@ -108,87 +152,148 @@ class Layout:
         Also returns how often a task has no fit in an experiment, by reason.
         """
         empty: Counter[str] = Counter()
-        areas = dict.fromkeys((self.everywhere, *self.areas))
-        experiments = [self._within(area, usable, TRANSFER in questions, empty) for area in areas]
+        travels = TRANSFER in questions and len(self.areas) > 1
+        experiments: list[Experiment] = []
+        for area in dict.fromkeys((self.everywhere, *self.areas)):
+            experiments += self._within(area, usable, empty, travels=travels and area != self.everywhere)
         if SPLIT in questions:
-            experiments.append(self._random_split(usable, empty))
-        if TRANSFER in questions and len(self.areas) > 1:
+            experiments += self._random_split(usable, empty)
+        if travels:
             experiments += [self._all_but(area, usable, empty) for area in self.areas]
         return tuple(experiments), dict(empty)
 
     def missing(self, usable: NDArray[np.bool_], tested: Sequence[Tested]) -> Experiment:
         """Lay out the draws of n labels everywhere, to be scored on test chips that lack something."""
-        return self._experiment(self.everywhere, self._rows(usable, "train"), tested, (self.options.n,), Counter())
-
-    def sample(self, usable: NDArray[np.bool_], most: int, split: str | None = None) -> NDArray[np.int64]:
-        """Return the rows of at most so many usable chips, of one split or of all, drawn at random."""
-        rows = np.flatnonzero(usable if split is None else usable & (self.split == split))
-        return np.sort(np.random.default_rng([self.options.seed, 2]).permutation(rows)[:most])
-
-    def _within(self, area: str, usable: NDArray[np.bool_], travels: bool, empty: Counter[str]) -> Experiment:
-        """Lay out the learning curves of one area or of all; with `travels`, what one area learned meets the others."""
-        here = usable if area == ALL else usable & (self.aoi == area)
-        tested = [Tested(CURVE, area, self._rows(here, "test"))]
-        if travels and area != self.everywhere:
-            there = {name: self._rows(usable & (self.aoi == name), "test") for name in self.areas if name != area}
-            sizes = frozenset({self.options.n, WHOLE})
-            tested += [Tested(TRANSFER, name, rows, sizes=sizes) for name, rows in there.items()]
         return self._experiment(
-            area, self._rows(here, "train"), tested, sorted({*self.options.sizes, self.options.n}), empty
+            self.everywhere, usable & self.main.learned, tested, (self.options.n,), Counter(), self.options.repeats
         )
 
-    def _random_split(self, usable: NDArray[np.bool_], empty: Counter[str]) -> Experiment:
-        """Lay out training and testing everywhere on splits that are dealt out at random, chip by chip."""
-        dealt = self._redealt()
-        tested = [Tested(SPLIT, self.everywhere, np.flatnonzero(usable & (dealt == "test")))]
-        train = np.flatnonzero(usable & (dealt == "train"))
-        return self._experiment(self.everywhere, train, tested, (self.options.n,), empty)
+    def sample(self, usable: NDArray[np.bool_], most: int) -> NDArray[np.int64]:
+        """Return the rows of at most so many usable chips, drawn at random."""
+        rows = np.flatnonzero(usable)
+        return np.sort(np.random.default_rng([self.options.seed, 2]).permutation(rows)[:most])
+
+    def _within(
+        self, area: str, usable: NDArray[np.bool_], empty: Counter[str], *, travels: bool
+    ) -> Iterator[Experiment]:
+        """Lay out the learning curves of one area or of all; with `travels`, what one area learned meets the others."""
+        here = usable if area == ALL else usable & (self.aoi == area)
+        sizes = sorted({*self.options.sizes, self.options.n})
+        beyond = self._elsewhere(area, usable) if travels else []
+        for part in self.parts:
+            tested = [Tested(CURVE, area, np.flatnonzero(here & part.tested))]
+            tested += [] if len(self.folds) else beyond
+            yield self._experiment(area, here & part.learned, tested, sizes, empty, self.repeats, part.first)
+        if len(self.folds) and beyond:  # what travels is learned from all labels of the area
+            learned = here & (self.main.learned | self.tested)
+            yield self._experiment(area, learned, beyond, (self.options.n,), empty, self.options.repeats)
+
+    def _elsewhere(self, area: str, usable: NDArray[np.bool_]) -> list[Tested]:
+        sizes = frozenset({self.options.n, WHOLE})
+        return [
+            Tested(TRANSFER, name, np.flatnonzero(usable & self.tested & (self.aoi == name)), sizes=sizes)
+            for name in self.areas
+            if name != area
+        ]
+
+    def _random_split(self, usable: NDArray[np.bool_], empty: Counter[str]) -> Iterator[Experiment]:
+        """Lay out training and testing everywhere on splits or folds that are dealt out at random, chip by chip."""
+        for part in self._redealt():
+            tested = [Tested(SPLIT, self.everywhere, np.flatnonzero(usable & part.tested))]
+            learned = usable & part.learned
+            yield self._experiment(self.everywhere, learned, tested, (self.options.n,), empty, self.repeats, part.first)
 
     def _all_but(self, area: str, usable: NDArray[np.bool_], empty: Counter[str]) -> Experiment:
         """Lay out training in all other areas and testing in this one."""
         inside = self.aoi == area
-        tested = [Tested(TRANSFER, area, self._rows(usable & inside, "test"))]
-        train = self._rows(usable & ~inside, "train")
-        return self._experiment(f"{features.BUT}{area}", train, tested, (self.options.n,), empty)
+        learned = self.main.learned | self.tested if len(self.folds) else self.main.learned
+        tested = [Tested(TRANSFER, area, np.flatnonzero(usable & inside & self.tested))]
+        name = f"{features.BUT}{area}"
+        return self._experiment(
+            name, usable & ~inside & learned, tested, (self.options.n,), empty, self.options.repeats
+        )
 
-    def _rows(self, chips: NDArray[np.bool_], split: str) -> NDArray[np.int64]:
-        return np.flatnonzero(chips & (self.split == split))
+    def _parts(self, folds: NDArray[np.int64]) -> Iterator[Part]:
+        """Yield a part per repetition and fold; besides labelled chips some others are there, to scale features by."""
+        others = np.zeros(len(self.split), dtype=bool)
+        others[self.sample((self.folds[0] < 0) & (self.split == "train"), SCALED_BY)] = True
+        for repeat, fold_of in enumerate(folds):
+            for fold in range(heldout.FOLDS):
+                tested = fold_of == fold
+                yield Part((fold_of >= 0) & ~tested | others, tested, repeat * heldout.FOLDS + fold)
 
-    def _redealt(self) -> NDArray[np.str_]:
-        """Return splits dealt out anew at random among the chips of each area, as many of each as before."""
-        random, dealt = np.random.default_rng([self.options.seed, 1]), self.split.copy()
+    def _redealt(self) -> tuple[Part, ...]:
+        """Return parts dealt out anew at random among the chips of each area, as many chips in each as before."""
+        random, split, folds = np.random.default_rng([self.options.seed, 1]), self.split.copy(), self.folds.copy()
         for area in self.areas:
-            rows = np.flatnonzero(self.aoi == area)
-            dealt[rows] = random.permutation(self.split[rows])
-        return dealt
+            inside = self.aoi == area
+            rows = np.flatnonzero(inside)
+            split[rows] = random.permutation(self.split[rows])
+            for fold_of in folds:
+                labelled = np.flatnonzero(inside & (fold_of >= 0))
+                fold_of[labelled] = random.permutation(fold_of[labelled])
+        if len(self.folds):
+            return tuple(self._parts(folds))
+        return (Part(split == "train", split == "test"),)
 
     def _experiment(
         self,
         name: str,
-        train: NDArray[np.int64],
+        learned: NDArray[np.bool_],
         tested: Sequence[Tested],
         sizes: Sequence[int],
         empty: Counter[str],
+        repeats: int,
+        first: int = 0,
     ) -> Experiment:
-        drawn = []
+        drawn, train = [], np.flatnonzero(learned)
+        seed = self.options.seed + (first // heldout.FOLDS if len(self.folds) else first)
         for number, task in enumerate(self.tasks):
             of_task = draws.of_task(
-                number, task, train, self.keys, sizes,
-                full=self.options.full, repeats=self.options.repeats, seed=self.options.seed,
-            )  # fmt: skip
+                number, task, train, self.keys, sizes, full=self.options.full, repeats=repeats, seed=seed
+            )
             truth = task.values[tested[0].rows]
             if of_task is None:
                 empty["cells_with_one_class_to_learn_from"] += 1
-            elif len(np.unique(truth[~np.isnan(truth)])) < max(len(task.classes), 2):
-                empty["cells_lacking_a_class_in_test"] += 1
+            elif len(np.unique(truth[~np.isnan(truth)])) < 2:
+                empty["cells_with_one_class_to_test_on"] += 1
             else:
                 drawn.append(of_task)
-        return Experiment(name, train, tuple(drawn), tuple(tested))
+        return Experiment(name, train, tuple(drawn), tuple(tested), first)
 
 
-def layout(chips: Embeddings, tasks: Sequence[Targets], options: Options) -> Layout:
-    """Lay out what is measured on the chips of an embeddings file."""
-    return Layout(chips.chip_id, chips.aoi, chips.split, draws.keys(chips.chip_id), tuple(tasks), options)
+def layout(
+    chips: Embeddings, tasks: Sequence[Targets], options: Options, by_hand: Sequence[bool] | None = None
+) -> Layout:
+    """Lay out what is measured on the chips of an embeddings file.
+
+    Where labels of any task are few or were given by hand, all are cross-validated (see `fits.heldout`), unless the
+    options say that the test split is held out.
+    """
+    tasks, hands = tuple(tasks), tuple(by_hand or (False,) * len(tasks))
+    everywhere = np.ones(len(chips), dtype=bool)
+    folds = np.empty((0, len(chips)), dtype=np.int64)
+    if not options.hold_out and any(
+        heldout.by_hand_or_few(task, everywhere, by_hand=hand) for task, hand in zip(tasks, hands, strict=True)
+    ):
+        labelled = np.flatnonzero(np.any([task.known for task in tasks], axis=0))
+        repeats = options.repeats if len(labelled) < heldout.FEW else max(1, options.repeats // heldout.FOLDS)
+        folds = np.full((repeats, len(chips)), -1)
+        for fold_of, dealt in zip(folds, heldout.partitions(chips, labelled, repeats, options.seed), strict=True):
+            fold_of[labelled] = dealt
+        options = replace(options, n=_held_by_all(tasks, folds, options))
+    return Layout(chips.chip_id, chips.aoi, chips.split, draws.keys(chips.chip_id), tasks, options, folds, hands)
+
+
+def _held_by_all(tasks: Sequence[Targets], folds: NDArray[np.int64], options: Options) -> int:
+    """Return n, or the largest smaller size that can be drawn for every task whatever fold is tested."""
+    least = min(
+        int(np.count_nonzero(task.known & (fold_of != fold)))
+        for task in tasks
+        for fold_of in folds
+        for fold in range(heldout.FOLDS)
+    )
+    return max((size for size in (*options.sizes, options.n) if size <= options.n and size < least), default=options.n)
 
 
 def parted(chip_ids: NDArray[np.str_], split: NDArray[np.str_]) -> float:

@@ -68,7 +68,7 @@ class Study:
         """Return the rows of some usable test chips, no more than can be embedded many times in reasonable time."""
         assert self.origin is not None
         most = max(2, min(MOST_CHIPS, MOST_PIXELS // self.origin.chipset.size**2))
-        return self.layout.sample(usable, most, "test")
+        return self.layout.sample(usable & self.layout.main.tested, most)
 
     def count(self, plans: Sequence[Plan]) -> dict[str, int]:
         """Count the fits of plans, and what is left out."""

@@ -92,7 +92,7 @@ class Curve:
     classifier: name of the classifier.
     metric: of the scores.
     points: by number of labels, from few to many.
-    full: the score with all labels, None where not fitted.
+    full: the score with all labels, None where not fitted; several draws where these are folds.
     chance: what guessing scores, NaN where that depends on how one guesses.
     """
 
@@ -142,15 +142,20 @@ def of_fits(fits: Iterable[Fit], chance: Callable[[str, str], float]) -> list[Cu
     `chance` tells what guessing scores, by task and metric.
     """
     scores: dict[tuple[str, str, str, str, str, str], dict[tuple[bool, int], list[float]]] = {}
+    wholes: dict[tuple[str, str, str, str, str, str], list[int]] = {}
     for fit in fits:
         if fit.question == "curve":
             for metric, value in fit.scores.items():
                 key = (fit.source, fit.task, fit.aoi, fit.features, fit.classifier, metric)
-                scores.setdefault(key, {}).setdefault((fit.whole, fit.n), []).append(value)
+                scores.setdefault(key, {}).setdefault((fit.whole, 0 if fit.whole else fit.n), []).append(value)
+                if fit.whole:
+                    wholes.setdefault(key, []).append(fit.n)
     curves = []
-    for (source, task, aoi, features, classifier, metric), by_size in scores.items():
+    for key, by_size in scores.items():
+        source, task, aoi, features, classifier, metric = key
         points = tuple(point(n, values) for (whole, n), values in sorted(by_size.items()) if not whole)
-        full = next((point(n, values) for (whole, n), values in by_size.items() if whole), None)
+        whole = wholes.get(key)  # of folds that differ a little in size, their mean
+        full = point(round(float(np.mean(whole))), by_size[True, 0]) if whole else None
         curves.append(Curve(source, task, aoi, features, classifier, metric, points, full, chance(task, metric)))
     return curves
 

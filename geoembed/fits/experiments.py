@@ -43,12 +43,14 @@ class Experiment:
     train: (m,) rows of the chips of the train split; features are scaled by them.
     draws: of the labels of each task that can be learned here.
     tested: the first is asked at every size.
+    first: the number of the first draw: those of several experiments on one question follow each other.
     """
 
     name: str
     train: NDArray[np.int64]
     draws: tuple[TaskDraws, ...]
     tested: tuple[Tested, ...]
+    first: int = 0
 
 
 class ScaledFeatures:

@@ -10,7 +10,6 @@ import pandas as pd
 import pyogrio
 from numpy.typing import NDArray
 
-from geoembed.fits.classifiers.protocol import Fitted
 from geoembed.fits.embeddings import Embeddings
 from geoembed.ground import grid
 from geoembed.labels.targets import Targets
@@ -35,22 +34,24 @@ class Task:
 
 
 def build(
-    file: Embeddings, task: Task, fitted: Fitted, predicted: NDArray[np.float64], usable: NDArray[np.bool_]
+    file: Embeddings,
+    task: Task,
+    predicted: NDArray[np.float64],
+    decided: NDArray[np.int64],
+    usable: NDArray[np.bool_],
 ) -> geopandas.GeoDataFrame:
     """Return a map of N chips, with NULL predictions where a chip lacks the features.
 
     predicted: (N, classes) probabilities, or (N,) numbers.
+    decided: (N,) positions of the classes predicted, unused for numbers.
     usable: (N,) whether a chip has the features.
     """
     columns: dict[str, Any] = {"chip_id": file.chip_id, "aoi": file.aoi, "split": file.split}
     if task.classes:
-        decided = fitted.decide(predicted)
         columns["prediction"] = _classes(task.classes, np.where(usable, decided, np.nan))
-        probability = predicted[:, 1] if len(task.classes) == 2 else predicted[np.arange(len(file)), decided]
-        columns["probability"] = _numbers(probability.round(6), usable)
-        if len(task.classes) > 2:
-            for k, name in enumerate(_probability_columns(task.classes)):
-                columns[name] = _numbers(predicted[:, k].round(6), usable)
+        columns["confidence"] = _numbers(predicted[np.arange(len(file)), decided].round(6), usable)
+        for k, name in enumerate(_probability_columns(task.classes)):
+            columns[name] = _numbers(predicted[:, k].round(6), usable)
     else:
         columns["prediction"] = _numbers(predicted, usable)
     outlines = grid.cells(file.grids, file.chip_id).outlines

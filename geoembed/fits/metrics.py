@@ -11,8 +11,8 @@ from geoembed.fits import calibration
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BINARY = ("balanced_accuracy", "f1", "roc_auc", "average_precision", "brier", "ece")
-MULTICLASS = ("balanced_accuracy", "macro_f1", "brier", "ece")
+BINARY = ("balanced_accuracy", "accuracy", "f1", "roc_auc", "average_precision", "brier", "ece")
+MULTICLASS = ("balanced_accuracy", "accuracy", "macro_f1", "brier", "ece")
 NUMERIC = ("r2", "rmse")
 
 HEADLINES = frozenset((BINARY[0], MULTICLASS[0], NUMERIC[0]))
@@ -36,25 +36,28 @@ def score(
     """Score predictions of N test chips.
 
     `truth` is (N,) positions of classes, or numbers where `classes` is 0. `predicted` is (N, K) probabilities, or (N,)
-    numbers; `decided` is (N,) the class predicted, unused for numbers. NaN throughout where the test chips lack a
-    class, or numbers do not vary.
+    numbers; `decided` is (N,) the class predicted, unused for numbers. Means over classes are over those that the test
+    chips hold. NaN throughout where these are fewer than two, or numbers do not vary.
     """
     if classes == 0:
         return _numeric(truth, predicted)
     counts = np.bincount(truth.astype(np.int64), minlength=classes)
-    if (counts == 0).any():
+    held = counts > 0
+    if np.count_nonzero(held) < 2:
         return dict.fromkeys(names(classes), float("nan"))
     confusion = np.zeros((classes, classes))
     np.add.at(confusion, (truth.astype(np.int64), decided), 1)
-    hits = np.diag(confusion)
-    f1 = 2 * hits / (confusion.sum(axis=0) + confusion.sum(axis=1))
-    balanced = float((hits / counts).mean())
+    hits = np.diag(confusion)[held]
+    f1 = 2 * hits / (confusion.sum(axis=0) + confusion.sum(axis=1))[held]
+    balanced = float((hits / counts[held]).mean())
+    right = float(hits.sum() / len(truth))
     trusted = {"brier": calibration.brier(truth, predicted), "ece": calibration.ece(truth, predicted)}
     if classes > 2:
-        return {"balanced_accuracy": balanced, "macro_f1": float(f1.mean()), **trusted}
+        return {"balanced_accuracy": balanced, "accuracy": right, "macro_f1": float(f1.mean()), **trusted}
     area, precision = ranking(truth > 0, predicted[:, 1])
     return {
         "balanced_accuracy": balanced,
+        "accuracy": right,
         "f1": float(f1[1]),
         "roc_auc": area,
         "average_precision": precision,

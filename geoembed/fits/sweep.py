@@ -110,28 +110,36 @@ class Sweep:
         known.update(result.penalties)
         return result
 
-    def probabilities(self, kind: str, n: int) -> Iterator[tuple[int, NDArray[np.float64], NDArray[np.float64]]]:
-        """Yield task, truth (m,) and probabilities (m, K) of the first experiment's test chips, for every draw of n.
+    def probabilities(self, kind: str, n: int) -> Iterator[tuple[int, int, NDArray[np.float64], NDArray[np.float64]]]:
+        """Yield task, draw, truth (m,) and probabilities (m, K) of test chips for every draw of n; of one question.
 
         Tasks that have not as many as n labels, or cannot hold two of each class in n, are left out.
         """
-        scaled = ScaledFeatures(self.X, self.experiments[0])
-        rows = scaled.experiment.tested[0].rows
-        for draws in scaled.experiment.draws:
+        first = self.experiments[0]
+        for experiment in self.experiments:
+            if (experiment.name, experiment.tested[0].question) == (first.name, first.tested[0].question):
+                yield from self._probabilities(experiment, kind, n)
+
+    def _probabilities(
+        self, experiment: Experiment, kind: str, n: int
+    ) -> Iterator[tuple[int, int, NDArray[np.float64], NDArray[np.float64]]]:
+        scaled = ScaledFeatures(self.X, experiment)
+        rows = experiment.tested[0].rows
+        for draws in experiment.draws:
             task = self.tasks[draws.task]
             if task.numeric or n not in draws.sizes:
                 continue
             known, classes = task.known[rows], len(task.classes)
             classifier, penalties = self.classifier(kind, draws.task), None
-            for order in draws.orders:
-                X, values = scaled.train[order[:n]], task.values[scaled.experiment.train[order[:n]]]
+            for number, order in enumerate(draws.orders, experiment.first):
+                X, values = scaled.train[order[:n]], task.values[experiment.train[order[:n]]]
                 if isinstance(classifier, Batched):
                     model = classifier.fit_together(linear.design(X), values[None], classes, penalties)[0]
                     if penalties is None and n > linear.FEW:  # as in the sweep, the first draw chooses for the others
                         penalties = np.array([classifier.ridge_penalty(model)])
                 else:
                     model = classifier.fit(X, values, classes, self.seed)
-                yield draws.task, task.values[rows[known]], model.predict(scaled.tested[0])[known]
+                yield draws.task, number, task.values[rows[known]], model.predict(scaled.tested[0])[known]
 
 
 class _JobRun:
@@ -252,6 +260,6 @@ class _JobRun:
             self.result.fits.append(
                 Fit(
                     tested.question, sweep.source, task.name, experiment.name, tested.name, sweep.name, kind, n,
-                    sweep.seed + draw, whole, scores, seconds,
+                    sweep.seed + experiment.first + draw, whole, scores, seconds,
                 )
             )  # fmt: skip

@@ -12,6 +12,20 @@ SIDE_PARTS = 4
 """Straight pieces that replace a cell's side in another CRS; a UTM side of 4.5 km at 60 degrees north is 5 cm off."""
 
 
+EQUAL_AREA, ROUND_THE_EARTH = "EPSG:6933", 2 * 17367530.445
+"""Cylindrical equal-area projection of WGS84, in metres, and how wide its map of the Earth is."""
+
+
+def areas(cells: Cells) -> NDArray[np.float64]:
+    """Return the area of each cell on the WGS84 ellipsoid, (N,) square metres."""
+    square_metres = np.empty(len(cells))
+    for points, positions in rings(EQUAL_AREA, cells):
+        x, y = points[:, :, 0] - points[:, :1, 0], points[:, :, 1]
+        x = x - ROUND_THE_EARTH * np.round(x / ROUND_THE_EARTH)  # of cells that cross 180 degrees
+        square_metres[positions] = 0.5 * (x * np.roll(y, -1, axis=1) - np.roll(x, -1, axis=1) * y).sum(axis=1)
+    return square_metres
+
+
 def rings(crs: str, cells: Cells) -> Iterator[tuple[NDArray[np.float64], NDArray[np.int64]]]:
     """Yield, grid by grid, cells' outlines, counter-clockwise, (n, points, 2) x and y in `crs`, and positions (n,).
 

@@ -1,19 +1,43 @@
 """Label files: vector layers with one target column."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyogrio
 
 from geoembed.errors import LabelError
-from geoembed.outputs import digests
+from geoembed.outputs import digests, geopackage
 
 LAYER = "labels"
 """Name of the layer in the label files that geoembed writes."""
 
 CLASS_COLUMN, NUMBER_COLUMN = "label", "value"
 """The usual target columns."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How label files are read and joined to chips; None leaves it to the file.
+
+    target: the target column.
+    layer: the layer that has it.
+    crs: the CRS of labels that name none, such as x and y of a CSV; an EPSG code or any other text that PROJ takes.
+    overlap: how much of a chip polygons of a class must cover: `any`, `half`, or a share (see `targets.join`).
+    weight: the column of weights, which say how much a label counts among several of one chip.
+    """
+
+    target: str | None = None
+    layer: str | None = None
+    crs: str | None = None
+    overlap: float | str | None = None
+    weight: str | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return all but the target, as part of a record, JSON-ready; what is None is left out."""
+        return {name: value for name, value in asdict(self).items() if name != "target" and value is not None}
 
 
 @dataclass(frozen=True)
@@ -25,6 +49,7 @@ class LabelFile:
     column: the target column.
     numeric: whether the target is a number to be predicted, else a class.
     table: its rows; a GeoDataFrame where it has geometry, else a DataFrame.
+    made_by_label: whether `geoembed label` made it from a raster, so that its labels are not given by hand.
     """
 
     path: Path
@@ -32,6 +57,7 @@ class LabelFile:
     column: str
     numeric: bool
     table: pd.DataFrame
+    made_by_label: bool = False
 
     @property
     def digest(self) -> str:
@@ -39,12 +65,13 @@ class LabelFile:
         return digests.of_value([self.column, digests.of_table(self.table)])
 
 
-def read(path: Path, target: str | None = None) -> LabelFile:
+def read(path: Path, reading: Reading = Reading()) -> LabelFile:
     """Read a vector file; `target` names its target column, which is `label` by default, or `value` without a `label`.
 
     Integers, text, true and false are classes; fractions and all numbers in `value` are numbers to be predicted.
     Raises LabelError where the file or its column cannot be used.
     """
+    target = reading.target
     if not path.exists():
         raise LabelError(f"{path}: no such label file; make one with geoembed label")
     # CSV has no types of its own; without this option every column is text.
@@ -59,7 +86,12 @@ def read(path: Path, target: str | None = None) -> LabelFile:
         raise LabelError(f"{path}: not a vector file that GDAL reads ({fault}); give another") from None
     numeric = _is_numeric(path, column, types_of[layer][column], table[column], target)
     usual = column in (CLASS_COLUMN, NUMBER_COLUMN) and target is None
-    return LabelFile(path, path.stem if usual else f"{path.stem}:{column}", column, numeric, table)
+    return LabelFile(path, path.stem if usual else f"{path.stem}:{column}", column, numeric, table, _is_of_label(path))
+
+
+def _is_of_label(path: Path) -> bool:
+    record = geopackage.record_of(path, LAYER) if path.suffix.lower() == ".gpkg" else None
+    return record is not None and record.step == "label"
 
 
 def _column_types(path: Path, layer: str, options: dict[str, str]) -> dict[str, str]:

@@ -23,6 +23,7 @@ from geoembed.fits import embeddings as embeddings_file
 from geoembed.fits import features as features_of
 from geoembed.fits.curves import OURS
 from geoembed.labels import targets as targets_of
+from geoembed.labels.files import Reading
 from geoembed.outputs import atomic, locks, records
 from geoembed.outputs import journal as journals
 from geoembed.outputs.journal import Journal
@@ -65,7 +66,12 @@ def evaluate(
     classifiers: Words = "logistic",
     features: Words | None = None,
     target: str | None = None,
+    layer: str | None = None,
+    crs: str | None = None,
+    overlap: float | str | None = None,
+    weight: str | None = None,
     seed: int = 0,
+    hold_out: bool = False,
     device: str = "auto",
     dry_run: bool = False,
     output: PathLike = "report",
@@ -74,6 +80,9 @@ def evaluate(
     progress: bool = False,
 ) -> Steps[pd.DataFrame]:
     """Measure embeddings as a sceptic would: every task x area x features x classifier x size x draw, on test chips.
+
+    Where labels are fewer than 1,000, or were not made by `label`, all are tested, in a spatial cross-validation (see
+    `fits.heldout`), unless `hold_out` asks for the test split.
 
     Draws learning curves for `sizes` (numbers, and `all`; draws are nested), and at `n` labels and at all of them asks
     whether the split leaks and whether it travels between areas. Each embeddings file in `against` is fitted on the
@@ -91,9 +100,10 @@ def evaluate(
     file = embeddings_file.read(Path(embeddings))
     names = features_of.require(file, settings.words(features))
     kinds = models.require(settings.words(classifiers) or ())
-    asked = Options(*options.numbers(settings.words(sizes)), n, repeats, kinds, names, seed)
+    asked = Options(*options.numbers(settings.words(sizes)), n, repeats, kinds, names, seed, hold_out)
     origin = _origin(None if chips is None else Path(chips), Path(model), file, device)
-    read = inputs.read(file, settings.paths(labels), target, settings.paths(against), origin)
+    reading = Reading(target, layer, crs, overlap, weight)
+    read = inputs.read(file, settings.paths(labels), reading, settings.paths(against), origin)
     record, rows = read.record(asked), partial(results.read, folder / RESULTS)
     if dry_run:
         return _forecast(prepare(read, asked))
@@ -144,7 +154,10 @@ def prepare(read: Inputs, asked: Options) -> Study:
     """Join labels to chips, match other embeddings by chip, and warn of what makes scores uncertain."""
     file = read.embeddings
     tasks = [targets_of.join(label_file, file.chip_id, file.grids) for label_file in read.label_files]
-    layout = protocol.layout(file, tasks, asked)
+    by_hand = [not label_file.made_by_label for label_file in read.label_files]
+    layout = protocol.layout(file, tasks, asked, by_hand)
+    if layout.options.n < asked.n:
+        log.warning("--n %d: there are too few labels to draw as many; %d are drawn", asked.n, layout.options.n)
     files = {OURS: file, **read.against}
     sources = [protocol.feature_source(name, files[name], file.chip_id, asked.features) for name in files]
     for source in sources:
@@ -171,7 +184,7 @@ def measure(study: Study, folder: Path, journal: Journal) -> Generator[Progress,
     if not counts["fits"]:
         raise ProbeError(
             f"{study.ours.file.path}: nothing could be fitted or tested ({cautions.listed(counts) or 'no cells'});"
-            " every task needs labels of two classes in the train split and of all classes in the test split"
+            " a task needs labels of two classes to learn from, and of two elsewhere to test on; add labels"
         )
     fits = yield from whole.fit(plans, journal)
     left_out = cautions.left_out(counts)

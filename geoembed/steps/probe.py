@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Generator
 from functools import partial
 from pathlib import Path
@@ -12,26 +13,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoembed.errors import ProbeError
-from geoembed.fits import classifiers, draws, maps, metrics
+from geoembed.fits import assessment, classifiers, maps, scores
 from geoembed.fits import embeddings as embeddings_file
 from geoembed.fits import features as features_of
+from geoembed.fits.assessment import Asked, Assessment
 from geoembed.fits.classifiers import saved
-from geoembed.fits.classifiers.protocol import Fitted
+from geoembed.fits.classifiers.protocol import BALANCED, LIKELIEST, RULES
 from geoembed.fits.embeddings import Embeddings
 from geoembed.fits.maps import Task
 from geoembed.labels import files as label_files
 from geoembed.labels import targets as targets_of
-from geoembed.labels.files import LabelFile
+from geoembed.labels.files import LabelFile, Reading
 from geoembed.labels.targets import Targets
 from geoembed.outputs import atomic, digests, geopackage, locks, records, styles
 from geoembed.outputs.records import Record, Standing
-from geoembed.progress import Progress, Result, Steps, Table, verb
+from geoembed.progress import Progress, Result, Steps, verb
 from geoembed.settings import PathLike
 
 log = logging.getLogger(__name__)
 
 PREDICTIONS, METRICS, FITTED = "predictions.gpkg", "metrics.json", "probe.skops"
 DRAWS = ("random", "stratified")
+
+DECISIONS = {
+    LIKELIEST: "the likeliest one",
+    BALANCED: "the one that is likeliest relative to its share among the labels",
+}
+"""How a chip's class is decided, by rule."""
+
+SHOWN = ("learned_from", "decision", "method", "folds", "repetitions", "scores", "spread", "accuracy", "cautions")
+"""What of metrics.json `--json` prints."""
 
 
 @verb
@@ -41,9 +52,15 @@ def probe(
     labels: PathLike | None = None,
     n: int | None = None,
     draw: str = "random",
+    hold_out: bool = False,
+    decide: str = LIKELIEST,
     classifier: str = "logistic",
     features: str = "fused",
     target: str | None = None,
+    layer: str | None = None,
+    crs: str | None = None,
+    overlap: float | str | None = None,
+    weight: str | None = None,
     apply: PathLike | None = None,
     seed: int = 0,
     output: PathLike | None = None,
@@ -53,8 +70,11 @@ def probe(
 ) -> Steps[geopandas.GeoDataFrame]:
     """Fit a classifier on few labels and map every chip with it, or map with a fitted probe; the result is the map.
 
-    With `labels`, the probe is fitted on `n` of them drawn from the train split (random or stratified; all for None)
-    and scored on the test split. `output` is a folder, by default probe/<labels name>.
+    With `labels`, the map learns from all of them, or from `n` drawn at random or `stratified`, and is scored on labels
+    that are held out (see `fits.heldout`): by spatial cross-validation where labels are fewer than 1,000 or were not
+    made by `label`, else on the test split. With `hold_out` always on the test split, of which the map then learns
+    nothing. `decide` says which class a chip gets: the `likeliest`, or `balanced`, the one that is likeliest relative
+    to its share among the labels. `output` is a folder, by default probe/<labels name>.
     With `apply`, a fitted probe's file or folder, nothing is fitted; the folder is probe/<task>-<embeddings name>.
 
     Raises ProbeError, LabelError, EmbeddingsError and StaleError.
@@ -63,35 +83,41 @@ def probe(
     locks.require_folder(folder or Path("probe"))
     if (labels is None) == (apply is None):
         raise ProbeError("give either --labels to fit a probe or --apply to use one")
+    reading = Reading(target, layer, crs, overlap, weight)
     if labels is None:
         assert apply is not None
-        if (n, draw, classifier, features, target, seed) != (None, "random", "logistic", "fused", None, 0):
+        given = (n, draw, hold_out, decide, classifier, features, seed)
+        if given != (None, "random", False, LIKELIEST, "logistic", "fused", 0) or reading != Reading():
             raise ProbeError("options of fitting cannot change a fitted probe; drop them, or fit with --labels")
         return (yield from _apply(Path(embeddings), Path(apply), folder, update, overwrite))
-    options = {"n": n, "draw": draw, "classifier": classifier, "features": features, "seed": seed}
-    return (yield from _fit(Path(embeddings), Path(labels), target, folder, options, update, overwrite))
+    options = {
+        "n": n, "draw": draw, "hold_out": hold_out, "decide": decide, "classifier": classifier, "features": features,
+        "seed": seed,
+    }  # fmt: skip
+    return (yield from _fit(Path(embeddings), Path(labels), reading, folder, options, update, overwrite))
 
 
 def _fit(
     embeddings: Path,
     labels: Path,
-    target: str | None,
+    reading: Reading,
     output: Path | None,
     options: dict[str, Any],
     update: bool,
     overwrite: bool,
 ) -> Steps[geopandas.GeoDataFrame]:
     """Fit, score and map, unless that is kept."""
-    file, label_file = embeddings_file.read(embeddings), label_files.read(labels, target)
+    file, label_file = embeddings_file.read(embeddings), label_files.read(labels, reading)
     features_of.require(file, (options["features"],))
     classifiers.require((options["classifier"],))
-    if options["draw"] not in DRAWS:
-        raise ProbeError(f"--draw {options['draw']}: unknown; there are {' and '.join(DRAWS)}")
+    for option, known in (("draw", DRAWS), ("decide", RULES)):
+        if options[option] not in known:
+            raise ProbeError(f"--{option} {options[option]}: unknown; there are {' and '.join(known)}")
     output = output or Path("probe") / label_file.name.replace(":", "-")
     record = Record(
         "probe",
         inputs={"embeddings": file.digest, "labels": label_file.digest},
-        options={"labels": labels.name, "target": label_file.column, **options},
+        options={"labels": label_file.path.name, "target": label_file.column, **reading.options, **options},
     )
     with locks.hold(output, folder=True):
         if _is_kept(output, record, (METRICS, FITTED), update=update, overwrite=overwrite):
@@ -99,7 +125,8 @@ def _fit(
         else:
             report = yield from _fit_anew(output, file, label_file, record)
         path = output / PREDICTIONS
-        return Result((path,), report["counts"], (Table("Test scores", _rows(report)),), read=partial(maps.read, path))
+        told = {key: report[key] for key in SHOWN}
+        return Result((path,), report["counts"], scores.tables(report), told, partial(maps.read, path))
 
 
 def _fit_anew(
@@ -108,34 +135,35 @@ def _fit_anew(
     """Fit, score, map and write all files; return what metrics.json says."""
     options = record.options
     features, classifier = options["features"], options["classifier"]
-    yield Progress(0, 3, "steps", "reading")
+    yield Progress(0, 1, "steps", "reading")
     targets = targets_of.join(label_file, file.chip_id, file.grids)
     X = features_of.read(file, features)
     usable = features_of.usable(file, features)
     scaling = features_of.scaling(X, np.flatnonzero(usable & (file.split == "train")))
-    Z = features_of.scaled(X, scaling)
-    yield Progress(1, 3, "steps", "fitting")
-    rows = _draw(file, targets, usable, options, label_file.path)
     learner = classifiers.named(classifier, len(targets.classes))
     if learner.name != classifier:
         message = "%s: column %s holds numbers, so %s means %s"
         log.warning(message, label_file.path, targets.column, classifier, learner.name)
-    fitted = learner.fit(Z[rows], targets.values[rows], len(targets.classes), options["seed"])
-    predicted = fitted.predict(Z)
-    yield Progress(2, 3, "steps", "mapping")
-    missing = {f"chips_without_{features}": int(np.count_nonzero(~usable))}
-    counts = {**targets.counts, "labels_drawn": len(rows), "chips": len(file), **missing}
-    report = {**options, "counts": counts, "made_from": record.to_json()}
-    report |= _report(file, targets, fitted, predicted, usable, rows)
+    asked = Asked(
+        options["n"], options["draw"] == "stratified", options["hold_out"], options["decide"], options["seed"]
+    )
+    Z = features_of.scaled(X, scaling)
+    assessed = yield from assessment.assess(
+        file, Z, usable, targets, learner, asked, by_hand=not label_file.made_by_label
+    )
+    report = _report(file, targets, assessed, options, record)
+    report["counts"] |= {f"chips_without_{features}": int(np.count_nonzero(~usable))}
     task = Task(targets.name, targets.column, targets.classes)
     (output / PREDICTIONS).unlink(missing_ok=True)
     atomic.write_json(output / METRICS, report)  # first of all files, as it says whose they are
     arrays = {"mean": scaling.mean, "deviation": scaling.deviation}
-    saved.write(output / FITTED, fitted, _described(file, task, features), arrays)
-    table = maps.build(file, task, fitted, predicted, usable)
-    maps.add_labels(table, targets, rows)
+    described = _described(file, task, features) | {"decide": asked.rule}
+    saved.write(output / FITTED, assessed.fitted, described, arrays)
+    table = maps.build(file, task, assessed.predicted, assessed.decided, usable)
+    maps.add_labels(table, targets, assessed.rows)
     maps.write(output / PREDICTIONS, table, task, record)
     _warn_of_missing(features, usable)
+    _tell(report, options["n"])
     return report
 
 
@@ -169,7 +197,8 @@ def _apply(
             scaling = features_of.Scaling(arrays["mean"], arrays["deviation"])
             predicted = model.predict(features_of.scaled(features_of.read(file, features), scaling))
             predictions.unlink(missing_ok=True)
-            maps.write(predictions, maps.build(file, task, model, predicted, usable), task, record)
+            decided = model.decide(predicted, described["decide"]) if task.classes else np.empty(0, np.int64)
+            maps.write(predictions, maps.build(file, task, predicted, decided, usable), task, record)
             counts[f"chips_without_{features}"] = int(np.count_nonzero(~usable))
             _warn_of_missing(features, usable)
         return Result((predictions,), {**counts}, read=partial(maps.read, predictions))
@@ -211,75 +240,50 @@ def _is_kept(output: Path, record: Record, beside: tuple[str, ...], *, update: b
     return True
 
 
-def _draw(
-    file: Embeddings, targets: Targets, usable: NDArray[np.bool_], options: dict[str, Any], path: Path
-) -> NDArray[np.int64]:
-    """Return the rows of the labels drawn from the train split; raises ProbeError where they are too few."""
-    n, pool = options["n"], np.flatnonzero(usable & targets.known & (file.split == "train"))
-    values = targets.values[pool]
-    distinct = np.unique(values)
-    if len(distinct) < 2:
-        content = f"only {targets.classes[int(distinct[0])]!r}" if targets.classes and len(distinct) else "no variation"
-        fault = f"{len(pool)} labels in the train split, with {content}"
-        raise ProbeError(f"{path}: {fault}; add labels of another class there")
-    least = draws.smallest(values, numeric=targets.numeric)
-    if n is not None and n < least:
-        raise ProbeError(f"--n {n}: too few for two labels of each of {len(distinct)} classes; give at least {least}")
-    if n is not None and n > len(pool):
-        log.warning("%s: the train split has %s labels, fewer than %s; all are used", path, f"{len(pool):,}", f"{n:,}")
-    keys = draws.keys(file.chip_id[pool])
-    stratified = options["draw"] == "stratified"
-    order = draws.order(keys, values, numeric=targets.numeric, seed=options["seed"], stratified=stratified)
-    return pool[order[:n]]
-
-
 def _report(
-    file: Embeddings,
-    targets: Targets,
-    fitted: Fitted,
-    predicted: NDArray[np.float64],
-    usable: NDArray[np.bool_],
-    rows: NDArray[np.int64],
+    file: Embeddings, targets: Targets, assessed: Assessment, options: dict[str, Any], record: Record
 ) -> dict[str, Any]:
-    """Return what was fitted, and its scores on the test split, over all areas and per area."""
-    test = usable & targets.known & (file.split == "test")
-    chips_of = {"all": test} | {str(aoi): test & (file.aoi == aoi) for aoi in np.unique(file.aoi)}
-    scores = {}
-    for area, chips in chips_of.items():
-        decided = fitted.decide(predicted[chips]) if fitted.classes else np.empty(0, np.int64)
-        figures = metrics.score(targets.values[chips], predicted[chips], decided, fitted.classes)
-        rounded = {name: None if np.isnan(value) else round(value, 6) for name, value in figures.items()}
-        scores[area] = {"chips": int(chips.sum()), **rounded}
-    if scores["all"][metrics.names(fitted.classes)[0]] is None:
-        log.warning("%s: the test split lacks a class or has no labels, so the probe is not scored", targets.name)
-    if file.transductive:
-        log.warning("%s: the model learned from the chips of all splits, test chips among them", file.path)
-    labels_drawn: dict[str, int] | int = len(rows)
+    """Return what metrics.json says: what the map learned from, how it decides, how it was scored, and its scores."""
+    rows = assessed.rows
+    per_class: dict[str, int] = {}
     if targets.classes:
         drawn = np.bincount(targets.values[rows].astype(int), minlength=len(targets.classes))
-        labels_drawn = dict(zip(map(str, targets.classes), drawn.tolist(), strict=True))
+        per_class = dict(zip(map(str, targets.classes), drawn.tolist(), strict=True))
+    splits = Counter(file.split[rows].tolist())
+    counts = {**targets.counts, "labels_drawn": len(rows), "chips": len(file)}
     return {
+        **options,
         "task": targets.name,
         "target": targets.column,
-        "positive": str(targets.classes[1]) if len(targets.classes) == 2 else None,
-        "labels_drawn": labels_drawn,
-        "decision": "the class whose probability is highest relative to its share among the labels drawn",
-        "penalty": None if np.isnan(fitted.penalty) else fitted.penalty,
+        "classes": list(map(str, targets.classes)),
+        "counts": counts,
+        "learned_from": {"labels": len(rows), "splits": dict(splits), "classes": per_class},
+        "decision": DECISIONS[options["decide"]] if targets.classes else None,
+        "penalty": None if np.isnan(assessed.fitted.penalty) else assessed.fitted.penalty,
         "transductive": file.transductive,
-        "test": scores,
+        **scores.to_json(assessed, file.aoi),
+        "made_from": record.to_json(),
     }
+
+
+def _tell(report: dict[str, Any], n: int | None) -> None:
+    """Say what the map learned from, how it was scored, and what makes the scores uncertain."""
+    learned = report["learned_from"]["labels"]
+    if n is not None and learned < n:
+        message = "%s: there are %s labels to draw from, fewer than %s; all are used"
+        log.warning(message, report["task"], f"{learned:,}", f"{n:,}")
+    labels = report["scores"]["all"]["labels"]
+    how = f"on {labels:,} labels of the test split, by a fit that has not seen them"
+    if report["folds"] > 1:
+        repeated = f", repeated {report['repetitions']} times" if report["repetitions"] > 1 else ""
+        how = f"by {report['method']}: {labels:,} labels in {report['folds']} folds{repeated}"
+    log.info("%s: the map learned from %s labels; scores are %s", report["task"], f"{learned:,}", how)
+    if report["decision"]:
+        log.info("%s: a chip's class is %s", report["task"], report["decision"])
+    for caution in report["cautions"]:
+        log.warning("%s: %s", report["task"], caution)
 
 
 def _warn_of_missing(features: str, usable: NDArray[np.bool_]) -> None:
     if not usable.all():
         log.warning("%s chips have no %s and get no prediction", f"{np.count_nonzero(~usable):,}", features)
-
-
-def _rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Return the test scores: a row per AOI, a column per metric; the head first."""
-    names = [name for name in report["test"]["all"] if name != "chips"]
-    rows: list[tuple[str, ...]] = [("test AOI", "chips", *(name.replace("_", " ") for name in names))]
-    for area, scores in report["test"].items():
-        figures = ("" if scores[name] is None else format(scores[name], ".3f") for name in names)
-        rows.append((area, f"{scores['chips']:,}", *figures))
-    return rows

@@ -59,7 +59,9 @@ def layout(path: Path) -> tuple[embeddings.Embeddings, protocol.Layout]:
     found = embeddings.read(path)
     values = np.load(path.with_suffix(".npy")).astype(np.float64)
     tasks = tuple(Targets(f"task{t}", "label", one, (0, 1)) for t, one in enumerate(values))
-    asked = Options(SIZES, False, n=SIZES[0], repeats=REPEATS, classifiers=("ridge",), features=MODALITIES, seed=0)
+    asked = Options(
+        SIZES, False, n=SIZES[0], repeats=REPEATS, classifiers=("ridge",), features=MODALITIES, seed=0, hold_out=True
+    )
     return found, protocol.layout(found, tasks, asked)
 
 

@@ -34,6 +34,9 @@ from geoembed.labels import targets as targets_of
 
 BIN = Path(sys.executable).parent / "geoembed"
 
+HELD = "--hold-out"
+"""All scores are those of the test split, as in the studies."""
+
 EARTH = {"water": "80", "vegetation": "10,20,30", "built": "50", "cropland": "40"}
 SCENES = {"water": 1, "trees": 2, "crops": 4, "built": 5}
 SIDE = 95
@@ -58,7 +61,9 @@ def earth(folder: Path, data: Path, minutes: float, options: list[str]) -> None:
     known = ["--modalities", options[options.index("--modalities") + 1]] if "--modalities" in options else []
     geoembed(folder, "embed", *known)
     labels = [word for name in EARTH for word in ("--labels", f"labels/{name}.gpkg")]
-    geoembed(folder, "evaluate", "--chips", "chips", *labels, "--n", 28, "--sizes", "28,100,500,all", "--repeats", 10)
+    geoembed(
+        folder, "evaluate", "--chips", "chips", *labels, "--n", 28, "--sizes", "28,100,500,all", "--repeats", 10, HELD
+    )
     show(folder / "report" / "results.csv", 28)
 
 
@@ -71,7 +76,7 @@ def eurosat(folder: Path, data: Path, minutes: float, options: list[str]) -> Non
     geoembed(folder, "embed")
     names = sorted(path.stem for path in (folder / "labels").glob("*.gpkg") if path.stem != "class")
     labels = [word for name in names for word in ("--labels", f"labels/{name}.gpkg")]
-    geoembed(folder, "evaluate", "--chips", "chips", *labels, "--n", 54, "--sizes", "54,all", "--repeats", 10)
+    geoembed(folder, "evaluate", "--chips", "chips", *labels, "--n", 54, "--sizes", "54,all", "--repeats", 10, HELD)
     show(folder / "report" / "results.csv", 54)
     baselines = sorted((folder / "report" / "baselines").glob("*.h5"))
     for path in (Path("embeddings.h5"), *(path.relative_to(folder) for path in baselines)):
@@ -80,7 +85,8 @@ def eurosat(folder: Path, data: Path, minutes: float, options: list[str]) -> Non
             for seed in range(draws):
                 words = ["--n", n] if n else []
                 output = Path("probe") / f"{path.stem}-{n}-{seed}"
-                geoembed(folder, "probe", path, "--labels", "labels/class.gpkg", *words, "--seed", seed, "-o", output)
+                words += ["--labels", "labels/class.gpkg", "--seed", seed, "-o", output, "--decide", "balanced", HELD]
+                geoembed(folder, "probe", path, *words)
                 scores.append(accuracy(folder / output / "predictions.gpkg"))
             print(f"{path.stem}, accuracy at {n or 'all'} labels: {np.mean(scores):.3f} +- {np.std(scores):.3f}")
 
@@ -131,7 +137,7 @@ def scenes(folder: Path, data: Path, minutes: float, options: list[str]) -> None
     geoembed(folder, "pretrain", "--minutes", minutes, *options)
     geoembed(folder, "embed")
     labels = [word for name in SCENES for word in ("--labels", f"labels/{name}.gpkg")]
-    geoembed(folder, "evaluate", "--chips", "chips", *labels, "--sizes", "20,50,100,200", "--repeats", 2)
+    geoembed(folder, "evaluate", "--chips", "chips", *labels, "--sizes", "20,50,100,200", "--repeats", 2, HELD)
     for name, path in (
         ("chip statistics", folder / "report" / "baselines" / "statistics.h5"),
         ("embeddings", folder / "embeddings.h5"),

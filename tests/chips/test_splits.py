@@ -42,6 +42,25 @@ def test_same_seed_same_split_also_over_180_degrees() -> None:
     assert (first != splits.assign(field(30, 30), 320.0, np.random.default_rng(4))).any()
 
 
+@pytest.mark.parametrize("shape", [(60, 60), (7, 7), (30, 1), (2, 3)])
+def test_folds_are_of_equal_size_and_hold_neighbours(shape: tuple[int, int]) -> None:
+    lonlat, n = field(*shape), shape[0] * shape[1]
+    for seed in range(5):
+        fold = splits.folds(lonlat, np.repeat("a", n), 320.0, 5, np.random.default_rng(seed))
+        counts = np.bincount(fold, minlength=5)
+        assert counts.min() > 0 and counts.max() <= max(0.35 * n, 2)
+    if n == 3600:
+        columns, rows = np.meshgrid(np.arange(60), np.arange(60))
+        places = np.stack([np.zeros(n, int), columns.ravel(), rows.ravel()], axis=1)
+        assert splits.neighbours_apart(places, fold.astype(str)) < 0.25  # of random chips, 80 % would be
+
+
+def test_folds_of_areas_are_dealt_out_apart() -> None:
+    lonlat, aoi = np.concatenate([field(10, 10), field(2, 1, lon=20.0)]), np.repeat(["a", "b"], [100, 2])
+    fold = splits.folds(lonlat, aoi, 320.0, 5, np.random.default_rng(0))
+    assert set(fold[:100]) == set(range(5)) and fold[100] != fold[101]
+
+
 def test_neighbours_apart_counts_sides() -> None:
     cells = np.array([[0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]])
     split = np.array(["train", "test", "train", "test"])

@@ -14,8 +14,8 @@ def test_it_maps_every_chip(here: Path, run: Run, tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'map' / 'predictions.gpkg'}\n"), result.stderr
     table = geopandas.read_file(tmp_path / "map" / "predictions.gpkg")
     assert len(table) == len(chip_folder.read(here / "chips").index)
-    assert {"chip_id", "split", "prediction", "probability", "geometry"} <= set(table.columns)
-    assert json.loads((tmp_path / "map" / "metrics.json").read_text())["test"]["all"]["balanced_accuracy"] > 0.8
+    assert {"chip_id", "split", "prediction", "confidence", "p_0", "p_1", "geometry"} <= set(table.columns)
+    assert json.loads((tmp_path / "map" / "metrics.json").read_text())["scores"]["all"]["balanced_accuracy"] > 0.8
 
 
 def test_a_fitted_probe_maps_again(here: Path, run: Run, tmp_path: Path) -> None:
@@ -40,7 +40,14 @@ def test_an_unknown_feature_names_the_nearest(here: Path, run: Run, tmp_path: Pa
 
 
 def test_options_of_fitting_do_not_go_with_apply(here: Path, run: Run, tmp_path: Path) -> None:
-    for words in (("--n", 30), ("--draw", "random"), ("--classifier", "knn"), ("--features", "s1"), ("--seed", 0)):
+    for words in (
+        ("--n", 30),
+        ("--draw", "random"),
+        ("--decide", "balanced"),
+        ("--classifier", "knn"),
+        ("--features", "s1"),
+        ("--seed", 0),
+    ):
         result = run("probe", "--apply", tmp_path / "none", *words)
         assert (result.exit_code, result.stdout) == (2, "")
         assert words[0] in result.stderr

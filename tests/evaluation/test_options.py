@@ -35,5 +35,5 @@ def test_every_question_is_about_fused_else_the_last_features() -> None:
 def test_records_hold_what_was_asked() -> None:
     assert ASKED.to_json() == {
         "n": 20, "sizes": [10, 50, "all"], "repeats": 3, "classifiers": ["ridge"],
-        "features": ["s2", "fused", "concat"], "seed": 4,
+        "features": ["s2", "fused", "concat"], "seed": 4, "hold_out": False,
     }  # fmt: skip

@@ -18,7 +18,7 @@ from geoembed.fits.experiments import Experiment
 from geoembed.labels.targets import Targets
 
 N = 600
-OPTIONS = Options((10, 50), True, n=20, repeats=3, classifiers=("ridge",), features=("s2",), seed=4)
+OPTIONS = Options((10, 50), True, n=20, repeats=3, classifiers=("ridge",), features=("s2",), seed=4, hold_out=True)
 
 
 def write(path: Path, aois: int = 3) -> Embeddings:
@@ -171,7 +171,7 @@ def test_a_cell_that_lacks_a_class_is_counted(found: Embeddings) -> None:
         "aoi1": names - {"not in aoi1"},
         "aoi2": names - {"not in aoi2's test"},
     }
-    assert empty == {"cells_with_one_class_to_learn_from": 1, "cells_lacking_a_class_in_test": 2}
+    assert empty == {"cells_with_one_class_to_learn_from": 1, "cells_with_one_class_to_test_on": 2}
     # All but an area are tested in that area: what cannot be told there is counted again.
     places, empty = laid.experiments(EVERY)
     cells = {place.name: {tasks[one.task].name for one in place.draws} for place in places if "but" in place.name}
@@ -180,7 +180,7 @@ def test_a_cell_that_lacks_a_class_is_counted(found: Embeddings) -> None:
         "all but aoi1": names - {"not in aoi1"},
         "all but aoi2": names - {"not in aoi2's test"},
     }
-    assert empty == {"cells_with_one_class_to_learn_from": 1, "cells_lacking_a_class_in_test": 5}
+    assert empty == {"cells_with_one_class_to_learn_from": 1, "cells_with_one_class_to_test_on": 5}
 
 
 def test_a_number_that_does_not_vary_in_test_is_counted(found: Embeddings) -> None:
@@ -188,11 +188,11 @@ def test_a_number_that_does_not_vary_in_test_is_counted(found: Embeddings) -> No
     laid = protocol.layout(found, [Targets("height", "", values, ())], replace(OPTIONS, sizes=(10,)))
     places, empty = laid.experiments(EVERY, ["curve"])
     assert [len(place.draws) for place in places] == [1, 1, 0, 1]
-    assert empty == {"cells_lacking_a_class_in_test": 1}
+    assert empty == {"cells_with_one_class_to_test_on": 1}
 
 
 def test_missing_inputs_are_asked_everywhere_at_n_and_at_all_labels(laid: Layout) -> None:
-    rows = laid.sample(EVERY, 40, "test")
+    rows = laid.sample(laid.split == "test", 40)
     place = laid.missing(EVERY, [experiments.Tested("missing", "nothing", rows)])
     assert (place.name, len(place.tested)) == ("all", 1)
     assert place.train.tolist() == np.flatnonzero(laid.split == "train").tolist()
@@ -200,10 +200,10 @@ def test_missing_inputs_are_asked_everywhere_at_n_and_at_all_labels(laid: Layout
 
 
 def test_a_sample_is_seeded_in_order_and_of_its_split(laid: Layout) -> None:
-    rows = laid.sample(EVERY, 40, "test")
+    rows = laid.sample(laid.split == "test", 40)
     assert rows.tolist() == sorted(set(rows.tolist())) and len(rows) == 40
-    assert (laid.split[rows] == "test").all() and rows.tolist() == laid.sample(EVERY, 40, "test").tolist()
-    assert laid.sample(EVERY, 10_000, "test").tolist() == np.flatnonzero(laid.split == "test").tolist()
+    assert (laid.split[rows] == "test").all() and rows.tolist() == laid.sample(laid.split == "test", 40).tolist()
+    assert laid.sample(laid.split == "test", 10_000).tolist() == np.flatnonzero(laid.split == "test").tolist()
     assert laid.sample(laid.aoi == "aoi1", 10_000).tolist() == np.flatnonzero(laid.aoi == "aoi1").tolist()
     assert len(set(laid.aoi[rows])) == 3
 

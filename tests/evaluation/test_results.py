@@ -37,7 +37,9 @@ def layout(folder: Path) -> Layout:
     vectors = np.ones((200, 2), np.float32)
     file = embeddings_file(folder / "e.h5", {"s2": vectors, "fused": vectors}, columns=20, aois=2)
     tasks = [Targets(name, "", np.zeros(200), (0, 1)) for name in ("water", "crops")]
-    asked = Options((10,), True, n=10, repeats=2, classifiers=("ridge", "knn"), features=("s2", "fused"), seed=0)
+    asked = Options(
+        (10,), True, n=10, repeats=2, classifiers=("ridge", "knn"), features=("s2", "fused"), seed=0, hold_out=True
+    )
     return protocol.layout(file, tasks, asked)
 
 

@@ -15,7 +15,9 @@ from geoembed.outputs.journal import Journal
 from geoembed.outputs.records import Record
 
 N = 600
-ASKED = Options((10, 50), True, n=20, repeats=2, classifiers=("ridge", "logistic"), features=("s1", "fused"), seed=0)
+ASKED = Options(
+    (10, 50), True, n=20, repeats=2, classifiers=("ridge", "logistic"), features=("s1", "fused"), seed=0, hold_out=True
+)
 
 
 @pytest.fixture

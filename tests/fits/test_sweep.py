@@ -286,7 +286,7 @@ def test_what_was_done_is_not_done_again(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_probabilities_are_those_that_were_scored() -> None:
     laid = lay(sizes=(60,))
     found, seen = run(("logistic",), laid), dict.fromkeys(TASKS, 0)
-    for t, truth, p in sweep.Sweep(X, "", "", [laid[0]], laid[1], ("logistic",), seed=SEED).probabilities(
+    for t, _, truth, p in sweep.Sweep(X, "", "", [laid[0]], laid[1], ("logistic",), seed=SEED).probabilities(
         "logistic", 60
     ):
         task = laid[1][t]
@@ -301,7 +301,7 @@ def test_probabilities_are_not_told_at_more_labels_than_there_are() -> None:
     laid = lay(("water", "cover"), sizes=(5, 5000))
     for n, tasks in ((5000, []), (5, [0] * REPEATS)):  # of three classes five labels cannot hold two each
         found = sweep.Sweep(X, "", "", [laid[0]], laid[1], ("ridge",), seed=SEED).probabilities("ridge", n)
-        assert [task for task, _, _ in found] == tasks
+        assert [task for task, *_ in found] == tasks
 
 
 CODE = """

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from pyproj import Geod
 from synthetic import LATTICE, ids
 
 from geoembed.ground import grid, outlines
@@ -41,3 +42,12 @@ def test_longitudes_run_on_over_180() -> None:
     for turned, degrees in ((west, -360.0), (east, 360.0)):
         assert (turned == middle + np.array([degrees, 0.0])).all()
     assert len(list(outlines.rings("EPSG:32601", cells))) == 1
+
+
+@pytest.mark.parametrize("zone, row", [(32, 11), (32, 1500), (60, 40), (1, 40)])
+def test_areas_are_geodesic(zone: int, row: int) -> None:
+    wide = grid.utm(zone, south=False, size=448, resolution=10.0)
+    cells = grid.cells((wide,), np.array([wide.chip_id(column, row) for column in (37, 111, 185)]))
+    points, positions = next(iter(outlines.rings("EPSG:4326", cells)))
+    wanted = [Geod(ellps="WGS84").polygon_area_perimeter(*ring.T)[0] for ring in points[np.argsort(positions)]]
+    assert outlines.areas(cells) == pytest.approx(wanted, rel=1e-5)

@@ -26,7 +26,7 @@ def save(path: Path, columns: dict[str, Any], shapes: Any = None, crs: str | Non
 
 
 def join(path: Path, target: str | None = None) -> targets.Targets:
-    return targets.join(files.read(path, target), CHIPS, (LATTICE,))
+    return targets.join(files.read(path, files.Reading(target)), CHIPS, (LATTICE,))
 
 
 def points(*cells: tuple[float, float]) -> Any:
@@ -109,9 +109,9 @@ def test_the_target_decides_between_classes_and_numbers(tmp_path: Path) -> None:
     }  # fmt: skip
     path = save(tmp_path / "x.gpkg", columns, points((0, 0), (1, 0), (2, 0)))
     assert files.read(path).column == "label" and not files.read(path).numeric
-    assert files.read(path, "value").numeric and files.read(path, "yield").numeric
-    assert not files.read(path, "crop").numeric and not files.read(path, "age").numeric
-    assert files.read(path, "crop").name == "x:crop"
+    assert files.read(path, files.Reading("value")).numeric and files.read(path, files.Reading("yield")).numeric
+    assert not files.read(path, files.Reading("crop")).numeric and not files.read(path, files.Reading("age")).numeric
+    assert files.read(path, files.Reading("crop")).name == "x:crop"
     assert join(path, "crop").classes == ("a", "b")
     only = save(tmp_path / "y.gpkg", {"chip_id": CHIPS[:2], "value": [1, 2]}, points((0, 0), (1, 0)))
     assert files.read(only).numeric

@@ -22,9 +22,11 @@ from synthetic import embeddings_file
 
 from geoembed.chips import folder as chip_folder
 from geoembed.errors import ChipError, EmbeddingsError, GeoembedError, ModelError, ProbeError, StaleError
-from geoembed.evaluation import removal
+from geoembed.evaluation import protocol, removal
+from geoembed.evaluation.options import Options
 from geoembed.evaluation.results import COLUMNS
 from geoembed.fits import embeddings, jobs, sweep
+from geoembed.labels import files, targets
 from geoembed.progress import Progress
 from geoembed.report import markup
 from geoembed.steps.evaluate import evaluate
@@ -49,7 +51,7 @@ def world(tmp_path: Path) -> embeddings.Embeddings:
 
 
 def run(folder: Path, *tasks: str, **options: Any) -> Any:
-    options = {"sizes": ("10", "50", "100", "all"), "n": 50, "repeats": 3, **options}
+    options = {"sizes": ("10", "50", "100", "all"), "n": 50, "repeats": 3, "hold_out": True, **options}
     return evaluate(
         folder / "e.h5", labels=tuple(folder / f"{t}.csv" for t in tasks), output=folder / "report", **options
     )
@@ -70,8 +72,8 @@ def test_one_row_per_fit_and_metric(tmp_path: Path, world: embeddings.Embeddings
     table = rows(tmp_path)
     assert tuple(table.columns) == COLUMNS
     curve = table[table["question"] == "curve"]
-    # 2 tasks x 3 places x 4 features x (3 sizes x 3 draws + all), and 6 metrics
-    assert len(curve) == 2 * 3 * 4 * 10 * 6
+    # 2 tasks x 3 places x 4 features x (3 sizes x 3 draws + all), and 7 metrics
+    assert len(curve) == 2 * 3 * 4 * 10 * 7
     # of fused also a random split and two times all but one area, at 50 labels and at all
     assert done.counts["fits"] == 240 + 2 * 3 * 4
     assert set(table["question"]) == {"curve", "split", "transfer"}
@@ -97,7 +99,7 @@ def test_summary_says_how_many_are_enough(tmp_path: Path, world: embeddings.Embe
     assert all(point["low"] < point["mean"] < point["high"] for point in cell["curve"])
     assert f"<h1>{markup.text(summary['answer'])}</h1>" in (tmp_path / "report/report.html").read_text()
     assert summary["over_all_cells"]["95%"]["cells"] > 3
-    assert "water" in {row[0] for row in done.tables}
+    assert "water" in {row[0] for row in done.tables[0].rows}
 
 
 def test_scores_are_of_the_test_split_and_draws_of_the_train_split(
@@ -137,6 +139,62 @@ def test_cells_without_a_class_are_empty_and_counted(
     assert "3 cells with one class to learn from" in caplog.text and "50 chips without s1" in caplog.text
 
 
+def write_points(folder: Path, found: embeddings.Embeddings) -> pd.DataFrame:
+    """Write 100 labels of three classes, four of one of them, which s2 tells apart, into points.csv."""
+    s2 = found.vectors("s2")
+    rng = np.random.default_rng(5)
+    kind = np.where(s2[:, 0] > 2, "water", "other")
+    chips = np.sort(rng.permutation(1000)[:100])
+    names = kind[chips].astype(object)
+    names[rng.permutation(100)[:4]] = "snow"
+    table = pd.DataFrame({"chip_id": found.chip_id[chips], "label": names})
+    table.to_csv(folder / "points.csv", index=False)
+    return table
+
+
+def test_few_labels_are_all_tested_in_folds(
+    tmp_path: Path, world: embeddings.Embeddings, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_points(tmp_path, world)
+    with caplog.at_level(logging.WARNING, "geoembed"):
+        done = run(tmp_path, "points", features=("s2", "fused"), n=200, repeats=2, hold_out=False)
+    assert "labels of points were given by hand, so that all 100 are tested, in 5 spatial folds" in caplog.text
+    assert "--n 200: there are too few labels to draw as many; 50 are drawn" in caplog.text
+    assert "only 4 test chips are snow" in caplog.text
+    curve = curve_rows(tmp_path)
+    everywhere = curve[(curve["aoi"] == "all") & (curve["metric"] == "accuracy") & (curve["features"] == "s2")]
+    # two repetitions of five folds, a draw of each size from the labels outside each fold, and all of these
+    assert everywhere.groupby("n")["seed"].apply(sorted).loc[50] == list(range(10))
+    whole = everywhere[~everywhere["n"].isin([10, 50])]
+    assert len(whole) == 10 and whole["n"].mean() == pytest.approx(80)
+    assert whole["value"].mean() > 0.7
+    assert set(rows(tmp_path)["question"]) == {"curve", "split", "transfer"}
+    summary = json.loads((tmp_path / "report/summary.json").read_text())
+    full = next(one["full"] for one in summary["cells"] if (one["aoi"], one["metric"]) == ("all", "accuracy"))
+    assert full["n"] == 80
+    scored = summary["maps"]["points"]
+    assert scored["method"] == "spatial cross-validation" and scored["scores"]["all"]["labels"] == 100
+    assert {one["task"] for one in summary["trust"]} == {"points"} and done.report == {}
+
+
+def test_folds_are_learned_and_tested_apart(tmp_path: Path, world: embeddings.Embeddings) -> None:
+    table = write_points(tmp_path, world)
+    task = targets.join(files.read(tmp_path / "points.csv"), world.chip_id, world.grids)
+    asked = Options((10,), True, n=20, repeats=3, classifiers=("ridge",), features=("s2",), seed=0)
+    laid = protocol.layout(world, [task], asked, [True])
+    assert laid.folds.shape == (3, 1000) and (laid.folds >= 0).sum() == 300 and laid.tested.sum() == len(table)
+    experiments, _ = laid.experiments(np.ones(1000, dtype=bool), ["curve"])
+    everywhere = [one for one in experiments if one.name == "all"]
+    assert [one.first for one in everywhere] == list(range(15))
+    for repeat in range(3):
+        folds = everywhere[repeat * 5 : repeat * 5 + 5]
+        assert sorted(np.concatenate([one.tested[0].rows for one in folds])) == np.flatnonzero(task.known).tolist()
+    for one in experiments:
+        tested = one.tested[0].rows
+        assert not np.isin(one.train, tested).any()
+        assert all(task.known[one.train[order[:10]]].all() for draws in one.draws for order in draws.orders)
+
+
 def test_numbers_are_fitted_by_ridge(
     tmp_path: Path, world: embeddings.Embeddings, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -146,7 +204,7 @@ def test_numbers_are_fitted_by_ridge(
     table = rows(tmp_path)
     assert set(table.loc[table["task"] == "height", "metric"]) == {"r2", "rmse"}
     assert table.loc[(table["metric"] == "r2") & (table["n"] > 200), "value"].min() > 0.95
-    assert "r2" in {row[1] for row in done.tables}
+    assert "r2" in {row[1] for row in done.tables[0].rows}
 
 
 def test_several_classifiers_agree_on_the_easy_task(tmp_path: Path, world: embeddings.Embeddings) -> None:
@@ -160,7 +218,9 @@ def test_rerun_is_free_and_other_options_are_refused(tmp_path: Path, world: embe
     done = run(tmp_path, "water", features=("s2",))
     before = (tmp_path / "report/results.csv").read_bytes()
     again = run(tmp_path, "water", features=("s2",))
-    assert (tmp_path / "report/results.csv").read_bytes() == before and list(map(tuple, again.tables)) == done.tables
+    assert (tmp_path / "report/results.csv").read_bytes() == before and again.tables[0].to_json() == done.tables[
+        0
+    ].to_json()
     with pytest.raises(StaleError, match="seed was 0, now 1"):
         run(tmp_path, "water", features=("s2",), seed=1)
     (tmp_path / "report/summary.json").write_text("{}")
@@ -177,6 +237,7 @@ def test_progress_counts_fits(tmp_path: Path, world: embeddings.Embeddings) -> N
             sizes=("10", "all"),
             n=10,
             repeats=2,
+            hold_out=True,
         )
     )
     assert all(isinstance(step, Progress) for step in steps)
@@ -185,7 +246,7 @@ def test_progress_counts_fits(tmp_path: Path, world: embeddings.Embeddings) -> N
     assert fits[-1].done == fits[-1].total == 3 * 4 * 3 + 3 * 3
     with (tmp_path / "r/results.csv").open() as file:
         found = list(csv.DictReader(file))
-    assert sum(row["question"] == "curve" for row in found) == 36 * 6
+    assert sum(row["question"] == "curve" for row in found) == 36 * 7
 
 
 def test_what_cannot_be_measured_says_the_remedy(tmp_path: Path, world: embeddings.Embeddings) -> None:
@@ -345,7 +406,7 @@ import os, signal, sys
 from pathlib import Path
 from geoembed.steps import evaluate
 folder, left = Path(sys.argv[1]), 5
-files = {"labels": folder / "water.csv", "output": folder / "report"}
+files = {"labels": folder / "water.csv", "output": folder / "report", "hold_out": True}
 for step in evaluate.evaluate.steps(folder / "e.h5", **files, sizes=("10", "100"), n=50):
     left -= step.unit == "fits"
     if left == 0:
@@ -356,9 +417,8 @@ for step in evaluate.evaluate.steps(folder / "e.h5", **files, sizes=("10", "100"
 def test_nothing_done_is_lost_to_a_kill(tmp_path: Path, world: embeddings.Embeddings) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     assert killed.returncode == -signal.SIGKILL
-    steps = evaluate.steps(
-        tmp_path / "e.h5", labels=(tmp_path / "water.csv",), output=tmp_path / "report", sizes=("10", "100"), n=50
-    )
+    files: dict[str, Any] = {"labels": (tmp_path / "water.csv",), "output": tmp_path / "report", "hold_out": True}
+    steps = evaluate.steps(tmp_path / "e.h5", **files, sizes=("10", "100"), n=50)
     first = next(step for step in steps if step.unit == "fits")
     assert first.done > 4  # those of the five pieces that were told, and of one more
     list(steps)

@@ -1,5 +1,6 @@
 import json
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import balanced_accuracy_score
 from synthetic import embeddings_file
 
 from geoembed.errors import ProbeError, StaleError
@@ -34,9 +36,9 @@ def run(tmp_path: Path, **options: Any) -> Any:
     return probe(tmp_path / "e.h5", labels=tmp_path / "water.csv", output=tmp_path / "out", **options)
 
 
-def test_maps_every_chip_and_scores_the_test_split(tmp_path: Path, world: Any) -> None:
+def test_held_out_it_maps_every_chip_and_scores_the_test_split(tmp_path: Path, world: Any) -> None:
     embedded, water = world
-    done = run(tmp_path, n=100)
+    done = run(tmp_path, n=100, hold_out=True, decide="balanced")
     assert done.paths == (tmp_path / "out/predictions.gpkg",)
     table = geopandas.read_file(done.paths[0])
     assert table["chip_id"].tolist() == embedded.chip_id.tolist() and table.crs == "EPSG:4326"
@@ -44,14 +46,15 @@ def test_maps_every_chip_and_scores_the_test_split(tmp_path: Path, world: Any) -
     assert table["drawn"].sum() == 100 and set(table.loc[table["drawn"] == 1, "split"]) == {"train"}
     report = json.loads((tmp_path / "out/metrics.json").read_text())
     test = table[table["split"] == "test"]
-    hits = [(test["prediction"] == test["label"])[test["label"] == k].mean() for k in (0, 1)]
-    assert report["test"]["all"]["balanced_accuracy"] == pytest.approx(np.mean(hits), abs=1e-6)
-    assert report["test"]["all"]["balanced_accuracy"] > 0.85
-    assert set(report["test"]) == {"all", "aoi0", "aoi1"} and report["positive"] == "1"
-    assert sum(report["labels_drawn"].values()) == 100
+    assert report["method"] == "test split" and report["learned_from"]["splits"] == {"train": 100}
+    score = report["scores"]["all"]["balanced_accuracy"]
+    assert score == pytest.approx(balanced_accuracy_score(test["label"], test["prediction"]), abs=1e-6) and score > 0.85
+    assert set(report["scores"]) == {"all", "aoi0", "aoi1"} and "relative to its share" in report["decision"]
+    assert sum(report["learned_from"]["classes"].values()) == 100
     # probabilities mean shares: their mean is that of the class
-    assert table["probability"].mean() == pytest.approx(water.mean(), abs=0.05)
-    assert "balanced accuracy" in done.tables[0].rows[0]
+    assert table["p_1"].mean() == pytest.approx(water.mean(), abs=0.05)
+    assert "balanced" in done.tables[0].rows[0]
+    assert done.report["scores"] == report["scores"] and "user's" in done.tables[1].rows[0]
     assert (tmp_path / "out/predictions.qml").exists()
 
 
@@ -67,6 +70,92 @@ def test_chips_without_the_modality_get_no_prediction(
     assert geopandas.read_file(done.paths[0])["prediction"].notna().all()
 
 
+def test_the_likeliest_class_by_default(tmp_path: Path, world: Any) -> None:
+    table = run(tmp_path, n=100).made
+    assert (table["prediction"] == (table["p_1"] > 0.5)).all()
+    assert (table["confidence"] == table[["p_0", "p_1"]].max(axis=1)).all()
+    balanced = run(tmp_path, n=100, decide="balanced", overwrite=True).made
+    assert balanced["prediction"].sum() > table["prediction"].sum() and (balanced["p_1"] == table["p_1"]).all()
+    again = probe(tmp_path / "e.h5", apply=tmp_path / "out", output=tmp_path / "again").made
+    assert (again["prediction"] == balanced["prediction"]).all()
+
+
+def points(tmp_path: Path, world: Any, names: list[str], counts: list[int]) -> pd.DataFrame:
+    """Labels by hand of some classes, which s2 tells apart, in labels.csv; embeddings in e.h5."""
+    embedded, _ = world
+    rng = np.random.default_rng(1)
+    chips = rng.permutation(1200)[: sum(counts)]
+    kind = np.repeat(np.arange(len(counts)), counts)
+    vectors = {name: embedded.vectors(name) for name in embedded.names}
+    for name in ("s2", "fused"):
+        vectors[name][chips, kind] += 5
+    embeddings_file(tmp_path / "e.h5", vectors, columns=40, aois=2)
+    frame = pd.DataFrame({"chip_id": embedded.chip_id[chips], "label": np.array(names)[kind]})
+    frame.to_csv(tmp_path / "labels.csv", index=False)
+    return frame.assign(split=embedded.split[chips])
+
+
+def test_few_labels_of_seven_classes_are_all_scored_and_all_learned(
+    tmp_path: Path, world: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ["bare", "built", "crops", "range", "snow", "trees", "water"]
+    labels = points(tmp_path, world, names, [60, 50, 60, 50, 4, 40, 36])
+    with caplog.at_level(logging.INFO, "geoembed"):
+        done = probe(tmp_path / "e.h5", labels=tmp_path / "labels.csv", output=tmp_path / "out")
+    report = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert report["method"] == "spatial cross-validation" and (report["folds"], report["repetitions"]) == (5, 5)
+    assert "300 labels in 5 folds, repeated 5 times" in caplog.text
+    assert report["scores"]["all"]["labels"] == 300 and report["scores"]["all"]["balanced_accuracy"] > 0.75
+    assert report["learned_from"]["labels"] == 300 and report["classes_not_tested"] == []
+    assert report["learned_from"]["splits"] == labels["split"].value_counts().to_dict()
+    assert "few held-out labels of snow (4)" in caplog.text and "random sample" in caplog.text
+    matrix = np.array(report["accuracy"]["confusion"]["counts"])
+    assert matrix.sum(axis=0) == pytest.approx([60, 50, 60, 50, 4, 40, 36])
+    mapped = [of["mapped_km2"] for of in report["accuracy"]["classes"].values()]
+    table = done.made
+    cells = table.to_crs(table.estimate_utm_crs()).area / 1e6
+    assert mapped == pytest.approx([cells[table["prediction"] == name].sum() for name in names], rel=0.002)
+    areas = [of["area_km2"]["value"] or 0 for of in report["accuracy"]["classes"].values()]
+    assert sum(areas) + report["accuracy"]["unchecked_km2"] == pytest.approx(cells.sum(), rel=0.002)
+    assert table["drawn"].sum() == 300 and list(done.tables[2].rows[0]) == ["mapped as", *names]
+
+
+def test_with_n_the_map_learns_from_n_only(tmp_path: Path, world: Any) -> None:
+    points(tmp_path, world, ["crops", "water"], [60, 40])
+    done = probe(tmp_path / "e.h5", labels=tmp_path / "labels.csv", output=tmp_path / "out", n=30)
+    report = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert done.made["drawn"].sum() == report["learned_from"]["labels"] == 30
+    assert report["scores"]["all"]["labels"] == 100 and report["method"] == "spatial cross-validation"
+
+
+def test_held_out_a_class_that_test_lacks_is_named(
+    tmp_path: Path, world: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = points(tmp_path, world, ["crops", "snow", "water"], [60, 40, 40])
+    frame = labels[(labels["label"] != "snow") | (labels["split"] != "test")]
+    frame[["chip_id", "label"]].to_csv(tmp_path / "labels.csv", index=False)
+    with caplog.at_level(logging.WARNING, "geoembed"):
+        done = probe(tmp_path / "e.h5", labels=tmp_path / "labels.csv", output=tmp_path / "out", hold_out=True)
+    assert "no label of snow is in the test split; scores are over the other classes" in caplog.text
+    test = done.made[(done.made["split"] == "test") & done.made["label"].notna()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # classes predicted that the truth lacks
+        wanted = balanced_accuracy_score(test["label"], test["prediction"])
+    report = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert report["scores"]["all"]["balanced_accuracy"] == pytest.approx(wanted, abs=1e-6)
+    assert report["classes_not_tested"] == ["snow"] and "test" not in report["learned_from"]["splits"]
+
+
+def test_labels_of_one_area_or_of_neighbouring_chips(tmp_path: Path, world: Any) -> None:
+    embedded, _ = world
+    for rows in (np.flatnonzero(embedded.aoi == "aoi0")[:60], np.arange(12)):
+        frame = pd.DataFrame({"chip_id": embedded.chip_id[rows], "label": np.arange(len(rows)) % 2})
+        frame.to_csv(tmp_path / "water.csv", index=False)
+        run(tmp_path, overwrite=True)
+        report = json.loads((tmp_path / "out/metrics.json").read_text())
+        assert report["scores"]["all"]["labels"] == len(rows) and set(report["scores"]) == {"all", "aoi0"}
+
+
 def test_a_transductive_model_is_told(tmp_path: Path, world: Any, caplog: pytest.LogCaptureFixture) -> None:
     for transductive in (False, True):
         with h5py.File(tmp_path / "e.h5", "a") as file:
@@ -79,15 +168,16 @@ def test_a_transductive_model_is_told(tmp_path: Path, world: Any, caplog: pytest
 
 def test_the_test_split_changes_nothing_in_the_fit(tmp_path: Path, world: Any) -> None:
     embedded, _ = world
-    run(tmp_path, n=100, features="s2")
+    run(tmp_path, n=100, features="s2", hold_out=True)
     vectors = {name: embedded.vectors(name) for name in embedded.names}
     for name in vectors:
         vectors[name][embedded.split == "test"] *= 100
     embeddings_file(tmp_path / "e2.h5", vectors, columns=40, aois=2)
-    anew = probe(tmp_path / "e2.h5", labels=tmp_path / "water.csv", output=tmp_path / "o2", n=100, features="s2")
+    options: dict[str, Any] = {"n": 100, "features": "s2", "hold_out": True}
+    anew = probe(tmp_path / "e2.h5", labels=tmp_path / "water.csv", output=tmp_path / "o2", **options)
     first, second = (geopandas.read_file(path) for path in (tmp_path / "out/predictions.gpkg", anew.paths[0]))
     train = first["split"] != "test"
-    assert (first["probability"][train] == second["probability"][train]).all()
+    assert (first["p_1"][train] == second["p_1"][train]).all()
 
 
 def test_rerun_is_free_and_other_options_are_refused(tmp_path: Path, world: Any) -> None:
@@ -106,7 +196,7 @@ def test_a_fitted_probe_maps_new_embeddings(tmp_path: Path, world: Any, features
     run(tmp_path, n=100, features=features)
     done = probe(tmp_path / "e.h5", apply=tmp_path / "out", output=tmp_path / "again")
     first, second = (geopandas.read_file(path) for path in (tmp_path / "out/predictions.gpkg", done.paths[0]))
-    assert (first["probability"].round(4) == second["probability"].round(4)).all()
+    assert (first["p_1"].round(4) == second["p_1"].round(4)).all()
     probe(tmp_path / "e.h5", apply=tmp_path / "out/probe.skops", output=tmp_path / "again")
     vectors = {name: embedded.vectors(name) for name in embedded.names}
     block = embeddings.Chunk(embedded.present, vectors)
@@ -132,19 +222,21 @@ def test_more_classes_and_numbers(tmp_path: Path, world: Any, caplog: pytest.Log
         done = probe(tmp_path / "e.h5", labels=tmp_path / "crop.csv", output=tmp_path / "value", target="value")
     assert "logistic means ridge" in caplog.text
     report = json.loads((tmp_path / "value/metrics.json").read_text())
-    assert report["test"]["all"]["r2"] > 0.99
+    assert report["scores"]["all"]["r2"] > 0.99 and report["accuracy"] is None
     assert "label" not in geopandas.read_file(done.paths[0])
 
 
 def test_asking_for_too_much_or_too_little(tmp_path: Path, world: Any, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "geoembed"):
         done = run(tmp_path, n=10_000)
-    assert f"has {done.counts['labels_drawn']} labels, fewer than 10,000; all are used" in caplog.text
+    assert "there are 1,200 labels to draw from, fewer than 10,000; all are used" in caplog.text
+    assert done.counts["labels_drawn"] == 1200
     for options, words in (
         ({"n": 3}, "at least 4"),
         ({"features": "s3"}, "did you mean s2"),
         ({"classifier": "forrest"}, "did you mean forest"),
         ({"draw": "all"}, "random and stratified"),
+        ({"decide": "fair"}, "likeliest and balanced"),
     ):
         with pytest.raises(ProbeError, match=words):
             run(tmp_path, **options, overwrite=True)
