@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from geoembed.errors import AoiError
 from geoembed.ground import crs
 from geoembed.outputs import digests
+from geoembed.project import remedies
+from geoembed.project.kinds import Kind
 
 ALL = "all"
 """Name of the results of all areas together; no area may have it."""
@@ -38,7 +40,12 @@ class Area:
 def load(path: Path) -> geopandas.GeoDataFrame:
     """Read the polygons of a vector file; raises AoiError where there are none or the CRS is unknown."""
     if not path.exists():
-        raise AoiError(f"{path}: no such file; name a vector file of polygons")
+        other = remedies.nearest_file(path, Kind.VECTOR)
+        remedy = f"did you mean {other}?" if other else "name a vector file of polygons"
+        raise AoiError(f"{path}: no such file; {remedy}")
+    stranger = remedies.of_another_kind(path, Kind.VECTOR, "an area of interest")
+    if stranger:
+        raise AoiError(f"{path}: {stranger}; name a vector file of polygons")
     try:
         layers = pyogrio.list_layers(path)
         named = [str(name) for name, kind in layers if kind is None or "Polygon" in str(kind) or kind == "Unknown"]

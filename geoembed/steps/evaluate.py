@@ -13,7 +13,7 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from geoembed import settings
+from geoembed import interrupts, settings
 from geoembed.earth.places import PLACES
 from geoembed.errors import ProbeError
 from geoembed.evaluation import cautions, inputs, made, missing, options, protocol, results
@@ -117,7 +117,8 @@ def evaluate(
             kept = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
             return Result((folder / REPORT,), kept["counts"], _tables(kept["table"]), read=rows)
         study = prepare(read, asked)
-        with closing(Journal(folder / JOURNAL, record)) as journal:
+        kept = interrupts.noted("the fits done so far are kept; run the same command again to do the others")
+        with closing(Journal(folder / JOURNAL, record)) as journal, kept:
             atomic.sweep(folder, deep=True)
             measurements = yield from measure(study, folder / BASELINES, journal)
             scores = yield from answer(study, measurements, folder, record, command)

@@ -754,7 +754,7 @@ def test_the_wrong_chips_or_model_are_told_with_the_remedy(tmp_path: Path, embed
     write_model(tmp_path / "model", chipset)
     for options, error, words in (
         ({"chips": tmp_path / "chips"}, ChipError, r"chips: lacks 100 of 120 chips of .*e.h5; .*--chips"),
-        ({"chips": tmp_path}, ChipError, "no chips here; run geoembed chip"),
+        ({"chips": tmp_path}, ChipError, "no chips here; run `geoembed chip"),
         ({"model": tmp_path / "model"}, ModelError, r"model: .*e.h5 was embedded with another model; .*--model"),
         ({"model": tmp_path / "none"}, ModelError, "none"),
     ):
