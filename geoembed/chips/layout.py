@@ -30,6 +30,10 @@ MOST_BOXES = 1_000
 """Places of imagery up to which cells are looked for in each alone; among more, anywhere in their common bounds."""
 
 
+NEARLY_ALL = 0.999
+"""Share of a cell that counts as all of it: outlines in degrees are polygons, whose edges are off by as much."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """How cells lie over areas with imagery.
@@ -75,7 +79,7 @@ class Layout:
         count = 0
         for cells in self.cells(size)[0]:
             covered = np.max([each.index.covered(cells.outlines) for each in self.imagery], axis=0)
-            count += int(((covered >= self.min_valid) & (covered > 0.0)).sum())
+            count += int(((covered >= min(self.min_valid, NEARLY_ALL)) & (covered > 0.0)).sum())
         return count
 
     def counts(self, below: int | None = None) -> dict[int, int]:

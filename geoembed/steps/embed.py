@@ -260,6 +260,8 @@ def _result(output: Path, reader: Reader, counts: dict[str, int]) -> Result[dict
         raise ChipError(f"{output}: {fault}; mend them and run geoembed embed again")
     atomic.touch(output)
     without = int((~file.present.any(1)).sum())
-    modalities = ", ".join(f"{name} {int(n)}" for name, n in zip(file.modalities, file.present.sum(0), strict=True))
+    present = dict(zip(file.modalities, file.present.sum(0).tolist(), strict=True))
+    modalities = ", ".join(f"{name} {n}" for name, n in present.items())
     log.info("%s: %d chips (%s), %d without any, %d kept", output, len(file), modalities, without, counts["kept"])
-    return Result((output,), {"chips": len(file), **counts, "without": without, "broken": 0}, read=file.arrays)
+    counts = {"chips": len(file), **counts, "without": without, "broken": 0, **present}
+    return Result((output,), {**counts}, read=file.arrays)
