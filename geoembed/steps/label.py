@@ -259,12 +259,9 @@ def _require_pure(rasters: Sequence[Raster], table: geopandas.GeoDataFrame, shar
 
 def _style(table: geopandas.GeoDataFrame, name: str) -> str:
     if "label" not in table:
-        return styles.graduated("value", float(table["value"].min()), float(table["value"].max()))
-    labels = table["label"].drop_duplicates().sort_values().astype(str).tolist()
-    if set(labels) <= {"0", "1"}:
-        return styles.two_classes("label", name)
-    colours = [styles.PALETTE[i % len(styles.PALETTE)] for i in range(len(labels))]
-    return styles.categorised("label", list(map(styles.Category, labels, labels, colours)))
+        return styles.ramp("value", float(table["value"].min()), float(table["value"].max()))
+    labels = table["label"].drop_duplicates().sort_values().tolist()
+    return styles.classes("label", (0, 1) if set(labels) <= {0, 1} else tuple(labels), name)
 
 
 def _summary(table: geopandas.GeoDataFrame, chips: int) -> str:
