@@ -48,7 +48,7 @@ def faults(path: Path, *, whole: bool) -> list[str]:
             told = [text for (text,) in base.execute(f"PRAGMA {'integrity_check' if whole else 'quick_check'}(3)")]
     except sqlite3.Error as error:
         told = [str(error)]
-    return [] if told == ["ok"] else [f"{path}: is damaged ({told[0].splitlines()[0]}); delete it and make it again"]
+    return [] if told == ["ok"] else [f"{path}: is damaged ({told[0].splitlines()[0]}); restore it or make it again"]
 
 
 def record_of(path: Path, layer: str) -> Record | None:

@@ -34,7 +34,7 @@ def test_missing_chips_say_what_to_run(here: Path, run: Run, tmp_path: Path) -> 
 def test_a_threshold_needs_classes(here: Path, run: Run, tmp_path: Path) -> None:
     for words in (("--kind", "numbers"), ("--above", 20)):
         result = run("label", "landcover.tif", "--threshold", 0.5, *words, "-o", tmp_path / "x.gpkg")
-        assert (result.exit_code, result.stdout) == (2, "")
+        assert (result.exit_code, result.stdout) == (1, "")
         assert "--threshold is for classes" in result.stderr
 
 

@@ -103,7 +103,7 @@ def test_what_is_unknown_or_missing_on_the_command_line_is_2(
         ("embed --dtype int8", "--dtype int8: 'int8' is not one of"),
         ("probe", "give either --labels to fit a probe or --apply to use one"),
         ("probe --labels a.gpkg --n 1", "--n 1: input should be greater than or equal to 2"),
-        ("label a.tif --threshold 0.3", "--threshold is for --class"),
+        ("label a.tif --above 1 --threshold 0.3", "--threshold is for classes"),
         ("evaluate --labels a.gpkg --repeats 0", "--repeats 0: input should be greater than or equal to 1"),
         ("info a.gpkg", "a.gpkg: no such file or folder"),
     ],
