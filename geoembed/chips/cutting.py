@@ -71,8 +71,7 @@ def imagery_of(modality: Modality) -> Imagery:
     stored = storage.of(rasters, modality.channels)
     types = dict.fromkeys(encoding.dtype for raster in rasters for encoding in raster.encodings)
     if len(types) > 1:
-        message = "%s: its files store %s; chips store %s, to which values are rounded"
-        log.warning(message, modality.name, ", ".join(types), stored.dtype)
+        log.info("%s: its files store %s; chips store %s", modality.name, ", ".join(types), stored.dtype)
     return Imagery(modality, RasterIndex(rasters), stored)
 
 
