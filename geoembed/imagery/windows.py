@@ -71,15 +71,12 @@ class Readers:
 
 def needed(raster: Raster, box: GeoBox) -> Iterator[Window]:
     """Yield the windows of a raster that a box needs: none or one, or several where the box crosses 180 degrees."""
-    left, bottom, right, top = _bounds(box, raster.crs)
-    geographic = crs_.is_geographic(raster.crs)
-    spans = [(left, right)] if left <= right else [(left, 180.0), (-180.0, right)]
+    circle = crs_.circle(raster.crs)
+    spans, bottom, top = _spans(box, raster.crs, circle)
     inverse = ~raster.transform
-    for (west, east), turn in product(spans, (0.0, -360.0, 360.0) if geographic else (0.0,)):
+    for (west, east), turn in product(spans, (0.0, -circle, circle) if circle else (0.0,)):
         column_0, row_0 = inverse @ (west + turn, top)
         column_1, row_1 = inverse @ (east + turn, bottom)
-        if not all(map(math.isfinite, (column_0, row_0, column_1, row_1))):
-            continue
         if column_1 <= 0 or row_1 <= 0 or column_0 >= raster.width or row_0 >= raster.height:
             continue
         # GDAL's kernels reach two of the coarser pixels.
@@ -90,12 +87,28 @@ def needed(raster: Raster, box: GeoBox) -> Iterator[Window]:
         yield Window(first_row, first_column, last_row - first_row, last_column - first_column, turn)
 
 
-def _bounds(box: GeoBox, crs: str) -> tuple[float, float, float, float]:
-    """Return a box's left, bottom, right, top in another CRS; left > right where it crosses 180 degrees."""
-    if crs_.same(crs, box.crs):
-        return box.bounds
-    bounds: tuple[float, float, float, float] = crs_.transformer(box.crs, crs).transform_bounds(*box.bounds)
-    return bounds
+def _spans(box: GeoBox, crs: str, circle: float | None) -> tuple[list[tuple[float, float]], float, float]:
+    """Return where a box lies in another CRS: spans of x, and the lowest and highest y; no span where it lies nowhere.
+
+    Longitudes are within half a circle of 0, as GDAL has them, unless they are the box's own.
+    """
+    points = box.mesh(crs).reshape(-1, 2)
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        return [], 0.0, 0.0
+    (left, bottom), (right, top) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    if circle is None or crs_.same(crs, box.crs):
+        return [(left, right)], bottom, top
+    half = circle / 2
+    if right - left > half:  # the box holds a pole
+        return [(-half, half)], bottom if top > 0.0 else -half / 2, half / 2 if top > 0.0 else top
+    turns = circle * round((left + right) / 2 / circle)
+    left, right = left - turns, right - turns
+    if right > half:
+        return [(left, half), (-half, right - circle)], bottom, top
+    if left < -half:
+        return [(left + circle, half), (-half, right)], bottom, top
+    return [(left, right)], bottom, top
 
 
 def read(
