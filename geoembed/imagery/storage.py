@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoembed.errors import ImageryError
 from geoembed.imagery.rasters import Encoding, Raster
 
 
@@ -101,8 +102,13 @@ def of_values(rasters: Sequence[Raster]) -> Storage:
     """Return a storage that holds the values of the rasters' first channel exactly, and nodata besides.
 
     Values that need scale or offset are float64; other floats keep their type, and integers get the next wider one.
+    Raises ImageryError where a scale is 0.
     """
     encodings = [raster.encodings[0] for raster in rasters]
+    for raster, encoding in zip(rasters, encodings, strict=True):
+        if encoding.scale == 0.0:
+            fault = "its scale tag is 0, which makes all values one"
+            raise ImageryError(f"{raster.address}: {fault}; mend it: gdal_edit -scale 1 {raster.address}")
     scaled = any(encoding.scale != 1.0 or encoding.offset != 0.0 for encoding in encodings)
     dtype = np.result_type(*(np.float64 if scaled else encoding.dtype for encoding in encodings))
     if dtype.kind != "f":

@@ -32,6 +32,10 @@ from geoembed.progress import Progress
 MOST_VALUES = 100
 """Number of values above which a raster does not hold classes."""
 
+TORN = 30.0
+"""Times the median step between points of an outline, above which a step leads across the edge of a map; at 84 degrees
+north and south, the ends of UTM, steps to the east are ten times as long in degrees as those to the north."""
+
 MEAN = np.inf
 """Stands for the mean among values, as no valid pixel has this value."""
 
@@ -54,6 +58,7 @@ class Shares:
     classes: the raster values of each of the K classes.
     pixels: area within chips, in pixels, of each value of class rasters.
     touched: addresses of the rasters with pixels near a chip.
+    absurd: how many pixels near chips are no value as they are infinite or beyond reason, by address.
     """
 
     sums: NDArray[np.float64]
@@ -61,6 +66,7 @@ class Shares:
     classes: tuple[tuple[float, ...], ...]
     pixels: Counter[float]
     touched: frozenset[str]
+    absurd: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
@@ -136,7 +142,7 @@ def shares(
     for k, values in enumerate(sets):
         for value in values:
             sums[:, k] += total.sums.get(value, 0.0)
-    return Shares(sums, valid, sets, pixels, frozenset(touched))
+    return Shares(sums, valid, sets, pixels, frozenset(touched), readers.absurd)
 
 
 def _require_few(part: _Part, rasters: Sequence[Raster]) -> None:
@@ -154,11 +160,18 @@ def _near(mosaic: Mosaic, cells: Cells) -> _Outlines:
         columns = (points[:, :, 0] - lattice.x) / lattice.dx
         corners = np.stack([columns, (lattice.y - points[:, :, 1]) / lattice.dy], axis=2)  # (n, points, 2)
         low, high = corners.min(axis=1), corners.max(axis=1)
-        near = np.isfinite(corners).all(axis=(1, 2)) & (high > first).all(axis=1) & (low < last).all(axis=1)
+        near = _is_whole(points) & (high > first).all(axis=1) & (low < last).all(axis=1)
         shapes.append(shapely.polygons(corners[near] * [1, -1]))
         chips.append(rows[near])
         edges.append(np.concatenate([low[near], high[near]], axis=1))
     return _Outlines(np.concatenate(shapes), np.concatenate(chips), np.concatenate(edges))
+
+
+def _is_whole(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which outlines (n, points, 2) lie on the map and are not torn apart by its edges, as at 180 degrees."""
+    finite = np.isfinite(points).all(axis=(1, 2))
+    steps = np.abs(np.where(finite[:, None, None], points - np.roll(points, 1, axis=1), 0.0)).max(axis=2)
+    return finite & (steps.max(axis=1) <= TORN * np.median(steps, axis=1))
 
 
 def _by_block(near: _Outlines, block: tuple[int, int]) -> Iterator[tuple[float, Window, NDArray[np.int64]]]:
