@@ -6,7 +6,7 @@ line up. An aligned grid has its origin at the upper left corner of a raster.
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -136,7 +136,8 @@ class Cells:
 
     def __getitem__(self, which: NDArray[Any] | list[int]) -> Self:
         """Return the cells chosen by a mask or by positions, with their outlines where these are computed already."""
-        part = replace(self, grid_of=self.grid_of[which], columns=self.columns[which], rows=self.rows[which])
+        arrays = {key: value[which] for key, value in vars(self).items() if isinstance(value, np.ndarray)}
+        part = replace(self, **{field.name: arrays[field.name] for field in fields(self) if field.name in arrays})
         if "outlines" in self.__dict__:
             part.__dict__["outlines"] = self.outlines[which]
         return part

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 import shapely
@@ -79,10 +81,34 @@ def test_a_cell_in_two_areas_belongs_to_the_first() -> None:
     )
     both, _ = cells.fixed([earlier, later], 32, 10.0)
     alone, _ = cells.fixed([later], 32, 10.0)
-    first = {*both[0].chip_ids}
-    assert both[0].area.name == "one"
-    assert first.isdisjoint(both[1].chip_ids)
-    assert set(alone[0].chip_ids) - first == set(both[1].chip_ids)
+    (cells_of_both,) = both
+    first, second = (set(cells_of_both[cells_of_both.area_of == number].chip_ids) for number in (0, 1))
+    assert cells_of_both.areas[0].name == "one"
+    assert first.isdisjoint(second)
+    assert set(alone[0].chip_ids) - first == second
+
+
+def test_a_hundred_thousand_areas_take_seconds_and_each_its_own_cell() -> None:
+    """16,000 took 47 seconds when each area was looked at by itself; on a grid of 320 m each holds one centre."""
+    column, row = (places.ravel() for places in np.meshgrid(np.arange(400), np.arange(250)))
+    polygons = shapely.box(*(320.0 * np.stack([column, row, column + 1, row + 1]) + [[360_000], [5e6], [360_000], [5e6]]))
+    areas = [Area(f"parcel {number}", polygon, "EPSG:32632") for number, polygon in enumerate(polygons)]
+    begin = time.process_time()
+    (taken,), beyond = cells.fixed(areas, 32, 10.0)
+    assert time.process_time() - begin < 20.0  # some three on the machine that it was written on
+    assert (len(taken), beyond) == (100_000, 0)
+    assert (taken.area_of == np.arange(100_000)).all()
+    assert (taken.columns == column + 1125).all()
+    assert (taken.rows == row + 15_625).all()
+
+
+def test_longitudes_of_an_aligned_grid_may_run_from_0_to_360() -> None:
+    """The raster's own lattice lies at 260 degrees east, which is 100 west."""
+    scene = Raster("EPSG:4326", Affine(0.01, 0, 260.0, 0, -0.01, 41.0), 100, 100, "a", (1,), ("c",), (Encoding("u1"),))
+    (taken,) = cells.aligned([lonlat_area(shapely.box(-99.84, 40.2, -99.36, 40.84))], [scene], 16, [])
+    assert sorted(zip(taken.columns.tolist(), taken.rows.tolist(), strict=True)) == [
+        (column, row) for column in (1, 2, 3) for row in (1, 2, 3, 4)
+    ]
 
 
 def raster(name: str, x: float, y: float, crs: str = "EPSG:32632", side: int = 100) -> Raster:
