@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from geoembed.errors import ImageryError
 from geoembed.imagery.rasters import Encoding, Raster
 
+LOWEST_TAG = -(2.0**53)
+"""The lowest whole number that a nodata tag keeps whole: it is written as a float."""
+
 
 @dataclass(frozen=True)
 class Storage:
@@ -124,10 +127,10 @@ _SIGNED = {"uint8": "int16", "uint16": "int32", "uint32": "int64", "uint64": "fl
 def _with_nodata(dtype: np.dtype[Any], tag: float | None) -> tuple[np.dtype[Any], float]:
     """Return a type and its nodata number: the tag of all rasters, where they have one and the type can hold it."""
     if dtype.kind == "f":
-        holds = tag is not None and abs(tag) <= np.finfo(dtype).max
-        return dtype, float(tag) if tag is not None and holds else np.nan
+        # Chips are read as float32.
+        return dtype, tag if tag is not None and abs(tag) <= float(np.finfo(np.float32).max) else np.nan
     limits = np.iinfo(dtype)
     if tag is not None and tag.is_integer() and limits.min <= tag <= limits.max:
         return dtype, tag
     signed = np.dtype(_SIGNED.get(dtype.name, dtype.name))
-    return signed, np.nan if signed.kind == "f" else float(np.iinfo(signed).min)
+    return signed, np.nan if signed.kind == "f" else max(float(np.iinfo(signed).min), LOWEST_TAG)
