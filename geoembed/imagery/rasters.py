@@ -236,7 +236,8 @@ def straight(file: Any) -> Affine:
 def _encoding(modality: Modality, source: Source, address: str, file: Any, band: int) -> Encoding:
     dtype = file.dtypes[band - 1]
     if dtype.startswith("complex"):
-        raise ImageryError(f"{address}: band {band} is complex; give its amplitude")
+        remedy = f"gdal_translate DERIVED_SUBDATASET:AMPLITUDE:{address} OUT.tif"
+        raise ImageryError(f"{address}: band {band} is complex; give its amplitude: {remedy}")
     return Encoding(
         dtype=dtype,
         scale=float(file.scales[band - 1] if source.scale is None else source.scale),

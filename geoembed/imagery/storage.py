@@ -111,7 +111,7 @@ def of_values(rasters: Sequence[Raster]) -> Storage:
     for raster, encoding in zip(rasters, encodings, strict=True):
         if encoding.scale == 0.0:
             fault = "its scale tag is 0, which makes all values one"
-            raise ImageryError(f"{raster.address}: {fault}; mend it: gdal_edit -scale 1 {raster.address}")
+            raise ImageryError(f"{raster.address}: {fault}; mend it: gdal_edit.py -scale 1 {raster.address}")
     scaled = any(encoding.scale != 1.0 or encoding.offset != 0.0 for encoding in encodings)
     dtype = np.result_type(*(np.float64 if scaled else encoding.dtype for encoding in encodings))
     if dtype.kind != "f":

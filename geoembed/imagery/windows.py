@@ -80,7 +80,7 @@ def absurd(counts: Mapping[str, int]) -> Iterator[str]:
     """Yield a line for each data set with numbers that were taken for no value though no tag says so."""
     for address, count in counts.items():
         fault = f"{count:,} pixels are infinite or {ABSURD:g} and more, and taken for no value"
-        yield f"{address}: {fault}; if they stand for one value, tag it: gdal_edit -a_nodata NUMBER {address}"
+        yield f"{address}: {fault}; if they stand for one value, tag it: gdal_edit.py -a_nodata NUMBER {address}"
 
 
 def needed(raster: Raster, box: GeoBox) -> Iterator[Window]:
