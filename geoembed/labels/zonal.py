@@ -9,7 +9,7 @@ Only windows near chips are read, block by block, so memory does not grow with t
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from geoembed.errors import LabelError
 from geoembed.ground import outlines
 from geoembed.ground.grid import Cells
+from geoembed.ground.lattice import Lattice
 from geoembed.imagery import mosaics
 from geoembed.imagery.mosaics import Mosaic
 from geoembed.imagery.rasters import Raster
@@ -35,6 +36,9 @@ MOST_VALUES = 100
 TORN = 30.0
 """Times the median step between points of an outline, above which a step leads across the edge of a map; at 84 degrees
 north and south, the ends of UTM, steps to the east are ten times as long in degrees as those to the north."""
+
+PIECES = 32
+"""Small cells along the side of a cell that the edge of a map tears apart."""
 
 MEAN = np.inf
 """Stands for the mean among values, as no valid pixel has this value."""
@@ -99,11 +103,13 @@ class _Outlines:
 
     shapes: (M,) polygons.
     chips: (M,) rows of their chips.
+    areas: (M,) area of the whole chip, in pixels.
     edges: (M, 4) first and last column and row that an outline reaches, as fractions: left, top, right, bottom.
     """
 
     shapes: NDArray[Any]
     chips: NDArray[np.int64]
+    areas: NDArray[np.float64]
     edges: NDArray[np.float64]
 
 
@@ -155,22 +161,49 @@ def _near(mosaic: Mosaic, cells: Cells) -> _Outlines:
     """Return the outlines of the chips near a mosaic's rasters."""
     lattice = mosaic.lattice
     first, last = mosaic.extents[:, :2].min(axis=0), mosaic.extents[:, 2:].max(axis=0)
-    shapes, chips, edges = [np.empty(0, dtype=object)], [np.empty(0, dtype=np.int64)], [np.empty((0, 4))]
+    shapes, chips, areas = [np.empty(0, dtype=object)], [np.empty(0, dtype=np.int64)], [np.empty(0)]
     for points, rows in outlines.rings(lattice.crs, cells):
-        columns = (points[:, :, 0] - lattice.x) / lattice.dx
-        corners = np.stack([columns, (lattice.y - points[:, :, 1]) / lattice.dy], axis=2)  # (n, points, 2)
-        low, high = corners.min(axis=1), corners.max(axis=1)
-        near = _is_whole(points) & (high > first).all(axis=1) & (low < last).all(axis=1)
-        shapes.append(shapely.polygons(corners[near] * [1, -1]))
-        chips.append(rows[near])
-        edges.append(np.concatenate([low[near], high[near]], axis=1))
-    return _Outlines(np.concatenate(shapes), np.concatenate(chips), np.concatenate(edges))
+        whole = _is_whole(points)
+        polygons = shapely.polygons(_in_pixels(points[whole], lattice))
+        shapes.append(polygons)
+        chips.append(rows[whole])
+        areas.append(shapely.area(polygons))
+        torn = np.flatnonzero(np.isfinite(points).any(axis=(1, 2)) & ~whole)
+        for row in rows[torn]:
+            pieces = _pieces(cells[[row]], lattice)
+            shapes.append(pieces)
+            chips.append(np.full(len(pieces), row))
+            areas.append(np.full(len(pieces), shapely.area(pieces).sum()))
+    all_shapes = np.concatenate(shapes)
+    edges = shapely.bounds(all_shapes).reshape(-1, 4)[:, [0, 3, 2, 1]] * [1, -1, 1, -1]
+    near = (edges[:, 2:] > first).all(axis=1) & (edges[:, :2] < last).all(axis=1)
+    return _Outlines(all_shapes[near], np.concatenate(chips)[near], np.concatenate(areas)[near], edges[near])
+
+
+def _in_pixels(points: NDArray[np.float64], lattice: Lattice) -> NDArray[np.float64]:
+    """Return points (..., 2) in columns to the right and rows upward from a lattice's corner."""
+    return (points - [lattice.x, lattice.y]) / [lattice.dx, lattice.dy]
+
+
+def _pieces(cell: Cells, lattice: Lattice) -> NDArray[Any]:
+    """Return a cell that the edge of a map tears apart as polygons in pixels, one for each side of the edge.
+
+    They are put together from small cells; those on the edge itself are left out.
+    """
+    grid, parts = cell.grids[cell.grid_of[0]], np.arange(PIECES)
+    small = replace(grid, dx=grid.dx / PIECES, dy=grid.dy / PIECES)
+    columns, rows = np.meshgrid(cell.columns[0] * PIECES + parts, cell.rows[0] * PIECES + parts)
+    many = Cells((small,), np.zeros(columns.size, np.int64), columns.ravel(), rows.ravel())
+    ((points, _),) = outlines.rings(lattice.crs, many)
+    union = shapely.union_all(shapely.polygons(_in_pixels(points[_is_whole(points)], lattice)), grid_size=1e-6)
+    return np.asarray(shapely.get_parts(union))
 
 
 def _is_whole(points: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Tell which outlines (n, points, 2) lie on the map and are not torn apart by its edges, as at 180 degrees."""
     finite = np.isfinite(points).all(axis=(1, 2))
-    steps = np.abs(np.where(finite[:, None, None], points - np.roll(points, 1, axis=1), 0.0)).max(axis=2)
+    points = np.where(finite[:, None, None], points, 0.0)
+    steps = np.abs(points - np.roll(points, 1, axis=1)).max(axis=2)
     return finite & (steps.max(axis=1) <= TORN * np.median(steps, axis=1))
 
 
@@ -218,8 +251,7 @@ def _add(
     """Add what a window's pixels hold within some outlines to the outlines' chips; a chip may have several outlines."""
     if not pixels.count():
         return
-    shapes, chips = near.shapes[members], near.chips[members]
-    areas = shapely.area(shapes)
+    shapes, chips, areas = near.shapes[members], near.chips[members], near.areas[members]
     operations = ["count", "mean"] if means else ["count", "unique", "frac"]
     statistics = _extract(pixels, window, shapes, operations)
     counts = np.array([outline["count"] for outline in statistics])

@@ -108,7 +108,7 @@ def write(draw: Draw, folder: Path) -> Path:
     row, column = np.mgrid[:height, :width] * draw.ratio
     numbers = (60 + 30 * np.sin(row / 9) * np.cos(column / 7)).astype(draw.dtype)
     holes = (row % 19 < 7) & (column % 23 < 8)
-    if draw.mask in ("nodata", "none") and (draw.mask == "nodata" or draw.dtype.startswith("f")):
+    if draw.mask == "nodata" or (draw.mask == "none" and not abs(draw.fill[0]) < 1e30):
         numbers[holes] = draw.fill[0]
     path = folder / "a.tif"
     alpha = draw.mask == "alpha"
