@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import shapely
@@ -50,8 +50,8 @@ class _Boxes:
 
     def within(self, extents: NDArray[np.float64]) -> tuple[Self, NDArray[np.int64]]:
         """Return what the boxes share with each of some others (m, 4), and which of these it is, (n,)."""
-        tree = shapely.STRtree(shapely.box(*extents.T))
-        which, extent = tree.query(shapely.box(*self.bounds.T))
+        tree = shapely.STRtree(np.asarray(shapely.box(*extents.T)))
+        which, extent = tree.query(np.asarray(shapely.box(*self.bounds.T)))
         lower = np.maximum(self.bounds[which, :2], extents[extent, :2])
         upper = np.minimum(self.bounds[which, 2:], extents[extent, 2:])
         shared = (lower <= upper).all(axis=1)
@@ -111,9 +111,7 @@ def aligned(areas: Sequence[Area], rasters: Sequence[Raster], size: int, recorde
     for raster in sorted(rasters, key=lambda raster: (PurePath(raster.address).name, raster.address)):
         matching = next((grid for grid in [*recorded, *extents] if _is_on(grid, raster, size)), None)
         extents.setdefault(matching or grids.aligned(raster.lattice, size), []).append(raster.bounds)
-    taken = [
-        _aligned_cells(areas, grid, np.unique(np.array(bounds), axis=0)) for grid, bounds in extents.items()
-    ]
+    taken = [_aligned_cells(areas, grid, np.unique(np.array(bounds), axis=0)) for grid, bounds in extents.items()]
     return _without_overlaps([cells for cells in taken if len(cells)])
 
 
@@ -140,14 +138,12 @@ def _without_overlaps(taken: Sequence[AreaCells]) -> list[AreaCells]:
 
 
 def _first_come(areas: Sequence[Area], grid: Grid, pieces: list[NDArray[np.int64]]) -> AreaCells:
-    """Return the cells in pieces (n, 3) of area, column and row, each once: it belongs to the first area that has it."""
+    """Return the cells in pieces (n, 3) of area, column and row, each once: it belongs to the first of its areas."""
     found = np.unique(np.concatenate([np.empty((0, 3), np.int64), *pieces]), axis=0)  # sorted by area
     _, first = np.unique(grids.keys(found[:, 1], found[:, 2]), return_index=True)
     area_of, columns, rows = found[first].T
     order = np.lexsort((columns, -grid.upward * rows, area_of))
-    return AreaCells(
-        (grid,), np.zeros(len(order), np.int64), columns[order], rows[order], areas, area_of[order]
-    )
+    return AreaCells((grid,), np.zeros(len(order), np.int64), columns[order], rows[order], areas, area_of[order])
 
 
 def _boxes(areas: Sequence[Area], target: str) -> _Boxes:
@@ -168,7 +164,7 @@ def _boxes(areas: Sequence[Area], target: str) -> _Boxes:
 
 
 def bounds_in(bounds: NDArray[np.float64], source: str, target: str) -> NDArray[np.float64]:
-    """Return bounds (n, 4) of boxes in another CRS, infinite where a box lies beyond it; longitudes may run past 180."""
+    """Return bounds (n, 4) of boxes in another CRS, infinite where these end; longitudes may run past 180 degrees."""
     if crs.same(source, target):
         return bounds
     to_target, circle = crs.transformer(source, target), crs.circle(target)
@@ -185,7 +181,8 @@ def bounds_in(bounds: NDArray[np.float64], source: str, target: str) -> NDArray[
     converted = np.concatenate([low - bulge, high + bulge], axis=1)
     large = np.maximum(width, height) * crs.metres_per_unit(source) > LARGE
     for i in np.flatnonzero(large):
-        left, bottom, right, top = to_target.transform_bounds(*bounds[i].tolist(), densify_pts=51)
+        west, south, east, north = bounds[i].tolist()
+        left, bottom, right, top = to_target.transform_bounds(west, south, east, north, densify_pts=51)
         converted[i] = left, bottom, right + circle if circle and right < left else right, top
     return converted
 
@@ -216,8 +213,9 @@ def _covering(
 
     bounds: (B, 4) of the boxes, in the grid's CRS.
     """
-    ends = np.sort(grid.row_at(bounds[:, [1, 3]]), axis=1) + [-1, 1]
-    sides = grid.column_at(bounds[:, [0, 2]]) + [-1, 1]
+    beside = np.array([-1, 1])
+    ends = np.sort(grid.row_at(bounds[:, [1, 3]]), axis=1) + beside
+    sides = grid.column_at(bounds[:, [0, 2]]) + beside
     heights, widths = ends[:, 1] - ends[:, 0] + 1, sides[:, 1] - sides[:, 0] + 1
     box_of, nth = _counted(heights)
     rows = ends[box_of, 0] + nth
@@ -262,7 +260,8 @@ def _aligned_cells(areas: Sequence[Area], grid: Grid, extents: NDArray[np.float6
         x, y = grid.centres(columns, rows)
         left, bottom, right, top = extents[extent_of[which]].T
         points = grid.lonlat(columns, rows)
-        inside = (x >= left) & (x < right) & (y >= bottom) & (y < top) & np.isfinite(points).all(axis=1)
+        inside = (x >= left) & (x < right) & (y >= bottom) & (y < top)
+        inside[inside] = grid.on_earth(columns[inside], rows[inside])
         inside[inside] = _holds(areas, boxes.area_of[which][inside], points[inside])
         pieces.append(np.stack([boxes.area_of[which], columns, rows], axis=1)[inside])
     return _first_come(areas, grid, pieces)

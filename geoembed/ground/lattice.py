@@ -103,7 +103,7 @@ class GeoBox:
 
 
 def _running_on(mesh: NDArray[np.float64], circle: float | None) -> NDArray[np.float64]:
-    """Return a mesh (n, n, 2) whose longitudes, if they are some, do not jump by a circle from one point to the next."""
+    """Return a mesh (n, n, 2) whose longitudes do not jump by a circle from point to point; None: x is no longitude."""
     x, finite = mesh[..., 0], np.isfinite(mesh).all(axis=2)
     if circle is None or not finite.any():
         return mesh

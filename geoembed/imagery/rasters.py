@@ -227,7 +227,9 @@ def _require_place(address: str, file: Any) -> None:
 def straight(file: Any) -> Affine:
     """Return an open data set's transform, without a rotation that turns no corner by TOLERANCE of a pixel."""
     transform: Affine = file.transform
-    turned = max(abs(transform.b) * file.height / abs(transform.a or 1), abs(transform.d) * file.width / abs(transform.e or 1))
+    turned = max(
+        abs(transform.b) * file.height / abs(transform.a or 1), abs(transform.d) * file.width / abs(transform.e or 1)
+    )
     if turned > TOLERANCE:
         return transform
     return Affine(transform.a, 0.0, transform.c, 0.0, transform.e, transform.f)

@@ -59,7 +59,7 @@ def of(rasters: Sequence[Raster], order: tuple[str, ...]) -> Storage:
 
     The type holds the numbers of all rasters, also of those that are converted to another scale or offset. Linear power
     and amplitude become dB. Where the rasters agree on a nodata number it stays; else floats get NaN, and integers the
-    lowest number of their type: unsigned ones become the next larger signed type, as 0 and the highest are often values.
+    lowest number of their type: unsigned ones become the next larger signed type, as 0 and the highest may be values.
 
     order: the channels that are known, in order; others follow in the order of the rasters.
     """

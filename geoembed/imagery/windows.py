@@ -59,9 +59,9 @@ class Readers:
             self._open.move_to_end(raster.address)
             return self._open[raster.address]
         source = rasters.dataset(raster.address)
-        if (source.width, source.height) != (raster.width, raster.height) or not rasters.straight(
-            source
-        ).almost_equals(raster.transform, precision=1e-6):
+        if (source.width, source.height) != (raster.width, raster.height) or not rasters.straight(source).almost_equals(
+            raster.transform, precision=1e-6
+        ):
             raise ImageryError(
                 f"{raster.address}: lies elsewhere or is another size than its name says; remove or mend it"
             )

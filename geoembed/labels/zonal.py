@@ -161,23 +161,26 @@ def _near(mosaic: Mosaic, cells: Cells) -> _Outlines:
     """Return the outlines of the chips near a mosaic's rasters."""
     lattice = mosaic.lattice
     first, last = mosaic.extents[:, :2].min(axis=0), mosaic.extents[:, 2:].max(axis=0)
-    shapes, chips, areas = [np.empty(0, dtype=object)], [np.empty(0, dtype=np.int64)], [np.empty(0)]
+    shapes: list[NDArray[Any]] = [np.empty(0, dtype=object)]
+    chips, areas = [np.empty(0, dtype=np.int64)], [np.empty(0)]
     for points, rows in outlines.rings(lattice.crs, cells):
-        whole = _is_whole(points)
-        polygons = shapely.polygons(_in_pixels(points[whole], lattice))
+        corners = _in_pixels(points, lattice)
+        low, high = corners.min(axis=1) * [1, -1], corners.max(axis=1) * [1, -1]
+        near = (high[:, 0] > first[0]) & (low[:, 0] < last[0]) & (low[:, 1] > first[1]) & (high[:, 1] < last[1])
+        whole = near.copy()
+        whole[near] = _is_whole(points[near])
+        polygons = np.asarray(shapely.polygons(corners[whole]))
         shapes.append(polygons)
         chips.append(rows[whole])
-        areas.append(shapely.area(polygons))
-        torn = np.flatnonzero(np.isfinite(points).any(axis=(1, 2)) & ~whole)
-        for row in rows[torn]:
+        areas.append(np.asarray(shapely.area(polygons)))
+        for row in rows[near & ~whole]:
             pieces = _pieces(cells[[row]], lattice)
             shapes.append(pieces)
             chips.append(np.full(len(pieces), row))
             areas.append(np.full(len(pieces), shapely.area(pieces).sum()))
     all_shapes = np.concatenate(shapes)
     edges = shapely.bounds(all_shapes).reshape(-1, 4)[:, [0, 3, 2, 1]] * [1, -1, 1, -1]
-    near = (edges[:, 2:] > first).all(axis=1) & (edges[:, :2] < last).all(axis=1)
-    return _Outlines(all_shapes[near], np.concatenate(chips)[near], np.concatenate(areas)[near], edges[near])
+    return _Outlines(all_shapes, np.concatenate(chips), np.concatenate(areas), edges)
 
 
 def _in_pixels(points: NDArray[np.float64], lattice: Lattice) -> NDArray[np.float64]:
@@ -195,16 +198,16 @@ def _pieces(cell: Cells, lattice: Lattice) -> NDArray[Any]:
     columns, rows = np.meshgrid(cell.columns[0] * PIECES + parts, cell.rows[0] * PIECES + parts)
     many = Cells((small,), np.zeros(columns.size, np.int64), columns.ravel(), rows.ravel())
     ((points, _),) = outlines.rings(lattice.crs, many)
-    union = shapely.union_all(shapely.polygons(_in_pixels(points[_is_whole(points)], lattice)), grid_size=1e-6)
-    return np.asarray(shapely.get_parts(union))
+    squares = np.asarray(shapely.polygons(_in_pixels(points[_is_whole(points)], lattice)))
+    return np.asarray(shapely.get_parts(shapely.union_all(squares, grid_size=1e-6)))
 
 
 def _is_whole(points: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Tell which outlines (n, points, 2) lie on the map and are not torn apart by its edges, as at 180 degrees."""
-    finite = np.isfinite(points).all(axis=(1, 2))
+    finite = np.asarray(np.isfinite(points).all(axis=(1, 2)))
     points = np.where(finite[:, None, None], points, 0.0)
     steps = np.abs(points - np.roll(points, 1, axis=1)).max(axis=2)
-    return finite & (steps.max(axis=1) <= TORN * np.median(steps, axis=1))
+    return np.asarray(finite & (steps.max(axis=1) <= TORN * np.median(steps, axis=1)))
 
 
 def _by_block(near: _Outlines, block: tuple[int, int]) -> Iterator[tuple[float, Window, NDArray[np.int64]]]:

@@ -91,7 +91,8 @@ def test_a_cell_in_two_areas_belongs_to_the_first() -> None:
 def test_thousands_of_areas_take_a_second_and_each_its_own_cell() -> None:
     """Looked at one by one, each compared with all before it, 16,000 took 47 seconds. Each holds one centre."""
     column, row = (places.ravel() for places in np.meshgrid(np.arange(200), np.arange(100)))
-    polygons = shapely.box(*(320.0 * np.stack([column, row, column + 1, row + 1]) + [[360_000], [5e6], [360_000], [5e6]]))
+    x, y = 360_000 + 320.0 * column, 5e6 + 320.0 * row
+    polygons: np.ndarray = np.asarray(shapely.box(x, y, x + 320, y + 320))
     areas = [Area(f"parcel {number}", polygon, "EPSG:32632") for number, polygon in enumerate(polygons)]
     begin = time.process_time()
     (taken,), beyond = cells.fixed(areas, 32, 10.0)

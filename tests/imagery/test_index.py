@@ -37,9 +37,9 @@ def finds(scene: Raster, lon: float, lat: float) -> bool:
 @pytest.mark.parametrize(
     ("system", "place"),
     [("EPSG:4806", (12.49, 41.89)), ("EPSG:4806", (-170.0, 50.0)), ("EPSG:4807", (2.35, 48.85)),
-     ("EPSG:4807", (-170.0, 50.0)), ("EPSG:4301", (139.7, 35.7)), (ROTATED, (10.0, 50.0)), ("ESRI:54009", (12.49, 41.89)),
-     ("ESRI:54030", (175.0, -40.0)), (SINUSOIDAL, (-165.0, 65.0)), (GOODE, (-60.0, -10.0)), ("EPSG:3413", (-45.0, 75.0)),
-     ("EPSG:3031", (100.0, -80.0))],
+     ("EPSG:4807", (-170.0, 50.0)), ("EPSG:4301", (139.7, 35.7)), (ROTATED, (10.0, 50.0)),
+     ("ESRI:54009", (12.49, 41.89)), ("ESRI:54030", (175.0, -40.0)), (SINUSOIDAL, (-165.0, 65.0)),
+     (GOODE, (-60.0, -10.0)), ("EPSG:3413", (-45.0, 75.0)), ("EPSG:3031", (100.0, -80.0))],
 )  # fmt: skip
 def test_a_raster_is_where_its_own_crs_says(system: str, place: tuple[float, float]) -> None:
     x, y = Transformer.from_crs("EPSG:4326", system, always_xy=True).transform(*place)

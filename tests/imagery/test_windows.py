@@ -140,7 +140,7 @@ def test_too_many_open_files_are_not_the_rasters_fault(write_raster: WriteRaster
         resource.setrlimit(resource.RLIMIT_NOFILE, (200, limits[1]))
         with pytest.raises(OSError, match="Too many open files"):
             while True:
-                files.append(open(os.devnull))  # noqa: SIM115, PTH123, PERF401
+                files.append(open(os.devnull))  # noqa: SIM115, PTH123
         with pytest.raises(ImageryError, match=r"^too many open files: this process may have 200; .* ulimit -n 4096$"):
             rasters.dataset(path)
     finally:

@@ -86,7 +86,8 @@ def test_chips_over_180_degrees_lie_at_both_ends_of_a_map_of_the_world(tmp_path:
     path = raster(tmp_path / "a.tif", values, left, y + 20 * pixel, pixel, crs=system)
     lattice = grid.utm(1, south=True, size=448, resolution=10.0)
     x, north = Transformer.from_crs("EPSG:4326", "EPSG:32701", always_xy=True).transform(-180.0, -17.0)
-    cells = grid.Cells((lattice,), np.zeros(3, np.int64), lattice.column_at(x) + [-1, 0, 1], lattice.row_at(north) + [0, 0, 0])
+    columns = lattice.column_at(x) + np.arange(-1, 2)
+    cells = grid.Cells((lattice,), np.zeros(3, np.int64), columns, np.full(3, lattice.row_at(north)))
     steps = zonal.shares(sources.first_bands([str(path)], scaled=False), cells, [[1], [2], [9]])
     while True:
         try:
