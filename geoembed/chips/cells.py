@@ -1,9 +1,9 @@
 """The cells that areas of interest take, on the fixed grid or on grids anchored on imagery."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import Any, TypeAlias
+from typing import Self
 
 import numpy as np
 import shapely
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from geoembed.errors import AoiError
 from geoembed.ground import crs
 from geoembed.ground import grid as grids
-from geoembed.ground.aoi import Area, holds
+from geoembed.ground.aoi import Area
 from geoembed.ground.grid import Cells, Grid
 from geoembed.imagery.rasters import Raster
 
@@ -21,18 +21,42 @@ CANDIDATES = 1_000_000
 
 METRES_PER_DEGREE = crs.metres_per_unit(crs.LONLAT)
 
-Bounds: TypeAlias = tuple[float, float, float, float]
-"""Left, bottom, right and top (west, south, east and north), in a CRS that the context tells."""
+LARGE = 100_000.0
+"""Metres along a box above which its bounds in another CRS are found point by point along its edges."""
 
 
 @dataclass(frozen=True, eq=False)
 class AreaCells(Cells):
-    """The cells of one grid that an area takes, from north to south and west to east.
+    """The cells of one grid that areas take, area by area, from north to south and west to east.
 
-    area: the area of interest.
+    areas: the areas of interest.
+    area_of: (N,) position in `areas` of each cell's area.
     """
 
-    area: Area
+    areas: Sequence[Area]
+    area_of: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Boxes:
+    """Boxes in which cells of areas are looked for.
+
+    bounds: (n, 4) left, bottom, right, top, in a CRS that the context tells.
+    area_of: (n,) positions of the areas.
+    """
+
+    bounds: NDArray[np.float64]
+    area_of: NDArray[np.int64]
+
+    def within(self, extents: NDArray[np.float64]) -> tuple[Self, NDArray[np.int64]]:
+        """Return what the boxes share with each of some others (m, 4), and which of these it is, (n,)."""
+        tree = shapely.STRtree(np.asarray(shapely.box(*extents.T)))
+        which, extent = tree.query(np.asarray(shapely.box(*self.bounds.T)))
+        lower = np.maximum(self.bounds[which, :2], extents[extent, :2])
+        upper = np.minimum(self.bounds[which, 2:], extents[extent, 2:])
+        shared = (lower <= upper).all(axis=1)
+        bounds = np.concatenate([lower, upper], axis=1)[shared]
+        return replace(self, bounds=bounds, area_of=self.area_of[which[shared]]), extent[shared]
 
 
 def fixed(
@@ -51,12 +75,29 @@ def fixed(
         pad = size * resolution / METRES_PER_DEGREE * np.array([[-1.0, -1.0, 1.0, 1.0]])
         wider = np.cos(np.radians(np.minimum(np.abs(within[:, [1, 3]]).max(axis=1), 89.0)))
         within = within + np.where([[True, False, True, False]], pad / wider[:, None], pad)
+    boxes = _boxes(areas, crs.LONLAT)
+    if within is not None:
+        boxes, _ = boxes.within(within)
+    zones, boxes = _by_zone(boxes)
     taken, beyond = [], 0
-    for area in areas:
-        cells, count = _fixed_cells(area, size, resolution, within)
-        taken += cells
-        beyond += count
-    return _first_come(taken), beyond
+    for zone, southern in np.unique(zones, axis=0).tolist():
+        grid = grids.utm(zone, bool(southern), size, resolution)
+        of_zone = (zones == [zone, southern]).all(axis=1)
+        bounds = bounds_in(boxes.bounds[of_zone], crs.LONLAT, grid.crs)
+        pieces = []
+        for which, columns, rows in _covering(grid, bounds):
+            points, area_of = grid.lonlat(columns, rows), boxes.area_of[of_zone][which]
+            west, is_south = 6.0 * zone - 186.0, points[:, 1] < 0.0
+            inside = (points[:, 0] >= west) & (points[:, 0] < west + 6.0) & (is_south == bool(southern))
+            inside[inside] = _holds(areas, area_of[inside], points[inside])
+            pieces.append(np.stack([area_of, columns, rows], axis=1)[inside])
+        cells = _first_come(areas, grid, pieces)
+        lat = cells.lonlat()[:, 1]
+        in_utm = (lat >= grids.SOUTH_LIMIT) & (lat <= grids.NORTH_LIMIT)
+        beyond += int((~in_utm).sum())
+        if in_utm.any():
+            taken.append(cells[in_utm])
+    return taken, beyond
 
 
 def aligned(areas: Sequence[Area], rasters: Sequence[Raster], size: int, recorded: Sequence[Grid]) -> list[AreaCells]:
@@ -66,33 +107,17 @@ def aligned(areas: Sequence[Area], rasters: Sequence[Raster], size: int, recorde
     grid on that lattice. A cell is taken where its centre lies in the area, on one of the lattice's rasters, and in no
     cell of an earlier grid: ground that two lattices cover would else be in two chips, perhaps in two splits.
     """
-    extents: dict[Grid, list[Bounds]] = {}
+    extents: dict[Grid, list[tuple[float, ...]]] = {}
     for raster in sorted(rasters, key=lambda raster: (PurePath(raster.address).name, raster.address)):
         matching = next((grid for grid in [*recorded, *extents] if _is_on(grid, raster, size)), None)
         extents.setdefault(matching or grids.aligned(raster.lattice, size), []).append(raster.bounds)
-    taken = []
-    for area in areas:
-        for grid, bounds in extents.items():
-            taken += _aligned_cells(area, grid, np.unique(np.array(bounds), axis=0))
-    return _without_overlaps(_first_come(taken))
+    taken = [_aligned_cells(areas, grid, np.unique(np.array(bounds), axis=0)) for grid, bounds in extents.items()]
+    return _without_overlaps([cells for cells in taken if len(cells)])
 
 
 def _is_on(grid: Grid, raster: Raster, size: int) -> bool:
     """Tell whether a raster's pixels lie on the pixels of an aligned grid."""
     return grid.size == size and not grid.northward and grid.lattice.offset(raster) is not None
-
-
-def _first_come(taken: Sequence[AreaCells]) -> list[AreaCells]:
-    """Give each cell to the first area that takes it."""
-    keys_of: dict[Grid, Any] = {}
-    kept = []
-    for cells in taken:
-        keys, earlier = grids.keys(cells.columns, cells.rows), keys_of.get(cells.grid, [])
-        is_new = ~np.isin(keys, earlier)
-        keys_of[cells.grid] = np.union1d(earlier, keys)
-        if is_new.any():
-            kept.append(cells[is_new])
-    return kept
 
 
 def _without_overlaps(taken: Sequence[AreaCells]) -> list[AreaCells]:
@@ -112,116 +137,143 @@ def _without_overlaps(taken: Sequence[AreaCells]) -> list[AreaCells]:
     return kept
 
 
-def _fixed_cells(
-    area: Area, size: int, resolution: float, within: NDArray[np.float64] | None
-) -> tuple[list[AreaCells], int]:
-    pieces: dict[Grid, list[NDArray[np.int64]]] = {}
-    beyond = 0
-    for west, south, east, north in _overlaps(parts_lonlat(area), within):
-        for zone, lon_0, lon_1 in _zones(west, east):
-            for southern in (True, False):
-                lat_0, lat_1 = (south, min(north, 0.0)) if southern else (max(south, 0.0), north)
-                if lat_0 > lat_1:
-                    continue
-                grid = grids.utm(zone, southern, size, resolution)
-                lonlat_to_grid = crs.transformer(crs.LONLAT, grid.crs)
-                lonlat = (lon_0, max(lat_0, -89.9), lon_1, min(lat_1, 89.9))
-                for columns, rows in _covering(grid, lonlat_to_grid.transform_bounds(*lonlat, densify_pts=51)):
-                    is_taken, count = _in_zone(area, grid, columns, rows, zone, southern)
-                    beyond += count
-                    pieces.setdefault(grid, []).append(np.stack([columns[is_taken], rows[is_taken]], axis=1))
-    return [cells for grid, arrays in pieces.items() for cells in _sorted(area, grid, arrays)], beyond
+def _first_come(areas: Sequence[Area], grid: Grid, pieces: list[NDArray[np.int64]]) -> AreaCells:
+    """Return the cells in pieces (n, 3) of area, column and row, each once: it belongs to the first of its areas."""
+    found = np.unique(np.concatenate([np.empty((0, 3), np.int64), *pieces]), axis=0)  # sorted by area
+    _, first = np.unique(grids.keys(found[:, 1], found[:, 2]), return_index=True)
+    area_of, columns, rows = found[first].T
+    order = np.lexsort((columns, -grid.upward * rows, area_of))
+    return AreaCells((grid,), np.zeros(len(order), np.int64), columns[order], rows[order], areas, area_of[order])
 
 
-def _sorted(area: Area, grid: Grid, pieces: list[NDArray[np.int64]]) -> list[AreaCells]:
-    """Return the cells in pieces (n, 2) of columns and rows, each once and in order; nothing where there is none."""
-    cells = np.unique(np.concatenate(pieces), axis=0)
-    order = np.lexsort((cells[:, 0], -grid.upward * cells[:, 1]))
-    columns, rows = cells[order].T
-    return [AreaCells((grid,), np.zeros(len(cells), np.int64), columns, rows, area)] if len(cells) else []
+def _boxes(areas: Sequence[Area], target: str) -> _Boxes:
+    """Return the bounds of each part of areas in another CRS; longitudes may run past 180 degrees.
+
+    Raises AoiError where an area does not lie on the Earth.
+    """
+    parts, area_of = shapely.get_parts([area.polygon for area in areas], return_index=True)
+    bounds = np.array(shapely.bounds(parts))
+    for source in dict.fromkeys(area.crs for area in areas):
+        of_crs = np.array([area.crs == source for area in areas])[area_of]
+        bounds[of_crs] = bounds_in(bounds[of_crs], source, target)
+    lost = ~np.isfinite(bounds).all(axis=1)
+    if lost.any():
+        name = areas[area_of[lost][0]].name
+        raise AoiError(f"area {name!r}: does not lie on the Earth in its CRS; mend its coordinates or CRS")
+    return _Boxes(bounds, area_of)
 
 
-def _overlaps(parts: Iterable[Bounds], within: NDArray[np.float64] | None) -> Iterator[Bounds]:
-    """Yield what bounds share with each of some boxes (B, 4); the bounds themselves where these are None."""
-    for part in parts:
-        if within is None:
-            yield part
-            continue
-        lower, upper = np.maximum(part[:2], within[:, :2]), np.minimum(part[2:], within[:, 2:])
-        overlapping = (lower <= upper).all(axis=1)
-        yield from map(tuple, np.hstack([lower, upper])[overlapping].tolist())
+def bounds_in(bounds: NDArray[np.float64], source: str, target: str) -> NDArray[np.float64]:
+    """Return bounds (n, 4) of boxes in another CRS, infinite where these end; longitudes may run past 180 degrees."""
+    if crs.same(source, target):
+        return bounds
+    to_target, circle = crs.transformer(source, target), crs.circle(target)
+    sides = np.linspace(0.0, 1.0, 5)
+    across, up = (side.ravel() for side in np.meshgrid(sides, sides))
+    width, height = bounds[:, 2] - bounds[:, 0], bounds[:, 3] - bounds[:, 1]
+    x, y = bounds[:, :1] + across * width[:, None], bounds[:, 1:2] + up * height[:, None]
+    x, y = map(np.asarray, to_target.transform(x, y))
+    if circle:
+        x = x - circle * np.round((x - x[:, :1]) / circle)
+    low, high = np.stack([x.min(axis=1), y.min(axis=1)], axis=1), np.stack([x.max(axis=1), y.max(axis=1)], axis=1)
+    with np.errstate(invalid="ignore"):
+        bulge = 1e-3 * (high - low)  # sides are curved between points
+    converted = np.concatenate([low - bulge, high + bulge], axis=1)
+    large = np.maximum(width, height) * crs.metres_per_unit(source) > LARGE
+    for i in np.flatnonzero(large):
+        west, south, east, north = bounds[i].tolist()
+        left, bottom, right, top = to_target.transform_bounds(west, south, east, north, densify_pts=51)
+        converted[i] = left, bottom, right + circle if circle and right < left else right, top
+    return converted
 
 
-def parts_lonlat(area: Area) -> Iterator[Bounds]:
-    """Yield the bounds of each part of an area in degrees; west may pass -180, and east 180."""
-    bounds = shapely.bounds(shapely.get_parts(area.polygon)).tolist()
-    if crs.same(area.crs, crs.LONLAT):
-        yield from map(tuple, bounds)
-        return
-    transformer = crs.transformer(area.crs, crs.LONLAT)
-    for left, bottom, right, top in bounds:
-        west, south, east, north = transformer.transform_bounds(left, bottom, right, top, densify_pts=51)
-        if not np.isfinite([west, south, east, north]).all():
-            raise AoiError(f"area {area.name!r}: does not lie on the Earth in its CRS; mend its coordinates or CRS")
-        yield west, south, east + 360.0 if east < west else east, north
+def _by_zone(boxes: _Boxes) -> tuple[NDArray[np.int64], _Boxes]:
+    """Cut boxes in degrees by UTM zones and hemispheres; return these, (n, 2) zone and whether south, and the parts."""
+    zones, bounds, area_of = [np.empty((0, 2), np.int64)], [np.empty((0, 4))], [np.empty(0, np.int64)]
+    west, south, east, north = boxes.bounds.T
+    first, last = (np.floor((side + 180.0) / 6.0).astype(np.int64) for side in (west, east))
+    for k in range(int((last - first).max(initial=-1)) + 1):
+        zone = first + k
+        turn = 360.0 * np.floor(zone / 60)
+        left, right = np.maximum(west, 6.0 * zone - 180.0) - turn, np.minimum(east, 6.0 * zone - 174.0) - turn
+        for southern in (True, False):
+            low, high = (south, np.minimum(north, 0.0)) if southern else (np.maximum(south, 0.0), north)
+            part = (zone <= last) & (low <= high)
+            zones.append(np.stack([zone % 60 + 1, np.full(len(zone), southern)], axis=1)[part])
+            ends = left, np.maximum(low, -89.9), right, np.minimum(high, 89.9)
+            bounds.append(np.stack(ends, axis=1)[part])
+            area_of.append(boxes.area_of[part])
+    return np.concatenate(zones), _Boxes(np.concatenate(bounds), np.concatenate(area_of))
 
 
-def _zones(west: float, east: float) -> Iterator[tuple[int, float, float]]:
-    """Yield each UTM zone in a range of longitudes, and west and east (degrees in -180 to 180) of the range in it."""
-    for k in range(int(np.floor((west + 180.0) / 6.0)), int(np.floor((east + 180.0) / 6.0)) + 1):
-        zone_west = -180.0 + 6.0 * k
-        turn = 360.0 * np.floor(k / 60)
-        yield k % 60 + 1, max(west, zone_west) - turn, min(east, zone_west + 6.0) - turn
+def _covering(
+    grid: Grid, bounds: NDArray[np.float64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield positions of boxes, columns and rows, each (n,), of all cells in or beside boxes, some million at a time.
+
+    bounds: (B, 4) of the boxes, in the grid's CRS.
+    """
+    beside = np.array([-1, 1])
+    ends = np.sort(grid.row_at(bounds[:, [1, 3]]), axis=1) + beside
+    sides = grid.column_at(bounds[:, [0, 2]]) + beside
+    heights, widths = ends[:, 1] - ends[:, 0] + 1, sides[:, 1] - sides[:, 0] + 1
+    box_of, nth = _counted(heights)
+    rows = ends[box_of, 0] + nth
+    batches = np.cumsum(widths[box_of]) // CANDIDATES
+    for members in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(batches)) + 1):
+        row_of, nth = _counted(widths[box_of[members]])
+        row_of = members[row_of]
+        yield box_of[row_of], sides[box_of[row_of], 0] + nth, rows[row_of]
 
 
-def _covering(grid: Grid, bounds: Bounds) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield columns and rows, each (n,), of all cells in or beside bounds in the grid's CRS, some million at a time."""
-    left, bottom, right, top = bounds
-    ends = grid.row_at(np.array([bottom, top]))
-    sides = grid.column_at(np.array([left, right]))
-    columns = np.arange(sides[0] - 1, sides[1] + 2)
-    all_rows = np.arange(ends.min() - 1, ends.max() + 2)
-    step = max(1, CANDIDATES // len(columns))
-    for start in range(0, len(all_rows), step):
-        rows = all_rows[start : start + step]
-        yield np.tile(columns, len(rows)), np.repeat(rows, len(columns))
+def _counted(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return positions, each as often as it is counted, and numbers from 0 among equal ones."""
+    positions = np.repeat(np.arange(len(counts)), counts)
+    return positions, np.arange(len(positions)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-def _in_zone(
-    area: Area, grid: Grid, columns: NDArray[np.int64], rows: NDArray[np.int64], zone: int, southern: bool
-) -> tuple[NDArray[np.bool_], int]:
-    """Tell which cells an area takes on the grid of a zone and hemisphere, and how many more lie beyond UTM."""
-    points = grid.lonlat(columns, rows)
-    lon, lat = points[:, 0], points[:, 1]
-    west = -180.0 + 6.0 * (zone - 1)
-    inside = (lon >= west) & (lon < west + 6.0) & ((lat < 0.0) if southern else (lat >= 0.0))
-    inside[inside] = holds(area, points[inside])
-    in_utm = (lat >= grids.SOUTH_LIMIT) & (lat <= grids.NORTH_LIMIT)
-    return inside & in_utm, int((inside & ~in_utm).sum())
+def _holds(areas: Sequence[Area], area_of: NDArray[np.int64], points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell of points (N, 2), degrees east and north, which lie in their area (N,), as `aoi.holds` does of one area."""
+    inside = np.zeros(len(points), dtype=bool)
+    polygons = np.array([area.polygon for area in areas], dtype=object)
+    shapely.prepare(polygons)
+    for source in dict.fromkeys(area.crs for area in areas):
+        of_crs = np.array([area.crs == source for area in areas])[area_of]
+        mine = polygons[area_of[of_crs]]
+        x, y = points[of_crs].T
+        if crs.same(source, crs.LONLAT):
+            inside[of_crs] = np.any([shapely.intersects_xy(mine, x + turn, y) for turn in (-360.0, 0.0, 360.0)], axis=0)
+        else:
+            inside[of_crs] = shapely.intersects_xy(mine, *crs.transformer(crs.LONLAT, source).transform(x, y))
+    return inside
 
 
-def _aligned_cells(area: Area, grid: Grid, extents: NDArray[np.float64]) -> list[AreaCells]:
+def _aligned_cells(areas: Sequence[Area], grid: Grid, extents: NDArray[np.float64]) -> AreaCells:
     """Return the cells of an aligned grid whose centre lies in an area and on one of the rasters of the lattice.
 
     extents: (R, 4) left, bottom, right, top of the rasters, in the grid's CRS.
     """
+    boxes = _in_grid(areas, grid)
+    boxes, extent_of = boxes.within(extents)
     pieces = []
-    for left, bottom, right, top in _overlaps(extents.tolist(), _bounds_on(grid, area)):
-        for columns, rows in _covering(grid, (left, bottom, right, top)):
-            x, y = grid.centres(columns, rows)
-            on_raster = (x >= left) & (x < right) & (y >= bottom) & (y < top)
-            columns, rows = columns[on_raster], rows[on_raster]
-            inside = holds(area, grid.lonlat(columns, rows))
-            pieces.append(np.stack([columns[inside], rows[inside]], axis=1))
-    return _sorted(area, grid, pieces)
+    for which, columns, rows in _covering(grid, boxes.bounds):
+        x, y = grid.centres(columns, rows)
+        left, bottom, right, top = extents[extent_of[which]].T
+        points = grid.lonlat(columns, rows)
+        inside = (x >= left) & (x < right) & (y >= bottom) & (y < top)
+        inside[inside] = grid.on_earth(columns[inside], rows[inside])
+        inside[inside] = _holds(areas, boxes.area_of[which][inside], points[inside])
+        pieces.append(np.stack([boxes.area_of[which], columns, rows], axis=1)[inside])
+    return _first_come(areas, grid, pieces)
 
 
-def _bounds_on(grid: Grid, area: Area) -> NDArray[np.float64] | None:
-    """Return the bounds of an area in a grid's CRS, (1, 4), a cell wider; None where they have none there."""
-    to_grid = crs.transformer(area.crs, grid.crs)
-    west, south, east, north = area.polygon.bounds
-    left, bottom, right, top = to_grid.transform_bounds(west, south, east, north, densify_pts=51)
-    if not np.isfinite([left, bottom, right, top]).all() or left > right:
-        return None
-    width, height = grid.width, grid.height
-    return np.array([[left - width, bottom - height, right + width, top + height]])
+def _in_grid(areas: Sequence[Area], grid: Grid) -> _Boxes:
+    """Return boxes of areas in a grid's CRS, a cell wider, at any turn round the Earth; boundless where it has none."""
+    degrees, circle = _boxes(areas, crs.LONLAT), crs.circle(grid.crs)
+    bounds = bounds_in(degrees.bounds, crs.LONLAT, grid.crs)
+    bounds = bounds + np.array([-grid.width, -grid.height, grid.width, grid.height])
+    lost = ~np.isfinite(bounds).all(axis=1) | (bounds[:, 0] > bounds[:, 2])
+    bounds[lost] = -1e30, -1e30, 1e30, 1e30
+    turns = (-circle, 0.0, circle) if circle else (0.0,)
+    turned = [bounds + np.array([turn, 0.0, turn, 0.0]) for turn in turns]
+    return _Boxes(np.concatenate(turned), np.tile(degrees.area_of, len(turns)))

@@ -1,6 +1,7 @@
 """Cutting: neighbouring cells form blocks, which are read and warped at once and sliced into chip files."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -16,7 +17,7 @@ from geoembed.chips import folder as chip_folder
 from geoembed.chips.cells import AreaCells
 from geoembed.ground.grid import Cells
 from geoembed.ground.lattice import GeoBox
-from geoembed.imagery import sources, storage, warp
+from geoembed.imagery import sources, storage, warp, windows
 from geoembed.imagery.index import RasterIndex
 from geoembed.imagery.modalities import Modality
 from geoembed.imagery.rasters import Raster
@@ -71,8 +72,7 @@ def imagery_of(modality: Modality) -> Imagery:
     stored = storage.of(rasters, modality.channels)
     types = dict.fromkeys(encoding.dtype for raster in rasters for encoding in raster.encodings)
     if len(types) > 1:
-        message = "%s: its files store %s; chips store %s, to which values are rounded"
-        log.warning(message, modality.name, ", ".join(types), stored.dtype)
+        log.info("%s: its files store %s; chips store %s", modality.name, ", ".join(types), stored.dtype)
     return Imagery(modality, RasterIndex(rasters), stored)
 
 
@@ -108,9 +108,13 @@ class Cutter:
         return contents
 
     def close(self) -> None:
-        """Close all open rasters."""
+        """Close all open rasters, and warn of numbers in them that were taken for no value."""
+        absurd: Counter[str] = Counter()
         for readers in self._all_readers:
             readers.close()
+            absurd += readers.absurd
+        for text in windows.absurd(absurd):
+            log.warning("%s", text)
 
     def _readers(self) -> Readers:
         if not hasattr(self._thread, "readers"):

@@ -158,12 +158,12 @@ def decode(
 ) -> NDArray[np.float32]:
     """Return the values of stored numbers (C, H, W): number * scale + offset by channel, NaN where nodata."""
     values = stored.astype(np.float32)
+    if nodata is not None and not np.isnan(nodata):
+        values[stored == nodata] = np.nan
     if any(scale != 1.0 for scale in scales):
         values *= np.asarray(scales, dtype=np.float32)[:, None, None]
     if any(offset != 0.0 for offset in offsets):
         values += np.asarray(offsets, dtype=np.float32)[:, None, None]
-    if nodata is not None and not np.isnan(nodata):
-        values[stored == nodata] = np.nan
     return values
 
 

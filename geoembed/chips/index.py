@@ -24,19 +24,23 @@ def build(
     """
     chips = [cells[[i for i, chip_id in enumerate(cells.chip_ids) if contents[chip_id]]] for cells in area_cells]
     chip_ids = [chip_id for cells in chips for chip_id in cells.chip_ids]
-    aois = [cells.area.name for cells in chips for _ in cells.chip_ids]
+    aois = [cells.areas[area].name for cells in chips for area in cells.area_of.tolist()]
     fractions = {name: [contents[chip_id].get(name, (np.nan, ()))[0] for chip_id in chip_ids] for name in modalities}
     table = pd.DataFrame({"chip_id": chip_ids, "aoi": aois, "split": "", **fractions})
     lonlat = np.concatenate([cells.lonlat() for cells in chips])
+    sides = np.concatenate([np.full(len(cells), cells.grid.side_metres) for cells in chips])
+    split_of = np.empty(len(table), dtype=object)
     for name, members in table.groupby("aoi", sort=False).indices.items():
         generator = np.random.default_rng([seed, zlib.crc32(str(name).encode())])
-        side = max(cells.grid.side_metres for cells in area_cells if cells.area.name == name)
-        table.loc[members, "split"] = splits.assign(lonlat[members], side, generator)
+        split_of[members] = splits.assign(lonlat[members], sides[members].max(), generator)
+    table["split"] = split_of
     number = {grid: i for i, grid in enumerate(dict.fromkeys(cells.grid for cells in area_cells))}
     positions = [np.stack([np.full(len(cells), number[cells.grid]), cells.columns, cells.rows], 1) for cells in chips]
     apart = splits.neighbours_apart(np.concatenate(positions), table["split"].to_numpy())
     outlines = np.concatenate([cells.outlines for cells in chips])
-    return geopandas.GeoDataFrame(table, geometry=outlines, crs="EPSG:4326"), apart
+    index = geopandas.GeoDataFrame(table, geometry=outlines, crs="EPSG:4326")
+    by_area = np.argsort(np.concatenate([cells.area_of for cells in chips]), kind="stable")
+    return index.iloc[by_area].reset_index(drop=True), apart
 
 
 def is_of(path: Path, index: geopandas.GeoDataFrame) -> bool:

@@ -98,9 +98,18 @@ class Layout:
         return shapely.union_all([each.index.extent for each in self.imagery])
 
     @cached_property
+    def polygons(self) -> NDArray[Any]:
+        """Return the areas' polygons, (A,) shapely geometries in degrees (EPSG:4326)."""
+        polygons = np.array([area.polygon for area in self.areas], dtype=object)
+        for source in dict.fromkeys(area.crs for area in self.areas):
+            of_crs = np.array([area.crs == source for area in self.areas])
+            polygons[of_crs] = _lonlat(polygons[of_crs], source)
+        return polygons
+
+    @cached_property
     def area(self) -> Any:
-        """Return the ground of all areas, a shapely geometry in degrees (EPSG:4326)."""
-        return shapely.union_all([_lonlat(area) for area in self.areas])
+        """Return the parts of all areas, a shapely collection in degrees (EPSG:4326)."""
+        return shapely.geometrycollections(shapely.get_parts(self.polygons))
 
     def choose(self) -> int:
         """Return the largest of SIZES that gives ENOUGH chips, else the one that gives most, the smallest of equals."""
@@ -115,14 +124,15 @@ class Layout:
     def share(self) -> float:
         """Return which share of the areas' ground has imagery; NaN for areas that lie on both sides of 180 degrees."""
         west, _, east, _ = self.area.bounds
-        whole = _ground(self.area)
-        return (
-            _ground(shapely.intersection(self.area, self.extent)) / whole if whole and east - west < 359.0 else np.nan
-        )
+        whole, shared = _ground(self.polygons), self.polygons.copy()
+        shapely.prepare(self.extent)
+        outside = ~shapely.contains(self.extent, shared)
+        shared[outside] = shapely.intersection(shared[outside], self.extent)
+        return _ground(shared) / whole if whole and east - west < 359.0 else np.nan
 
     def nothing_at(self, size: int) -> str:
         """Say why there is no cell of a size, and what to do."""
-        if not shapely.intersects(self.area, self.extent):
+        if not shapely.intersects(self.polygons, self.extent).any():
             places = "; ".join(f"{each.modality.name}: {place(_once(each.index.extent))}" for each in self.imagery)
             fault = f"lies at {place(self.area)}, where there is no imagery ({places})"
             return f"{self.names}: {fault}; check the area, and [modalities] or --source"
@@ -184,21 +194,21 @@ def _span(ground: Any) -> str:
     return f"{span} km" + (f" (the widest of {len(parts)} places)" if len(parts) > 1 else "")
 
 
-def _ground(ground: Any) -> float:
-    """Return the area of a shapely geometry in degrees, in a unit of its own (Lambert's cylindrical equal-area map)."""
+def _ground(ground: NDArray[Any]) -> float:
+    """Return the area of shapely geometries in degrees, in a unit of its own (Lambert's cylindrical equal-area map)."""
     edges = shapely.segmentize(ground, 1.0)
     flat = shapely.transform(edges, lambda points: np.stack([points[:, 0], np.sin(np.radians(points[:, 1]))], axis=1))
-    return float(shapely.area(flat))
+    return float(shapely.area(flat).sum())
 
 
-def _lonlat(area: Area) -> Any:
-    """Return an area's polygon in degrees (EPSG:4326)."""
-    if crs.same(area.crs, crs.LONLAT):
-        return area.polygon
-    to_lonlat = crs.transformer(area.crs, crs.LONLAT)
-    polygon = shapely.segmentize(area.polygon, max(area.polygon.length / 200.0, 1e-9))
+def _lonlat(polygons: NDArray[Any], source: str) -> NDArray[Any]:
+    """Return polygons (A,) of a CRS in degrees (EPSG:4326)."""
+    if crs.same(source, crs.LONLAT):
+        return polygons
+    to_lonlat = crs.transformer(source, crs.LONLAT)
+    edges = shapely.segmentize(polygons, np.maximum(shapely.length(polygons) / 200.0, 1e-9))
 
     def in_degrees(points: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.stack(to_lonlat.transform(*points.T), axis=1)
 
-    return shapely.make_valid(shapely.transform(polygon, in_degrees))
+    return np.asarray(shapely.make_valid(shapely.transform(edges, in_degrees)))

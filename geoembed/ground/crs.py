@@ -1,5 +1,6 @@
 """Coordinate reference systems (CRS), given as WKT or authority code: comparing, converting and naming them."""
 
+import math
 from functools import lru_cache
 
 from pyproj import CRS, Transformer
@@ -27,14 +28,21 @@ def transformer(source: str, target: str) -> Transformer:
 @lru_cache(maxsize=1024)
 def metres_per_unit(crs: str) -> float:
     """Return the length in metres of a unit of a CRS's axes; of a degree, that along a meridian: 60 nautical miles."""
-    axis = CRS.from_user_input(crs).axis_info[0]
-    return 1852.0 * 60.0 if axis.unit_name == "degree" else float(axis.unit_conversion_factor)
+    parsed = CRS.from_user_input(crs)
+    factor = float(parsed.axis_info[0].unit_conversion_factor)  # to metres or radians
+    return 1852.0 * 60.0 * round(math.degrees(factor), 12) if parsed.is_geographic else factor
 
 
 @lru_cache(maxsize=1024)
-def is_geographic(crs: str) -> bool:
-    """Tell whether x is a longitude, so that x and x + 360 degrees are the same place."""
-    return bool(CRS.from_user_input(crs).is_geographic)
+def circle(crs: str) -> float | None:
+    """Return how many units of x are once round the Earth, 360 of degrees; None where x is no longitude.
+
+    The longitudes of a rotated pole, a derived CRS, are none: they say nothing of how far east a place lies.
+    """
+    parsed = CRS.from_user_input(crs)
+    if not parsed.is_geographic or parsed.is_derived:
+        return None
+    return round(2.0 * math.pi / float(parsed.axis_info[0].unit_conversion_factor), 9)
 
 
 def name(crs: str) -> str:

@@ -6,7 +6,7 @@ line up. An aligned grid has its origin at the upper left corner of a raster.
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -80,24 +80,42 @@ class Grid:
         return self.x + (columns + 0.5) * self.width, self.y + (rows + 0.5) * self.height * self.upward
 
     def lonlat(self, columns: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the centres of cells, (N, 2): degrees east in [-180, 180) and degrees north (EPSG:4326)."""
+        """Return the centres of cells, (N, 2): degrees east in [-180, 180) and degrees north (EPSG:4326).
+
+        They are infinite or NaN where they are not on Earth.
+        """
         lon, lat = crs.transformer(self.crs, crs.LONLAT).transform(*self.centres(columns, rows))
-        return np.stack([(np.asarray(lon) + 180.0) % 360.0 - 180.0, np.asarray(lat)], axis=1)
+        with np.errstate(invalid="ignore"):
+            return np.stack([(np.asarray(lon) + 180.0) % 360.0 - 180.0, np.asarray(lat)], axis=1)
 
     def corners(self, columns: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.float64]:
         """Return the corners of cells, (N, 4, 2), counter-clockwise from the lower left, degrees (EPSG:4326).
 
         Longitudes run on past 180 where a cell crosses the antimeridian.
         """
-        x, y = self.centres(columns, rows)
-        half_w, half_h = self.width / 2, self.height / 2
-        xs = np.stack([x - half_w, x + half_w, x + half_w, x - half_w], axis=1)
-        ys = np.stack([y - half_h, y - half_h, y + half_h, y + half_h], axis=1)
-        lon, lat = crs.transformer(self.crs, crs.LONLAT).transform(xs, ys)
+        lon, lat = crs.transformer(self.crs, crs.LONLAT).transform(*self._corners(columns, rows))
         lon = np.asarray(lon)
         crossing = np.ptp(lon, axis=1) > 180.0
         lon = np.where(crossing[:, None] & (lon < 0.0), lon + 360.0, lon)
         return np.stack([lon, np.asarray(lat)], axis=2)
+
+    def on_earth(self, columns: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.bool_]:
+        """Tell which cells, (N,), are on Earth with all corners: the edge of a map of the world cuts through some."""
+        x, y = self._corners(columns, rows)
+        lon, lat = crs.transformer(self.crs, crs.LONLAT).transform(x, y)
+        if crs.circle(self.crs):
+            return np.asarray(np.isfinite(lat).all(axis=1))
+        # PROJ gives places to points beyond the edge of some maps, elsewhere on these.
+        x_again, y_again = crs.transformer(crs.LONLAT, self.crs).transform(lon, lat)
+        off = np.maximum(np.abs(x_again - x), np.abs(y_again - y))
+        return np.asarray((off <= max(self.width, self.height)).all(axis=1))
+
+    def _corners(self, columns: NDArray[Any], rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return x and y of the corners of cells, each (N, 4), counter-clockwise from the lower left."""
+        x, y = self.centres(columns, rows)
+        half_w, half_h = self.width / 2, self.height / 2
+        xs = np.stack([x - half_w, x + half_w, x + half_w, x - half_w], axis=1)
+        return xs, np.stack([y - half_h, y - half_h, y + half_h, y + half_h], axis=1)
 
     def column_at(self, x: NDArray[Any]) -> NDArray[np.int64]:
         """Return the columns of the cells at x in the grid's CRS."""
@@ -136,7 +154,9 @@ class Cells:
 
     def __getitem__(self, which: NDArray[Any] | list[int]) -> Self:
         """Return the cells chosen by a mask or by positions, with their outlines where these are computed already."""
-        part = replace(self, grid_of=self.grid_of[which], columns=self.columns[which], rows=self.rows[which])
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        chosen: dict[str, Any] = {name: value[which] for name, value in values.items() if isinstance(value, np.ndarray)}
+        part = replace(self, **chosen)
         if "outlines" in self.__dict__:
             part.__dict__["outlines"] = self.outlines[which]
         return part

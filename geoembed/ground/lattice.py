@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from affine import Affine
+from numpy.typing import NDArray
 
 from geoembed.ground import crs as crs_
 
@@ -14,6 +16,9 @@ TOLERANCE = 0.01
 The tiles of a mosaic store rounded corners and pixel sizes, which put them some thousandths of a pixel apart. Copying
 pixels that are so little off is more exact than GDAL's warp, which finds source pixels to an eighth of a pixel only.
 """
+
+MESH = 21
+"""Points along a side of a box that tell where it lies in another CRS."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,36 @@ class GeoBox:
         transform = self.transform
         return Lattice(self.crs, transform.c, transform.f, transform.a, -transform.e)
 
+    def mesh(self, crs: str) -> NDArray[np.float64]:
+        """Return x and y in a CRS of points spread over the box, (MESH, MESH, 2), infinite where they are not on Earth.
+
+        Where x is a longitude it runs on past 180 degrees, if the box crosses these and holds no pole.
+        """
+        left, bottom, right, top = self.bounds
+        x, y = np.meshgrid(np.linspace(left, right, MESH), np.linspace(top, bottom, MESH))
+        if crs_.same(crs, self.crs):
+            return np.stack([x, y], axis=2)
+        mesh = np.stack(crs_.transformer(self.crs, crs).transform(x, y), axis=2)
+        if crs_.circle(self.crs) is None:  # PROJ gives places to points beyond the edge of some maps of the world
+            again = np.stack(crs_.transformer(crs, self.crs).transform(mesh[..., 0], mesh[..., 1]), axis=2)
+            with np.errstate(invalid="ignore"):
+                off = np.abs(again - np.stack([x, y], axis=2)).max(axis=2)
+            # There and back again may take two ways from datum to datum, some hundred metres apart.
+            near = 1e-3 * max(right - left, top - bottom) + 1000.0 / crs_.metres_per_unit(self.crs)
+            mesh[~(off <= near)] = np.inf
+        return _running_on(mesh, crs_.circle(crs))
+
     def part(self, row: int, column: int, height: int, width: int) -> GeoBox:
         """Return the box whose upper left pixel is (row, column) of this one, inside it or not."""
         return GeoBox(self.crs, self.transform @ Affine.translation(column, row), height, width)
+
+
+def _running_on(mesh: NDArray[np.float64], circle: float | None) -> NDArray[np.float64]:
+    """Return a mesh (n, n, 2) whose longitudes do not jump by a circle from point to point; None: x is no longitude."""
+    x, finite = mesh[..., 0], np.isfinite(mesh).all(axis=2)
+    if circle is None or not finite.any():
+        return mesh
+    # The outer rows may lie on a pole, where any longitude is right.
+    near = np.unwrap(x[MESH // 2], period=circle) if finite.all() else np.full(MESH, x[finite][0])
+    x[finite] -= circle * np.round((x - near)[finite] / circle)
+    return mesh

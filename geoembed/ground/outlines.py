@@ -32,7 +32,7 @@ def rings(crs: str, cells: Cells) -> Iterator[tuple[NDArray[np.float64], NDArray
     Points outside the CRS's domain are infinite. In a geographic CRS longitudes run on past 180 where a cell crosses
     it, and each outline is yielded three times, 360 degrees apart, to meet data at both ends of a map of the world.
     """
-    geographic = crs_.is_geographic(crs)
+    circle = crs_.circle(crs)
     for grid, positions in cells.by_grid():
         x, y = grid.centres(cells.columns[positions], cells.rows[positions])
         same = crs_.same(grid.crs, crs)
@@ -43,7 +43,7 @@ def rings(crs: str, cells: Cells) -> Iterator[tuple[NDArray[np.float64], NDArray
         xs, ys = x[:, None] + across * grid.width, y[:, None] + up * grid.height
         if not same:
             xs, ys = crs_.transformer(grid.crs, crs).transform(xs, ys)
-        if geographic:
-            xs = xs - 360.0 * np.round((xs - xs[:, :1]) / 360.0)
-        for turn in (-360.0, 0.0, 360.0) if geographic else (0.0,):
+        if circle:
+            xs = xs - circle * np.round((xs - xs[:, :1]) / circle)
+        for turn in (-circle, 0.0, circle) if circle else (0.0,):
             yield np.stack([xs + turn, ys], axis=2), positions

@@ -26,7 +26,12 @@ class RasterIndex:
 
     def __init__(self, rasters: Sequence[Raster]) -> None:
         self.rasters = tuple(rasters)
-        self._tree = shapely.STRtree([box for raster in self.rasters for box in _boxes(raster)])
+        self._grounds = [_footprint(raster) for raster in self.rasters]
+        bounds = shapely.bounds(self._grounds).reshape(-1, 4)
+        pads = 0.01 * np.maximum(1e-3, bounds[:, 2:] - bounds[:, :2])
+        bounds = np.concatenate([bounds[:, :2] - pads, bounds[:, 2:] + pads], axis=1)
+        boxes = [shapely.box(*(bounds + np.array([turn, 0.0, turn, 0.0])).T) for turn in TURNS]
+        self._tree = shapely.STRtree(np.stack(boxes, axis=1).ravel())
 
     def near(self, outlines: NDArray[Any]) -> tuple[Raster, ...]:
         """Return the rasters whose bounds touch one of the outlines (shapely, EPSG:4326), in order of precedence."""
@@ -39,7 +44,7 @@ class RasterIndex:
     @cached_property
     def extent(self) -> Any:
         """Return the ground that the rasters cover, once for each of TURNS: a shapely geometry in degrees."""
-        extent = shapely.union_all([shape for raster in self.rasters for shape in _footprints(raster)])
+        extent = shapely.union_all([_turned(ground, turn) for ground in self._grounds for turn in TURNS])
         shapely.prepare(extent)
         return extent
 
@@ -52,25 +57,23 @@ class RasterIndex:
         return shares
 
 
-def _footprints(raster: Raster) -> list[Any]:
-    """Return a raster's outline in degrees, for each of TURNS; its bounds where it has none, as over 180 degrees."""
-    points = shapely.get_coordinates(shapely.box(*raster.bounds))
-    if not crs.is_geographic(raster.crs):
-        to_lonlat = crs.transformer(raster.crs, crs.LONLAT)
-        left, bottom, right, top = raster.bounds
-        edges = shapely.segmentize(shapely.box(left, bottom, right, top), max(right - left, top - bottom) / 20)
-        points = np.stack(to_lonlat.transform(*shapely.get_coordinates(edges).T), axis=1)
-        if not np.isfinite(points).all() or np.ptp(points[:, 0]) > 180.0:
-            return _boxes(raster)
-    return [shapely.polygons(points + np.array([turn, 0.0])) for turn in TURNS]
+def _footprint(raster: Raster) -> Any:
+    """Return the ground of a raster in degrees, which may run past 180; more of it where its map or its place is odd.
+
+    Of a raster with points that are not on Earth it is the Earth, of one that holds a pole all that is as near to it.
+    """
+    if crs.same(raster.crs, crs.LONLAT):
+        return shapely.box(*raster.bounds)
+    mesh = raster.mesh(crs.LONLAT)
+    if not np.isfinite(mesh).all():
+        return shapely.box(-180.0, -90.0, 180.0, 90.0)
+    if crs.circle(raster.crs):
+        return shapely.box(*mesh.min(axis=(0, 1)), *mesh.max(axis=(0, 1)))
+    if np.ptp(mesh[..., 0]) <= 180.0:
+        return shapely.polygons(np.concatenate([mesh[0], mesh[1:, -1], mesh[-1, -2::-1], mesh[-2::-1, 0]]))
+    south, north = mesh[..., 1].min(), mesh[..., 1].max()
+    return shapely.box(-180.0, -90.0 if south < 0.0 else south, 180.0, 90.0 if north > 0.0 else north)
 
 
-def _boxes(raster: Raster) -> list[Any]:
-    """Return a raster's bounds in degrees, a little enlarged, as a box for each of TURNS."""
-    bounds = raster.bounds
-    if not crs.is_geographic(raster.crs):
-        bounds = crs.transformer(raster.crs, crs.LONLAT).transform_bounds(*bounds, densify_pts=21)
-    west, south, east, north = bounds if np.isfinite(bounds).all() else (-180.0, -90.0, 180.0, 90.0)
-    east += 360.0 * (east < west)
-    pad = 0.01 * max(1e-3, north - south)
-    return [shapely.box(west + turn - pad, south - pad, east + turn + pad, north + pad) for turn in TURNS]
+def _turned(ground: Any, turn: float) -> Any:
+    return shapely.transform(ground, lambda points: points + np.array([turn, 0.0]))

@@ -1,17 +1,21 @@
 """Rasters: the bands of a data set that are channels of a modality or labels, read from its header."""
 
+import errno
+import os
 import re
+import sys
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import rasterio
+from affine import Affine
 from rasterio.enums import ColorInterp
 
 from geoembed.errors import ImageryError
 from geoembed.ground import crs as crs_
-from geoembed.ground.lattice import GeoBox
+from geoembed.ground.lattice import TOLERANCE, GeoBox
 from geoembed.imagery import addresses, naming
 from geoembed.imagery.modalities import Modality, Source
 
@@ -90,6 +94,7 @@ def dataset(address: str) -> Any:
         file = rasterio.open(address)
     except rasterio.errors.RasterioError as error:
         fault = str(error).splitlines()[0]
+        _require_free_files()
         if addresses.is_path(address) and not Path(address).exists():
             raise ImageryError(f"{address}: no such raster; mend its path") from None
         raise ImageryError(f"{address}: cannot be read as a raster ({fault}); mend or remove it") from None
@@ -99,6 +104,22 @@ def dataset(address: str) -> Any:
         remedy = f"name one of its {len(inside)} data sets, such as {inside[0]}" if inside else "mend or remove it"
         raise ImageryError(f"{address}: holds no bands of its own; {remedy}")
     return file
+
+
+def _require_free_files() -> None:
+    """Raise ImageryError where this process has as many files open as it may: whatever fails then is not at fault."""
+    try:
+        with Path(os.devnull).open("rb"):
+            return
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            return
+    limit = "no more"
+    if sys.platform != "win32":
+        import resource
+
+        limit = f"{resource.getrlimit(resource.RLIMIT_NOFILE)[0]:,}"
+    raise ImageryError(f"too many open files: this process may have {limit}; raise the limit, as with ulimit -n 4096")
 
 
 def read(modality: Modality, source: Source, address: str) -> Raster:
@@ -114,7 +135,7 @@ def read(modality: Modality, source: Source, address: str) -> Raster:
         encodings = tuple(_encoding(modality, source, address, file, band) for band in bands)
         return Raster(
             crs=crs_.horizontal(file.crs.to_wkt()),
-            transform=file.transform,
+            transform=straight(file),
             height=file.height,
             width=file.width,
             address=address,
@@ -198,15 +219,27 @@ def _require_place(address: str, file: Any) -> None:
         raise ImageryError(f"{address}: is placed by {points}, not by a CRS; warp it first: {command}")
     if file.crs is None:
         raise ImageryError(f"{address}: has no CRS; assign its own one: rio edit-info --crs EPSG:CODE {address}")
-    transform = file.transform
+    transform = straight(file)
     if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
         raise ImageryError(f"{address}: is not north up; warp it first: gdalwarp {address} OUT.tif")
+
+
+def straight(file: Any) -> Affine:
+    """Return an open data set's transform, without a rotation that turns no corner by TOLERANCE of a pixel."""
+    transform: Affine = file.transform
+    turned = max(
+        abs(transform.b) * file.height / abs(transform.a or 1), abs(transform.d) * file.width / abs(transform.e or 1)
+    )
+    if turned > TOLERANCE:
+        return transform
+    return Affine(transform.a, 0.0, transform.c, 0.0, transform.e, transform.f)
 
 
 def _encoding(modality: Modality, source: Source, address: str, file: Any, band: int) -> Encoding:
     dtype = file.dtypes[band - 1]
     if dtype.startswith("complex"):
-        raise ImageryError(f"{address}: band {band} is complex; give its amplitude")
+        remedy = f"gdal_translate DERIVED_SUBDATASET:AMPLITUDE:{address} OUT.tif"
+        raise ImageryError(f"{address}: band {band} is complex; give its amplitude: {remedy}")
     return Encoding(
         dtype=dtype,
         scale=float(file.scales[band - 1] if source.scale is None else source.scale),

@@ -26,7 +26,9 @@ def values(raster: Raster, readers: Readers, windows: int = WINDOWS) -> dict[str
     Values are stored * scale + offset: of SAR stored as power or amplitude, these. A scale of 0 counts as 1, so that
     it can be told from what is stored. Raises ImageryError where pixels cannot be read.
     """
-    parts = [read(raster, range(len(raster.bands)), window, readers) for window in _windows(raster, windows)]
+    everything = range(len(raster.bands))
+    # Numbers of any size: those that seem to stand for no value are to be asked about.
+    parts = [read(raster, everything, window, readers, limit=math.inf) for window in _windows(raster, windows)]
     sampled = {}
     for i, (channel, encoding) in enumerate(zip(raster.channels, raster.encodings, strict=True)):
         stored = np.concatenate([numbers[i].ravel() for numbers, _ in parts]).astype(np.float64)

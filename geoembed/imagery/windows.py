@@ -1,8 +1,8 @@
 """Windows of rasters: which a box needs, and reading their numbers and which of these are valid."""
 
 import math
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -18,6 +18,9 @@ from geoembed.ground import crs as crs_
 from geoembed.ground.lattice import GeoBox
 from geoembed.imagery import rasters
 from geoembed.imagery.rasters import Raster
+
+ABSURD = 1e30
+"""Numbers of this size or more are no value, whether a tag says so or not: nothing on Earth is measured in them."""
 
 MARGIN = 3
 """Source pixels read beyond what a kernel needs at a box's edge."""
@@ -40,9 +43,13 @@ class Window:
 
 
 class Readers:
-    """Open data sets of one thread, at most `limit`; threads must not share GDAL's handles."""
+    """Open data sets of one thread, at most `limit`; threads must not share GDAL's handles.
+
+    absurd: how many numbers were taken for no value as they are infinite or ABSURD, by address.
+    """
 
     def __init__(self, limit: int = 48) -> None:
+        self.absurd: Counter[str] = Counter()
         self._open: OrderedDict[str, Any] = OrderedDict()
         self._limit = limit
 
@@ -52,7 +59,7 @@ class Readers:
             self._open.move_to_end(raster.address)
             return self._open[raster.address]
         source = rasters.dataset(raster.address)
-        if (source.width, source.height) != (raster.width, raster.height) or not source.transform.almost_equals(
+        if (source.width, source.height) != (raster.width, raster.height) or not rasters.straight(source).almost_equals(
             raster.transform, precision=1e-6
         ):
             raise ImageryError(
@@ -69,17 +76,21 @@ class Readers:
             self._open.popitem()[1].close()
 
 
+def absurd(counts: Mapping[str, int]) -> Iterator[str]:
+    """Yield a line for each data set with numbers that were taken for no value though no tag says so."""
+    for address, count in counts.items():
+        fault = f"{count:,} pixels are infinite or {ABSURD:g} and more, and taken for no value"
+        yield f"{address}: {fault}; if they stand for one value, tag it: gdal_edit.py -a_nodata NUMBER {address}"
+
+
 def needed(raster: Raster, box: GeoBox) -> Iterator[Window]:
     """Yield the windows of a raster that a box needs: none or one, or several where the box crosses 180 degrees."""
-    left, bottom, right, top = _bounds(box, raster.crs)
-    geographic = crs_.is_geographic(raster.crs)
-    spans = [(left, right)] if left <= right else [(left, 180.0), (-180.0, right)]
+    circle = crs_.circle(raster.crs)
+    spans, bottom, top = _spans(box, raster.crs, circle)
     inverse = ~raster.transform
-    for (west, east), turn in product(spans, (0.0, -360.0, 360.0) if geographic else (0.0,)):
+    for (west, east), turn in product(spans, (0.0, -circle, circle) if circle else (0.0,)):
         column_0, row_0 = inverse @ (west + turn, top)
         column_1, row_1 = inverse @ (east + turn, bottom)
-        if not all(map(math.isfinite, (column_0, row_0, column_1, row_1))):
-            continue
         if column_1 <= 0 or row_1 <= 0 or column_0 >= raster.width or row_0 >= raster.height:
             continue
         # GDAL's kernels reach two of the coarser pixels.
@@ -90,36 +101,59 @@ def needed(raster: Raster, box: GeoBox) -> Iterator[Window]:
         yield Window(first_row, first_column, last_row - first_row, last_column - first_column, turn)
 
 
-def _bounds(box: GeoBox, crs: str) -> tuple[float, float, float, float]:
-    """Return a box's left, bottom, right, top in another CRS; left > right where it crosses 180 degrees."""
-    if crs_.same(crs, box.crs):
-        return box.bounds
-    bounds: tuple[float, float, float, float] = crs_.transformer(box.crs, crs).transform_bounds(*box.bounds)
-    return bounds
+def _spans(box: GeoBox, crs: str, circle: float | None) -> tuple[list[tuple[float, float]], float, float]:
+    """Return where a box lies in another CRS: spans of x, and the lowest and highest y; no span where it lies nowhere.
+
+    Longitudes are within half a circle of 0, as GDAL has them, unless they are the box's own.
+    """
+    points = box.mesh(crs).reshape(-1, 2)
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        return [], 0.0, 0.0
+    (left, bottom), (right, top) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    if circle is None or crs_.same(crs, box.crs):
+        return [(left, right)], bottom, top
+    half = circle / 2
+    if right - left > half:  # the box holds a pole
+        return [(-half, half)], bottom if top > 0.0 else -half / 2, half / 2 if top > 0.0 else top
+    turns = circle * round((left + right) / 2 / circle)
+    left, right = left - turns, right - turns
+    if right > half:
+        return [(left, half), (-half, right - circle)], bottom, top
+    if left < -half:
+        return [(left + circle, half), (-half, right)], bottom, top
+    return [(left, right)], bottom, top
 
 
 def read(
-    raster: Raster, chosen: Sequence[int], window: Window, readers: Readers
+    raster: Raster, chosen: Sequence[int], window: Window, readers: Readers, limit: float = ABSURD
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return the stored numbers of a raster's chosen channels in a window, (C, h, w), and which of them are valid.
 
-    Invalid are nodata, what a mask or an alpha band hides, and what is not finite. Raises ImageryError.
+    Invalid are nodata, what a mask or an alpha band hides, and what is not below a limit in size, such as NaN and
+    infinity. Bands of several types are read as the type that holds all. Raises ImageryError.
     """
     source = readers(raster)
     bands = [raster.bands[i] for i in chosen]
     part = windows.Window(window.column, window.row, window.width, window.height)
     try:
-        stored: NDArray[Any] = source.read(bands, window=part)
+        types = [np.dtype(source.dtypes[band - 1]) for band in bands]
+        runs = [bands] if len(set(types)) == 1 else [[band] for band in bands]
+        stored: NDArray[Any] = np.concatenate([source.read(run, window=part) for run in runs])
         valid = _unmasked(source, bands, part)
     except rasterio.errors.RasterioError as error:
         fault = str(error).splitlines()[0]
         raise ImageryError(f"{raster.address}: its pixels cannot be read ({fault}); mend or remove it") from None
-    for i, numbers, is_valid in zip(chosen, stored, valid, strict=True):
+    for i, dtype, numbers, is_valid in zip(chosen, types, stored, valid, strict=True):
         nodata = raster.encodings[i].nodata
         if nodata is not None and math.isfinite(nodata):
-            is_valid &= _differ(numbers, nodata)
+            is_valid &= _differ(numbers.astype(dtype, copy=False), nodata)
     if stored.dtype.kind == "f":
-        valid &= np.isfinite(stored)
+        valid &= ~np.isnan(stored)
+        absurd = valid & ~(np.abs(stored) < limit)
+        if absurd.any():
+            readers.absurd[raster.address] += int(absurd.sum())
+            valid &= ~absurd
     return stored, valid
 
 
@@ -141,14 +175,14 @@ def _unmasked(source: Any, bands: Sequence[int], part: windows.Window) -> NDArra
 def _differ(numbers: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
     """Tell which numbers differ from the nodata tag, in their own type.
 
-    Floats that differ in the last digits only count as equal, as in GDAL (ARE_REAL_EQUAL). Near the limit of the type,
-    where GDAL's test overflows, the tag is mostly that limit with fewer digits (-3.40282e+38), so more may differ.
+    Floats that differ in the last digits only count as equal, as in GDAL (ARE_REAL_EQUAL). Its sum overflows near the
+    limit of the type, so that a tag with fewer digits than the numbers (-3.40282e+38) is equal to them too.
     """
     if numbers.dtype.kind != "f":
         limits = np.iinfo(numbers.dtype)
         representable = nodata == int(nodata) and limits.min <= nodata <= limits.max
         return np.asarray(numbers != int(nodata)) if representable else np.ones(numbers.shape, dtype=bool)
-    kind = np.finfo(numbers.dtype)
-    slack = abs(nodata) * (4.0 * float(kind.eps) if abs(nodata) < float(kind.max) / 2 else 1e-5)
-    with np.errstate(over="ignore"):
-        return np.asarray((numbers < nodata - slack) | (numbers > nodata + slack))
+    with np.errstate(over="ignore", invalid="ignore"):
+        tag = numbers.dtype.type(nodata)
+        differ = np.abs(numbers - tag) >= 2 * np.finfo(numbers.dtype).eps * np.abs(numbers + tag)
+        return np.asarray(differ & (numbers != tag))

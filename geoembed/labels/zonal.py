@@ -9,7 +9,7 @@ Only windows near chips are read, block by block, so memory does not grow with t
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from geoembed.errors import LabelError
 from geoembed.ground import outlines
 from geoembed.ground.grid import Cells
+from geoembed.ground.lattice import Lattice
 from geoembed.imagery import mosaics
 from geoembed.imagery.mosaics import Mosaic
 from geoembed.imagery.rasters import Raster
@@ -31,6 +32,13 @@ from geoembed.progress import Progress
 
 MOST_VALUES = 100
 """Number of values above which a raster does not hold classes."""
+
+TORN = 30.0
+"""Times the median step between points of an outline, above which a step leads across the edge of a map; at 84 degrees
+north and south, the ends of UTM, steps to the east are ten times as long in degrees as those to the north."""
+
+PIECES = 32
+"""Small cells along the side of a cell that the edge of a map tears apart."""
 
 MEAN = np.inf
 """Stands for the mean among values, as no valid pixel has this value."""
@@ -54,6 +62,7 @@ class Shares:
     classes: the raster values of each of the K classes.
     pixels: area within chips, in pixels, of each value of class rasters.
     touched: addresses of the rasters with pixels near a chip.
+    absurd: how many pixels near chips are no value as they are infinite or beyond reason, by address.
     """
 
     sums: NDArray[np.float64]
@@ -61,6 +70,7 @@ class Shares:
     classes: tuple[tuple[float, ...], ...]
     pixels: Counter[float]
     touched: frozenset[str]
+    absurd: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
@@ -93,11 +103,13 @@ class _Outlines:
 
     shapes: (M,) polygons.
     chips: (M,) rows of their chips.
+    areas: (M,) area of the whole chip, in pixels.
     edges: (M, 4) first and last column and row that an outline reaches, as fractions: left, top, right, bottom.
     """
 
     shapes: NDArray[Any]
     chips: NDArray[np.int64]
+    areas: NDArray[np.float64]
     edges: NDArray[np.float64]
 
 
@@ -136,7 +148,7 @@ def shares(
     for k, values in enumerate(sets):
         for value in values:
             sums[:, k] += total.sums.get(value, 0.0)
-    return Shares(sums, valid, sets, pixels, frozenset(touched))
+    return Shares(sums, valid, sets, pixels, frozenset(touched), readers.absurd)
 
 
 def _require_few(part: _Part, rasters: Sequence[Raster]) -> None:
@@ -149,16 +161,53 @@ def _near(mosaic: Mosaic, cells: Cells) -> _Outlines:
     """Return the outlines of the chips near a mosaic's rasters."""
     lattice = mosaic.lattice
     first, last = mosaic.extents[:, :2].min(axis=0), mosaic.extents[:, 2:].max(axis=0)
-    shapes, chips, edges = [np.empty(0, dtype=object)], [np.empty(0, dtype=np.int64)], [np.empty((0, 4))]
+    shapes: list[NDArray[Any]] = [np.empty(0, dtype=object)]
+    chips, areas = [np.empty(0, dtype=np.int64)], [np.empty(0)]
     for points, rows in outlines.rings(lattice.crs, cells):
-        columns = (points[:, :, 0] - lattice.x) / lattice.dx
-        corners = np.stack([columns, (lattice.y - points[:, :, 1]) / lattice.dy], axis=2)  # (n, points, 2)
-        low, high = corners.min(axis=1), corners.max(axis=1)
-        near = np.isfinite(corners).all(axis=(1, 2)) & (high > first).all(axis=1) & (low < last).all(axis=1)
-        shapes.append(shapely.polygons(corners[near] * [1, -1]))
-        chips.append(rows[near])
-        edges.append(np.concatenate([low[near], high[near]], axis=1))
-    return _Outlines(np.concatenate(shapes), np.concatenate(chips), np.concatenate(edges))
+        corners = _in_pixels(points, lattice)
+        low, high = corners.min(axis=1) * [1, -1], corners.max(axis=1) * [1, -1]
+        near = (high[:, 0] > first[0]) & (low[:, 0] < last[0]) & (low[:, 1] > first[1]) & (high[:, 1] < last[1])
+        whole = near.copy()
+        whole[near] = _is_whole(points[near])
+        polygons = np.asarray(shapely.polygons(corners[whole]))
+        shapes.append(polygons)
+        chips.append(rows[whole])
+        areas.append(np.asarray(shapely.area(polygons)))
+        for row in rows[near & ~whole]:
+            pieces = _pieces(cells[[row]], lattice)
+            shapes.append(pieces)
+            chips.append(np.full(len(pieces), row))
+            areas.append(np.full(len(pieces), shapely.area(pieces).sum()))
+    all_shapes = np.concatenate(shapes)
+    edges = shapely.bounds(all_shapes).reshape(-1, 4)[:, [0, 3, 2, 1]] * [1, -1, 1, -1]
+    return _Outlines(all_shapes, np.concatenate(chips), np.concatenate(areas), edges)
+
+
+def _in_pixels(points: NDArray[np.float64], lattice: Lattice) -> NDArray[np.float64]:
+    """Return points (..., 2) in columns to the right and rows upward from a lattice's corner."""
+    return (points - [lattice.x, lattice.y]) / [lattice.dx, lattice.dy]
+
+
+def _pieces(cell: Cells, lattice: Lattice) -> NDArray[Any]:
+    """Return a cell that the edge of a map tears apart as polygons in pixels, one for each side of the edge.
+
+    They are put together from small cells; those on the edge itself are left out.
+    """
+    grid, parts = cell.grids[cell.grid_of[0]], np.arange(PIECES)
+    small = replace(grid, dx=grid.dx / PIECES, dy=grid.dy / PIECES)
+    columns, rows = np.meshgrid(cell.columns[0] * PIECES + parts, cell.rows[0] * PIECES + parts)
+    many = Cells((small,), np.zeros(columns.size, np.int64), columns.ravel(), rows.ravel())
+    ((points, _),) = outlines.rings(lattice.crs, many)
+    squares = np.asarray(shapely.polygons(_in_pixels(points[_is_whole(points)], lattice)))
+    return np.asarray(shapely.get_parts(shapely.union_all(squares, grid_size=1e-6)))
+
+
+def _is_whole(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which outlines (n, points, 2) lie on the map and are not torn apart by its edges, as at 180 degrees."""
+    finite = np.asarray(np.isfinite(points).all(axis=(1, 2)))
+    points = np.where(finite[:, None, None], points, 0.0)
+    steps = np.abs(points - np.roll(points, 1, axis=1)).max(axis=2)
+    return np.asarray(finite & (steps.max(axis=1) <= TORN * np.median(steps, axis=1)))
 
 
 def _by_block(near: _Outlines, block: tuple[int, int]) -> Iterator[tuple[float, Window, NDArray[np.int64]]]:
@@ -205,8 +254,7 @@ def _add(
     """Add what a window's pixels hold within some outlines to the outlines' chips; a chip may have several outlines."""
     if not pixels.count():
         return
-    shapes, chips = near.shapes[members], near.chips[members]
-    areas = shapely.area(shapes)
+    shapes, chips, areas = near.shapes[members], near.chips[members], near.areas[members]
     operations = ["count", "mean"] if means else ["count", "unique", "frac"]
     statistics = _extract(pixels, window, shapes, operations)
     counts = np.array([outline["count"] for outline in statistics])

@@ -16,7 +16,7 @@ from geoembed import settings
 from geoembed.chips.folder import ChipSet
 from geoembed.chips.folder import read as read_chips
 from geoembed.errors import LabelError
-from geoembed.imagery import addresses, sources
+from geoembed.imagery import addresses, sources, windows
 from geoembed.imagery.rasters import Raster, is_categorical
 from geoembed.labels import files as label_files
 from geoembed.labels import layers, legend, meaning, rules, zonal
@@ -236,6 +236,8 @@ def _check_shares(rasters: Sequence[Raster], shares: Shares, wanted: list[Rule],
     idle = [raster.address for raster in rasters if raster.address not in shares.touched]
     if idle:
         log.warning("%d of %d rasters touch no chip, %s the first", len(idle), len(rasters), idle[0])
+    for text in windows.absurd(shares.absurd):
+        log.warning("%s", text)
     present = sorted(value for value, pixels in shares.pixels.items() if pixels > 0)
     names = ", ".join(f"{value:g} ({name})" if (name := legend.name_of(value)) else f"{value:g}" for value in present)
     for rule in wanted:

@@ -42,10 +42,37 @@ def test_channels_are_in_the_known_order_then_as_found() -> None:
     assert list(storage.of(rasters, ("a", "b", "c")).encodings) == ["a", "b", "x"]
 
 
-def test_another_type_takes_the_first_ones_encoding() -> None:
+@pytest.mark.parametrize(
+    ("encodings", "expected"),
+    [
+        ((Encoding("uint8"), Encoding("uint16", nodata=0)), ("int32", -(2**31))),
+        ((Encoding("uint8", nodata=0), Encoding("uint16", nodata=0)), ("uint16", 0)),
+        ((Encoding("int16"), Encoding("float32")), ("float32", None)),
+        ((Encoding("int32"), Encoding("float32")), ("float64", None)),
+        ((Encoding("float32", nodata=-1.0), Encoding("float64", nodata=-1.0)), ("float64", -1.0)),
+        ((Encoding("uint8", nodata=0), Encoding("uint8", nodata=255)), ("int16", -32768)),
+        # 65535 * 1e-4 - 0.1 is 64535 of the first one's steps, and 0 is -1000 of them.
+        ((Encoding("uint16", 1e-4, nodata=0), Encoding("uint16", 1e-4, -0.1, nodata=0)), ("int32", -(2**31))),
+        ((Encoding("int16", 1e-4), Encoding("float32")), ("float32", None)),
+        ((Encoding("uint8", 0.01, nodata=0), Encoding("uint8", 1 / 255, nodata=0)), ("float32", None)),
+        ((Encoding("int16", 0.01, stored="db"), Encoding("uint16", nodata=0, stored="amplitude")), ("float32", None)),
+        ((Encoding("uint64"),), ("float64", None)),
+        ((Encoding("uint32"),), ("int64", -(2.0**53))),
+        ((Encoding("uint8", nodata=0.5),), ("int16", -32768)),
+        ((Encoding("float32", nodata=-1.8e308),), ("float32", None)),
+    ],
+)
+def test_the_type_holds_the_numbers_of_all(encodings: tuple[Encoding, ...], expected: tuple[str, float | None]) -> None:
+    chosen = storage.of([raster("a", encoding) for encoding in encodings], ())
+    assert (chosen.dtype, None if np.isnan(chosen.nodata) else chosen.nodata) == expected
+    assert chosen.encodings["a"].same_value(encodings[0])
+
+
+def test_channels_of_one_type_keep_their_own_scales() -> None:
     first, second = Encoding("uint16", 1e-4, nodata=0), Encoding("float32")
     chosen = storage.of([raster("a", first), raster("b", second)], ())
-    assert chosen.encodings["b"] == first
+    assert chosen.dtype == "float32"
+    assert [chosen.encodings[name].scale for name in "ab"] == [1e-4, 1.0]
 
 
 def test_a_valid_number_never_becomes_nodata() -> None:

@@ -193,17 +193,23 @@ def test_broken_pixels_are_named(write_raster: WriteRaster) -> None:
         mosaic([scene], box)
 
 
-def test_files_of_several_types_are_converted_to_the_first(write_raster: WriteRaster) -> None:
-    shape = (1, 20, 20)
-    files = [
-        write_raster("a.tif", np.full(shape, 200, "uint16"), nodata=9, names=("a",)),
-        write_raster("b.tif", np.full(shape, -5, "int16"), x=500_200.0, names=("a",)),
-        write_raster("c.tif", np.full(shape, 0.7, "float32"), x=500_400.0, names=("a",)),
-        write_raster("d.tif", np.full(shape, 90_000, "int32"), x=500_600.0, names=("a",)),
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(200, 8999), (9, 0.53), (-5, 90_000), (0.7, 123_456_789.5), (255, 0)],
+)
+@pytest.mark.parametrize("shift", [0.0, 3.0])  # copied, and warped
+def test_of_files_of_several_types_no_value_is_clipped_or_rounded(
+    write_raster: WriteRaster, first: float, second: float, shift: float
+) -> None:
+    types = {200: "uint8", 8999: "uint16", 9: "int16", 0.53: "float32", -5: "int8", 90_000: "int32", 255: "uint8",
+             0.7: "float32", 123_456_789.5: "float64", 0: "uint8"}  # fmt: skip
+    paths = [
+        write_raster("a.tif", np.full((1, 20, 20), first, types[first]), nodata=0, names=("a",)),
+        write_raster("b.tif", np.full((1, 20, 20), second, types[second]), x=500_200.0, names=("a",), nodata=None),
     ]
-    box = GeoBox("EPSG:32632", Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0), 20, 80)
-    pixels = mosaic([raster(path) for path in files], box)[0]
-    assert [pixels[5, column] for column in (5, 25, 45, 65)] == [200.0, 0.0, 1.0, 65535.0]
+    box = GeoBox("EPSG:32632", Affine(10.0, 0.0, 500_000.0 + shift, 0.0, -10.0, 5_000_000.0 + shift), 20, 40)
+    pixels = mosaic([raster(path) for path in paths], box)[0]
+    assert [pixels[10, 10], pixels[10, 30]] == pytest.approx([first, second], rel=1e-6)
 
 
 def test_a_value_that_is_the_first_ones_nodata_stays_valid(write_raster: WriteRaster) -> None:
@@ -213,7 +219,7 @@ def test_a_value_that_is_the_first_ones_nodata_stays_valid(write_raster: WriteRa
         box = GeoBox("EPSG:32632", Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0), 20, 40)
         pixels = mosaic([raster(first), raster(second)], box)
         assert np.isfinite(pixels).all()
-        assert np.abs(pixels[0, :, 20:]).max() <= 1.0
+        assert (pixels[0, :, 20:] == 0.0).all()
 
 
 @pytest.mark.parametrize("west", [179.9, -180.1])

@@ -2,8 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+from pyproj import Transformer
 from synthetic import LATTICE, ids, raster
 
+from geoembed.errors import ImageryError
 from geoembed.ground import grid
 from geoembed.imagery import sources
 from geoembed.labels import zonal
@@ -69,3 +72,50 @@ def test_a_raster_beside_the_chips_touches_none(tmp_path: Path) -> None:
     near = raster(tmp_path / "a.tif", np.ones((128, 160), "uint8"), LEFT, BOTTOM + 1280, 10.0)
     far = raster(tmp_path / "b.tif", np.ones((128, 160), "uint8"), LEFT + 1e5, BOTTOM + 1280, 10.0)
     assert shares([near, far], [[1]]).touched == {str(near)}
+
+
+@pytest.mark.parametrize("system", ["EPSG:3857", "ESRI:54009", "ESRI:54030"])
+def test_chips_over_180_degrees_lie_at_both_ends_of_a_map_of_the_world(tmp_path: Path, system: str) -> None:
+    """What GDAL samples: 1 west of 180 degrees, 2 east of it and 9 in the middle of the map, far from any chip."""
+    to_map = Transformer.from_crs("EPSG:4326", system, always_xy=True)
+    (left, right), (y, _) = to_map.transform([-180.0, 180.0], [-17.0, -17.0])
+    left, right = 1.02 * left, 1.02 * right  # the edge of some maps is curved
+    values = np.full((40, 4000), 9, "uint8")
+    values[:, :400], values[:, -400:] = 2, 1
+    pixel = (right - left) / 4000
+    path = raster(tmp_path / "a.tif", values, left, y + 20 * pixel, pixel, crs=system)
+    lattice = grid.utm(1, south=True, size=448, resolution=10.0)
+    x, north = Transformer.from_crs("EPSG:4326", "EPSG:32701", always_xy=True).transform(-180.0, -17.0)
+    columns = lattice.column_at(x) + np.arange(-1, 2)
+    cells = grid.Cells((lattice,), np.zeros(3, np.int64), columns, np.full(3, lattice.row_at(north)))
+    steps = zonal.shares(sources.first_bands([str(path)], scaled=False), cells, [[1], [2], [9]])
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            measured = stop.value
+            break
+    edge = lattice.column_at(x) * 4480.0
+    west = np.clip((x - edge) / 4480, 0, 1)
+    assert measured.valid == pytest.approx(1.0, abs=0.01)
+    assert measured.sums[:, 0] == pytest.approx([1.0, west, 0.0], abs=0.03)
+    assert measured.sums[:, 1] == pytest.approx([0.0, 1 - west, 1.0], abs=0.03)
+    assert (measured.sums[:, 2] == 0.0).all()
+
+
+def test_a_scale_of_0_is_refused(tmp_path: Path) -> None:
+    path = raster(tmp_path / "a.tif", np.ones((128, 160), "uint8"), LEFT, BOTTOM + 1280, 10.0, scale=(1e-300, 0.0))
+    with rasterio.open(path, "r+") as file:
+        file.scales = (0.0,)
+    with pytest.raises(ImageryError, match=r"a.tif: its scale tag is 0, .* gdal_edit.py -scale 1"):
+        shares([path], None)
+    assert shares([path], [[1]]).sums[:, 0] == pytest.approx(1.0)
+
+
+def test_numbers_beyond_reason_are_counted(tmp_path: Path) -> None:
+    values = np.full((128, 160), 3.0)
+    values[0, :4] = 1e308, np.inf, -1e308, np.nan
+    measured = shares([raster(tmp_path / "a.tif", values, LEFT, BOTTOM + 1280, 10.0)], None)
+    assert measured.sums[:, 0] / measured.valid == pytest.approx(3.0)
+    assert measured.valid.min() == pytest.approx(1 - 4 / 1024)
+    assert measured.absurd == {str(tmp_path / "a.tif"): 3}
