@@ -37,6 +37,15 @@ def is_geographic(crs: str) -> bool:
     return bool(CRS.from_user_input(crs).is_geographic)
 
 
+@lru_cache(maxsize=1024)
+def is_on_earth(crs: str) -> bool:
+    """Tell whether a CRS can be converted to longitudes and latitudes; local and engineering ones cannot."""
+    parsed = CRS.from_user_input(crs)
+    return bool(parsed.is_geographic or parsed.is_projected or parsed.is_bound or parsed.is_derived) and (
+        parsed.geodetic_crs is not None and parsed.geodetic_crs.is_geographic
+    )
+
+
 def name(crs: str) -> str:
     """Return a CRS's authority code such as EPSG:32632, or the CRS as it is written where it has none."""
     authority_and_code = CRS.from_user_input(crs).to_authority(min_confidence=100)
