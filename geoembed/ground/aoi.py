@@ -42,6 +42,8 @@ def load(path: Path, layer: str | None = None) -> geopandas.GeoDataFrame:
 
     Without a `layer`, the only one that has polygons is read.
     """
+    if not path.exists():
+        raise AoiError(f"{path}: no such file; name a vector file of polygons")
     kinds = vectors.layers(path, AoiError)
     possible = [name for name, kind in kinds.items() if kind and any(word in kind for word in MAY_BE_POLYGONS)]
     wanted = [layer] if layer in possible else possible

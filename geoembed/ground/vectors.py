@@ -28,10 +28,8 @@ FAULTS = (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio
 def layers(path: Path, error: type[GeoembedError]) -> dict[str, str | None]:
     """Return the layers of a vector file and the geometry type of each, None where a layer has no geometry.
 
-    Raises `error` where the file is missing or is none that GDAL reads.
+    Raises `error` where the file is none that GDAL reads.
     """
-    if not path.exists():
-        raise error(f"{path}: no such file; mend its path")
     try:
         path.name.encode()
     except UnicodeEncodeError:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import geopandas
 import pyogrio
 
+from geoembed.errors import StaleError
 from geoembed.outputs import atomic
 from geoembed.outputs.records import Record
 
@@ -16,7 +17,8 @@ _RECORD = "geoembed"
 
 
 def write(path: Path, layer: str, table: geopandas.GeoDataFrame, record: Record) -> None:
-    """Write a GeoPackage whole, with its record in the layer's metadata."""
+    """Write a GeoPackage whole, with its record in the layer's metadata; raises StaleError as `require_closed` does."""
+    require_closed(path)
     multi = bool((table.geometry.geom_type == "MultiPolygon").any())
     metadata = {_RECORD: json.dumps(record.to_json())}
     with atomic.replacing(path) as part:
@@ -25,8 +27,38 @@ def write(path: Path, layer: str, table: geopandas.GeoDataFrame, record: Record)
         )
 
 
+def require_closed(path: Path) -> None:
+    """Merge what SQLite keeps beside a GeoPackage into it, so that the file can be replaced without harm.
+
+    A write-ahead log that stayed beside a new file would be taken for its own edits, and garble it. Raises StaleError
+    where another program has the file open.
+    """
+    beside = [path.with_name(f"{path.name}-{name}") for name in ("wal", "shm", "journal")]
+    if not any(file.exists() for file in beside):
+        return
+    is_open = f"{path}: is open in another program, with edits that it has not merged; close it there and run again"
+    if path.exists():
+        try:
+            with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as base:
+                base.execute("BEGIN IMMEDIATE")  # nobody is writing
+                base.execute("COMMIT")
+                (mode,) = base.execute("PRAGMA journal_mode = DELETE").fetchone()  # merges the log if nobody reads
+        except sqlite3.OperationalError as error:
+            raise StaleError(is_open) from error
+        except sqlite3.DatabaseError:
+            mode = "delete"  # no database: what lies beside it belongs to nothing
+        if mode != "delete":
+            raise StaleError(is_open)
+    for file in beside:
+        file.unlink(missing_ok=True)
+
+
 def renew(path: Path, layer: str, record: Record) -> None:
-    """Replace the record of a layer that `write` wrote, in place: its rows, other layers and styles stay."""
+    """Replace the record of a layer that `write` wrote, in place: its rows, other layers and styles stay.
+
+    Raises StaleError as `require_closed` does.
+    """
+    require_closed(path)
     query = (
         "SELECT id, metadata FROM gpkg_metadata JOIN gpkg_metadata_reference ON id = md_file_id"
         " WHERE table_name = ? AND metadata LIKE ?"
