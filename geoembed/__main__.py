@@ -9,8 +9,10 @@ def main() -> None:
     """Run the command line."""
     # Threads of PyTorch that wait by spinning slow training down four times and more where others want the cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from geoembed import interrupts
     from geoembed.cli import app
 
+    interrupts.listen()
     app()
 
 

@@ -8,33 +8,39 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property, wraps
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from geoembed import display
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PLAIN_EVERY = 15.0
-"""Seconds between two lines of progress where standard error is not a terminal."""
+RATED = ("chips", "fits")
+"""Units whose number a second tells a person something."""
 
 
 @dataclass(frozen=True)
 class Progress:
     """How far a step is.
 
-    done, total: in `unit`.
+    done, total: in `unit`; a fraction where `done` is a float.
     unit: a plural, such as chips.
-    note: a few words that change, such as the loss.
+    note: a few words that change, such as the loss; several are parted by commas, the most important first.
     """
 
     done: float
     total: float
     unit: str
     note: str = ""
+
+    @property
+    def count(self) -> str:
+        """Return in words how far the step is, as in 120 of 1,500 chips, or 1.0 of 2 minutes."""
+        done = f"{self.done:,.1f}" if isinstance(self.done, float) else f"{self.done:,}"
+        total = f"{self.total:,.1f}".removesuffix(".0")
+        return f"{done} of {total} {self.unit}"
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,7 @@ class Result(Generic[T]):
     tables: for people.
     report: what else there is to tell, JSON-ready, by name.
     read: returns what was made.
+    answer: tables that were asked for, of a step that tells instead of writing: they stand in place of the paths.
     """
 
     paths: tuple[Path, ...]
@@ -70,6 +77,7 @@ class Result(Generic[T]):
     tables: tuple[Table, ...] = ()
     report: dict[str, Any] = field(default_factory=dict)
     read: Callable[[], T] | None = field(default=None, repr=False)
+    answer: tuple[Table, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -109,62 +117,41 @@ def verb(steps: Callable[P, Steps[T]]) -> Verb[P, T]:
 
 
 def run(steps: Steps[T], *, shown: bool = False) -> Result[T]:
-    """Run a step to its end; `shown`: with a bar on standard error, or with lines where that is not a terminal."""
+    """Run a step to its end; `shown`: with its progress on standard error.
+
+    An interrupt reaches the step where it stands, so that it can keep what it has, and says how far the step was.
+    """
     results: list[Result[T]] = []
+    reached: list[str] = []
 
     def returning() -> Iterator[Progress]:
         results.append((yield from steps))
 
-    for _ in _watched(returning()) if shown else returning():
-        pass
+    def counted() -> Iterator[Progress]:
+        for step in returning():
+            reached[:] = [step.count]
+            yield step
+
+    try:
+        for _ in display.watched(_words(counted())) if shown else counted():
+            pass
+    except KeyboardInterrupt as interrupt:
+        interrupt.args = tuple(f"at {count}" for count in reached)
+        steps.throw(interrupt)
+        raise
     return results[0]
 
 
-def _watched(steps: Iterator[Progress]) -> Iterator[None]:
-    """Show the progress of a step."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    console = stderr()
-    columns = (
-        BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"), TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
-    )  # fmt: skip
-    with Bar(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("", total=None, unit="", speed="", note="")
-        began, first, printed, count = time.monotonic(), 0.0, time.monotonic(), ("", 0.0)
-        for step in steps:
-            if (step.unit, step.total) != count:  # another count begins
-                began, first, count = time.monotonic(), step.done, (step.unit, step.total)
-            speed = _speed(step, first, time.monotonic() - began)
-            bar.update(task, completed=step.done, total=step.total, unit=step.unit, speed=speed, note=step.note)
-            if not console.is_terminal and time.monotonic() - printed > PLAIN_EVERY:
-                printed = time.monotonic()
-                console.print(f"{step.done:g}/{step.total:g} {step.unit} {speed} {step.note}".rstrip())
-            yield
-
-
-def _speed(progress: Progress, first: float, seconds: float) -> str:
-    done = progress.done - first
-    return f"{done / seconds:.3g} {progress.unit}/s" if done > 0 and seconds > 0.5 else ""
-
-
-@cache
-def stderr() -> Console:
-    """Return the console of standard error, on which a progress bar makes room for messages."""
-    from rich.console import Console
-
-    return Console(stderr=True, soft_wrap=True)
-
-
-def show(table: Table) -> None:
-    """Print a table on standard error, as wide as the terminal (80 columns where there is none)."""
-    from rich.table import Table as Grid
-
-    grid = Grid(title=table.title, title_justify="left", title_style="", box=None, pad_edge=False)
-    for title, *cells in zip(*table.rows, strict=True):
-        numbers = all(cell[:1] in "0123456789.-" for cell in cells)
-        grid.add_column(title, justify="right" if numbers else "left", overflow="fold")
-    for row in table.rows[1:]:
-        grid.add_row(*row)
-    stderr().print(grid, highlight=False, markup=False, soft_wrap=False)
+def _words(steps: Iterator[Progress]) -> Iterator[tuple[float, float, list[str]]]:
+    """Yield what is done, what there is to do, and what to say: the count, the time left, the note, the speed."""
+    count, began, first = ("", 0.0), 0.0, 0.0
+    for step in steps:
+        if (step.unit, step.total) != count:  # another count begins
+            count, began, first = (step.unit, step.total), time.monotonic(), step.done
+        seconds, done = time.monotonic() - began, step.done - first
+        words = [step.count, *filter(None, step.note.split(", "))]
+        if done > 0 and seconds > 0.5:
+            left = seconds * (step.total - step.done) / done
+            words[1:1] = [f"{display.duration(left)} left"] if left >= 0.5 else []
+            words += [f"{done / seconds:.3g} {step.unit}/s"] if step.unit in RATED else []
+        yield step.done, step.total, words

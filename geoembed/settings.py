@@ -46,7 +46,9 @@ def by_modality(option: str, values: Mapping[str, Paths] | Sequence[str]) -> dic
     texts_of: dict[str, tuple[str, ...]] = {}
     for text in values:
         name, equals, value = text.partition("=")
-        if not (name and equals and value):
+        if equals and not (name and value):
+            raise ConfigError(f"{option} {text}: write a modality before the = and a value behind it")
+        if not equals:
             raise ConfigError(f"{option} {text}: say which modality it is, such as s2={text}")
         texts_of[name] = (*texts_of.get(name, ()), value)
     return texts_of
@@ -91,7 +93,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; mend --config") from None
+        raise ConfigError(f"{path}: no such file; mend --config, or GEOEMBED_CONFIG where that names it") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read as TOML ({error}); mend it") from None
 

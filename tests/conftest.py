@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from places import make_place
 
 # Tests run side by side: threads of PyTorch must not wait by spinning (read when torch is imported).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -117,3 +119,32 @@ def run() -> Run:
     from geoembed.cli import app
 
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which every step has run, but for the report."""
+    from typer.testing import CliRunner
+
+    from geoembed.cli import app
+
+    folder, before = tmp_path_factory.mktemp("finished"), Path.cwd()
+    make_place(folder)
+    os.chdir(folder)
+    try:
+        for words in ("chip --aoi aoi.gpkg", "label landcover.tif --class water", "pretrain", "embed",
+                      "probe --labels labels/water.gpkg"):  # fmt: skip
+            result = CliRunner().invoke(app, words.split())
+            assert result.exit_code == 0, result.stderr
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def project(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the finished folder, as the working folder."""
+    folder = tmp_path / "project"
+    shutil.copytree(finished, folder)
+    monkeypatch.chdir(folder)
+    return folder

@@ -168,6 +168,10 @@ def test_help_lists_the_commands_in_the_order_of_the_pipeline_a_whole_line_each(
     assert all(line.endswith(".") and not line.endswith("..") and len(line) <= 80 for line in lines)
 
 
+def test_help_fits_80_columns() -> None:
+    assert max(len(line) for line in commands().splitlines()) <= 80
+
+
 @pytest.fixture
 def area(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what the front page asks for, and training of one epoch in place of a hundred."""

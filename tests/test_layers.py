@@ -15,18 +15,25 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 MAY_IMPORT = {
     "version": set(),
     "errors": set(),
-    "progress": set(),
+    "progress": {"display"},
+    "display": set(),
+    "interrupts": set(),
     "settings": {"errors", "imagery"},
     "earth": set(),
     "outputs": {"errors"},
-    "ground": {"errors", "outputs"},
+    "project": set(),
+    "ground": {"errors", "outputs", "project"},
     "imagery": {"errors", "outputs", "ground"},
-    "chips": {"errors", "outputs", "ground", "imagery"},
-    "labels": {"errors", "progress", "outputs", "ground", "imagery"},
-    "learning": {"errors", "outputs", "imagery", "chips"},
-    "fits": {"errors", "progress", "outputs", "ground", "chips", "labels"},
+    "chips": {"errors", "outputs", "project", "ground", "imagery"},
+    "labels": {"errors", "progress", "outputs", "project", "ground", "imagery"},
+    "learning": {"errors", "outputs", "project", "imagery", "chips"},
+    "fits": {"errors", "progress", "outputs", "project", "ground", "chips", "labels"},
     "evaluation": {
-        "errors", "progress", "outputs", "ground", "imagery", "chips", "labels", "learning", "fits",
+        "errors", "progress", "outputs", "project", "ground", "imagery", "chips", "labels", "learning", "fits",
+    },
+    "inventory": {
+        "errors", "progress", "settings", "outputs", "project", "ground", "imagery", "chips", "labels", "learning",
+        "fits", "evaluation",
     },
     "report": {"outputs", "ground", "imagery", "fits", "evaluation"},
 }  # fmt: skip
@@ -39,7 +46,7 @@ OWNERS = {
     "exactextract": "labels.zonal",
     "matplotlib": "report.charts",
     "typer": "cli",
-    "rich": "progress",
+    "rich": "display",
 }
 """The one module, or folder, that knows a file format or a display."""
 

@@ -251,7 +251,8 @@ def test_aligned_pixels_are_the_scenes_own(scenes: Path, tmp_path: Path) -> None
     path = scenes / "five-scenes" / "s2" / f"{PLACES[0]}.tif"
     outline(path, "here").to_file(tmp_path / "aoi.gpkg")
     (tmp_path / "geoembed.toml").write_text(
-        f'[modalities.s2]\nsource = "{path}"\nbands = [4, 3, 2]\nnames = ["jja_red", "jja_green", "jja_blue"]\n'
+        f'[modalities.s2]\nsource = "{path}"\nbands = [4, 3, 2]\nscale = 0.0001\n'
+        'names = ["jja_red", "jja_green", "jja_blue"]\n'
     )
     geoembed(tmp_path, "chip", "--aoi", "aoi.gpkg", "--align", "s2", "--size", 16)
     found = chip_folder.read(tmp_path / "chips")

@@ -21,6 +21,8 @@ def test_texts_are_sorted_by_modality() -> None:
     assert settings.globs("--channels", ["s2=jja_*,son_*", "s2=djf_*"]) == globs
     assert settings.globs("--channels", {"s2": "jja_*,son_* djf_*"}) == globs
     assert settings.globs("--channels", {"s2": ["a name"]}) == {"s2": ("a name",)}
-    for text in ("a.tif", "s2=", "=a.tif"):
-        with pytest.raises(ConfigError, match=f"--source {text}: say which modality"):
+    with pytest.raises(ConfigError, match=r"--source a.tif: say which modality it is, such as s2=a.tif"):
+        settings.by_modality("--source", ["a.tif"])
+    for text in ("s2=", "=a.tif", "="):
+        with pytest.raises(ConfigError, match=f"--source {text}: write a modality before the = and a value behind it"):
             settings.by_modality("--source", [text])

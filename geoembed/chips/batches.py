@@ -120,7 +120,9 @@ class Reader:
         chip = chip_folder.read_chip(path)
         if chip.values.shape[1:] != (size, size):
             shape = " x ".join(map(str, chip.values.shape[1:]))
-            raise ChipError(f"{path}: {shape} pixels, not {size} x {size}; delete it and run geoembed chip again")
+            raise ChipError(
+                f"{path}: {shape} pixels, not {size} x {size}; delete it and run the geoembed chip that made it again"
+            )
         values = np.where(np.isfinite(chip.values), chip.values, np.float32(np.nan))
         if chip.channels == self.channels[modality] == self.only[modality]:
             return values
@@ -157,11 +159,14 @@ def choose(
     known: dict[str, tuple[str, ...]],
     modalities: Sequence[str] | None,
     globs: Mapping[str, Sequence[str]] | None = None,
+    *,
+    of: str = "the chips",
 ) -> dict[str, tuple[str, ...]]:
     """Return the channels that match, by modality, in the order of `known`.
 
     modalities: those to choose; None: all.
     globs: names or globs of channels, by modality; a modality without any keeps all its channels.
+    of: what knows them, in words.
 
     Raises ConfigError for what matches nothing, naming the nearest that is known.
     """
@@ -170,14 +175,15 @@ def choose(
         raise ConfigError(f"--modalities: names none; name some of {', '.join(known)}, or leave it out")
     for name in (*(modalities or ()), *globs):
         if name not in known:
-            raise ConfigError(f"modality {name!r} is not among {', '.join(known)}{nearest(name, known)}")
+            option = "--modalities" if name in (modalities or ()) else "--channels"
+            raise ConfigError(f"{option} {name}: no modality of {of}{nearest(name, known)}")
     chosen = {}
     for name, channels in known.items():
         if modalities is not None and name not in modalities:
             continue
         for glob in globs.get(name, ()):
             if not fnmatch.filter(channels, glob):
-                raise ConfigError(f"channels {glob!r} match none of {name}{nearest(glob, channels)}")
+                raise ConfigError(f"--channels {name}={glob}: no channel of {of}{nearest(glob, channels)}")
         patterns = globs.get(name, ("*",))
         chosen[name] = tuple(channel for channel in channels if any(fnmatch.fnmatchcase(channel, p) for p in patterns))
     return chosen

@@ -1,6 +1,6 @@
 """The cells that areas of interest take, on the fixed grid or on grids anchored on imagery."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, TypeAlias
@@ -19,6 +19,8 @@ from geoembed.imagery.rasters import Raster
 CANDIDATES = 1_000_000
 """Cells tested at a time, which bounds memory."""
 
+METRES_PER_DEGREE = crs.metres_per_unit(crs.LONLAT)
+
 Bounds: TypeAlias = tuple[float, float, float, float]
 """Left, bottom, right and top (west, south, east and north), in a CRS that the context tells."""
 
@@ -33,7 +35,9 @@ class AreaCells(Cells):
     area: Area
 
 
-def fixed(areas: Sequence[Area], size: int, resolution: float) -> tuple[list[AreaCells], int]:
+def fixed(
+    areas: Sequence[Area], size: int, resolution: float, within: NDArray[np.float64] | None = None
+) -> tuple[list[AreaCells], int]:
     """Return the cells of the fixed grid that areas take, and how many are left out as they lie beyond UTM.
 
     A cell is taken where its centre lies in the area and in its zone's longitudes, west edge included, and neither
@@ -41,10 +45,15 @@ def fixed(areas: Sequence[Area], size: int, resolution: float) -> tuple[list[Are
 
     size: pixels along a cell's side.
     resolution: metres per pixel.
+    within: (B, 4) west, south, east, north of boxes in degrees, in or near which cells are looked for; None: anywhere.
     """
+    if within is not None:
+        pad = size * resolution / METRES_PER_DEGREE * np.array([[-1.0, -1.0, 1.0, 1.0]])
+        wider = np.cos(np.radians(np.minimum(np.abs(within[:, [1, 3]]).max(axis=1), 89.0)))
+        within = within + np.where([[True, False, True, False]], pad / wider[:, None], pad)
     taken, beyond = [], 0
     for area in areas:
-        cells, count = _fixed_cells(area, size, resolution)
+        cells, count = _fixed_cells(area, size, resolution, within)
         taken += cells
         beyond += count
     return _first_come(taken), beyond
@@ -103,10 +112,12 @@ def _without_overlaps(taken: Sequence[AreaCells]) -> list[AreaCells]:
     return kept
 
 
-def _fixed_cells(area: Area, size: int, resolution: float) -> tuple[list[AreaCells], int]:
+def _fixed_cells(
+    area: Area, size: int, resolution: float, within: NDArray[np.float64] | None
+) -> tuple[list[AreaCells], int]:
     pieces: dict[Grid, list[NDArray[np.int64]]] = {}
     beyond = 0
-    for west, south, east, north in _parts_lonlat(area):
+    for west, south, east, north in _overlaps(parts_lonlat(area), within):
         for zone, lon_0, lon_1 in _zones(west, east):
             for southern in (True, False):
                 lat_0, lat_1 = (south, min(north, 0.0)) if southern else (max(south, 0.0), north)
@@ -130,7 +141,18 @@ def _sorted(area: Area, grid: Grid, pieces: list[NDArray[np.int64]]) -> list[Are
     return [AreaCells((grid,), np.zeros(len(cells), np.int64), columns, rows, area)] if len(cells) else []
 
 
-def _parts_lonlat(area: Area) -> Iterator[Bounds]:
+def _overlaps(parts: Iterable[Bounds], within: NDArray[np.float64] | None) -> Iterator[Bounds]:
+    """Yield what bounds share with each of some boxes (B, 4); the bounds themselves where these are None."""
+    for part in parts:
+        if within is None:
+            yield part
+            continue
+        lower, upper = np.maximum(part[:2], within[:, :2]), np.minimum(part[2:], within[:, 2:])
+        overlapping = (lower <= upper).all(axis=1)
+        yield from map(tuple, np.hstack([lower, upper])[overlapping].tolist())
+
+
+def parts_lonlat(area: Area) -> Iterator[Bounds]:
     """Yield the bounds of each part of an area in degrees; west may pass -180, and east 180."""
     bounds = shapely.bounds(shapely.get_parts(area.polygon)).tolist()
     if crs.same(area.crs, crs.LONLAT):
@@ -184,7 +206,7 @@ def _aligned_cells(area: Area, grid: Grid, extents: NDArray[np.float64]) -> list
     extents: (R, 4) left, bottom, right, top of the rasters, in the grid's CRS.
     """
     pieces = []
-    for left, bottom, right, top in extents.tolist():
+    for left, bottom, right, top in _overlaps(extents.tolist(), _bounds_on(grid, area)):
         for columns, rows in _covering(grid, (left, bottom, right, top)):
             x, y = grid.centres(columns, rows)
             on_raster = (x >= left) & (x < right) & (y >= bottom) & (y < top)
@@ -192,3 +214,14 @@ def _aligned_cells(area: Area, grid: Grid, extents: NDArray[np.float64]) -> list
             inside = holds(area, grid.lonlat(columns, rows))
             pieces.append(np.stack([columns[inside], rows[inside]], axis=1))
     return _sorted(area, grid, pieces)
+
+
+def _bounds_on(grid: Grid, area: Area) -> NDArray[np.float64] | None:
+    """Return the bounds of an area in a grid's CRS, (1, 4), a cell wider; None where they have none there."""
+    to_grid = crs.transformer(area.crs, grid.crs)
+    west, south, east, north = area.polygon.bounds
+    left, bottom, right, top = to_grid.transform_bounds(west, south, east, north, densify_pts=51)
+    if not np.isfinite([left, bottom, right, top]).all() or left > right:
+        return None
+    width, height = grid.width, grid.height
+    return np.array([[left - width, bottom - height, right + width, top + height]])

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
-from threading import local
+from threading import Lock, local
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from geoembed.ground.lattice import GeoBox
 from geoembed.imagery import sources, storage, warp
 from geoembed.imagery.index import RasterIndex
 from geoembed.imagery.modalities import Modality
+from geoembed.imagery.rasters import Raster
 from geoembed.imagery.storage import Storage
 from geoembed.imagery.windows import Readers
 from geoembed.outputs import digests
@@ -50,6 +51,11 @@ class Imagery:
     def channels(self) -> tuple[str, ...]:
         """Return all channels of the rasters, in order."""
         return tuple(self.storage.encodings)
+
+    def near(self, area_cells: Sequence[AreaCells]) -> list[Raster]:
+        """Return the rasters that lie near cells, in order of precedence."""
+        near = {raster for cells in area_cells for raster in self.index.near(cells.outlines)}
+        return [raster for raster in self.index.rasters if raster in near]
 
     def settings(self) -> dict[str, Any]:
         """Return what the pixels of chips depend on, apart from the content of the rasters' files, JSON-ready."""
@@ -88,7 +94,8 @@ class Cutter:
     def __init__(self, output: Path, imagery: Sequence[Imagery], min_valid: float) -> None:
         """Make a cutter; `min_valid` is the share of valid pixels below which a modality is absent from a chip."""
         self._output, self._imagery, self._min_valid = output, imagery, min_valid
-        self._thread = local()
+        self.fullest = 0.0  # the highest share of valid pixels in a cell that was cut, in any modality
+        self._thread, self._lock = local(), Lock()
         self._all_readers: list[Readers] = []
 
     def __call__(self, block: Cells) -> dict[str, Contents]:
@@ -124,6 +131,8 @@ class Cutter:
             valid = ~imagery.storage.invalid(pixels)
             is_present = np.asarray(valid.any(axis=(1, 2)))  # of each channel
             fraction = float(valid[is_present].all(axis=0).mean()) if is_present.any() else 0.0
+            with self._lock:
+                self.fullest = max(self.fullest, fraction)
             if not is_present.any() or fraction < self._min_valid:
                 continue
             channels = tuple(compress(imagery.channels, is_present))

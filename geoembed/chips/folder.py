@@ -19,6 +19,8 @@ from geoembed.ground import grid
 from geoembed.imagery.storage import Storage
 from geoembed.outputs import atomic, digests
 from geoembed.outputs.records import Record
+from geoembed.project import remedies
+from geoembed.project.kinds import Kind
 
 INDEX, DESCRIPTION, LAYER = "index.gpkg", "chips.json", "chips"
 SPLITS = ("train", "validation", "test")
@@ -85,14 +87,16 @@ def read(folder: Path) -> ChipSet:
     """
     folder = folder.parent if folder.name == INDEX else folder
     index_path, description_path = folder / INDEX, folder / DESCRIPTION
-    if not index_path.exists():
-        fault = "its chips are not finished" if description_path.exists() else "no chips here"
-        raise ChipError(f"{index_path}: {fault}; run geoembed chip -o {folder}")
+    _require_chips(folder)
     try:
         description = json.loads(description_path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        remedy = "move the folder away and make the chips again"
+        raise ChipError(f"{description_path}: cannot be read ({error}); {remedy}") from None
+    try:
         index = geopandas.read_file(index_path, layer=LAYER)
-    except (OSError, ValueError, pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise ChipError(f"{folder}: index or description cannot be read ({error}); make the chips again") from None
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+        raise ChipError(f"{index_path}: cannot be read ({error}); run {remedies.cutting(folder)} again") from None
     record = Record.from_json(description.get("made_from"))
     if record is None:
         raise ChipError(
@@ -102,7 +106,7 @@ def read(folder: Path) -> ChipSet:
     missing = {"chip_id", "aoi", "split", *modalities} - set(index.columns)
     if missing:
         names = ", ".join(sorted(missing))
-        raise ChipError(f"{index_path}: lacks the columns {names}; make the chips again with --overwrite")
+        raise ChipError(f"{index_path}: lacks the columns {names}; run {remedies.cutting(folder)} again")
     return ChipSet(
         folder=folder,
         index=index,
@@ -114,6 +118,19 @@ def read(folder: Path) -> ChipSet:
     )
 
 
+def _require_chips(folder: Path) -> None:
+    """Raise ChipError for what is no folder of finished chips."""
+    stranger = remedies.of_another_kind(folder, Kind.CHIPS)
+    if stranger:
+        raise ChipError(f"{folder}: {stranger}; {remedies.chips(folder)}")
+    if not (folder / INDEX).exists():
+        if (folder / DESCRIPTION).exists():
+            raise ChipError(
+                f"{folder}: its chips are not finished; run {remedies.cutting(folder)} again, which goes on"
+            )
+        raise ChipError(f"{folder / INDEX}: no chips here; {remedies.chips(folder)}")
+
+
 def read_chip(path: Path) -> Chip:
     """Read a chip file; raises ChipError where it is missing or cannot be decoded."""
     _hush_missing_place()
@@ -123,8 +140,10 @@ def read_chip(path: Path) -> Chip:
             channels = tuple(name or "" for name in source.descriptions)
             scales, offsets, nodata = source.scales, source.offsets, source.nodata
     except rasterio.errors.RasterioError as error:
-        fault = "missing" if not path.exists() else f"cannot be read ({str(error).splitlines()[0]})"
-        raise ChipError(f"{path}: {fault}; delete it and run geoembed chip again") from None
+        if not path.exists():
+            raise ChipError(f"{path}: missing; run the geoembed chip that made it again") from None
+        fault = f"cannot be read ({str(error).splitlines()[0]})"
+        raise ChipError(f"{path}: {fault}; delete it and run the geoembed chip that made it again") from None
     return Chip(channels, decode(stored, scales, offsets, nodata))
 
 

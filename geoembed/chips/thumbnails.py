@@ -72,22 +72,27 @@ def stretch(chips: Sequence[NDArray[np.float32]]) -> Stretch:
     return Stretch(low, high, math.log(MIDDLE) / math.log(min(max(share, DIMMEST), MIDDLE)))
 
 
-def uri(values: NDArray[np.float32], stretch: Stretch) -> str:
-    """Return a chip's shown channels (C, H, W), NaN where invalid, as a PNG in a data URI; invalid is mid grey.
+def image(values: NDArray[np.float32], stretch: Stretch) -> Image.Image:
+    """Return a chip's shown channels (C, H, W), NaN where invalid, as a picture; invalid is mid grey.
 
-    One channel is grey, two are red and green with their difference (in dB: their ratio) as blue. Small chips are
-    enlarged by a whole number to at least 96 pixels across, large ones averaged to 112.
+    One channel is grey, two are red and green with their difference (in dB: their ratio) as blue. Small chips have a
+    pixel for each of theirs, large ones are averaged to 112 pixels across.
     """
-    bands, width = _bands(values), values.shape[2]
-    if width > WIDEST:
+    bands = _bands(values)
+    if values.shape[2] > WIDEST:
         bands = np.stack([_averaged(band) for band in bands])
     brightness = stretch(bands.astype(np.float64))
     brightness[:, np.isnan(brightness).any(axis=0)] = 0.5
     pixels = np.round(255 * np.broadcast_to(brightness, (3, *brightness.shape[1:]))).astype(np.uint8)
-    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    times = -(-NARROWEST // width) if width <= WIDEST else 1
+    return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+
+
+def uri(values: NDArray[np.float32], stretch: Stretch) -> str:
+    """Return the picture of a chip as a PNG in a data URI; small chips are enlarged to at least 96 pixels across."""
+    small = image(values, stretch)
+    times = -(-NARROWEST // small.width)
     file = io.BytesIO()
-    image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST).save(file, "PNG", optimize=True)
+    small.resize((small.width * times, small.height * times), Image.Resampling.NEAREST).save(file, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 

@@ -4,18 +4,19 @@ import importlib
 import inspect
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from copy import copy
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, cast, get_args, get_origin
 
 import typer
 from typer.core import TyperGroup
 
-from geoembed import settings
-from geoembed.cli.options import Config, Json, Quiet, Verbose
-from geoembed.errors import GeoembedError
+from geoembed import display, interrupts, settings
+from geoembed.cli.options import Config, Json, Quiet, Verbose, place
+from geoembed.errors import ConfigError, GeoembedError
 from geoembed.settings import Option
 from geoembed.version import __version__
 
@@ -28,18 +29,50 @@ NAMES = {"help_option_names": ["-h", "--help"]}
 
 
 class Commands(TyperGroup):
-    """The group of commands. What the library raises ends here, as one line and exit status 1."""
+    """The group of commands. What the library raises ends here, as one line and an exit status."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line."""
         try:
             return super().main(*args, **kwargs)
         except GeoembedError as error:
-            typer.echo(f"geoembed: {error}", err=True)
+            _say(error)
         except OSError as error:
             fault = f"{error.filename}: {error.strerror}" if error.filename else str(error).splitlines()[0]
-            typer.echo(f"geoembed: {fault}; check that path, its permissions and the space left", err=True)
+            _say(f"{fault}; check that path, its permissions and the space left")
         sys.exit(1)
+
+    def invoke(self, context: Any) -> Any:
+        """Run a command; an interrupt says what the step keeps, and ends with the status that shells give it."""
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt as interrupt:
+            kept = getattr(interrupt, "__notes__", ["nothing half done stays; run the same command again"])
+            is_terminated = isinstance(interrupt, interrupts.Terminated)
+            fault = f"{'terminated' if is_terminated else 'interrupted'} {interrupt}".rstrip()
+            _say(f"{fault}; {'; '.join(kept)}")
+            raise typer.Exit(128 + (signal.SIGTERM if is_terminated else signal.SIGINT)) from None
+        except typer.BadParameter as error:
+            if not error.message:  # nothing was given where something has to be
+                raise
+            raise ConfigError(_of_value(error)) from None
+
+
+def _of_value(error: typer.BadParameter) -> str:
+    """Return the message of a value that typer refuses, as of one that a step refuses: --size x: ..."""
+    text = error.message.removeprefix("Value error, ").removesuffix(".")
+    text = text[:1].lower() + text[1:]
+    if error.param is None or error.ctx is None:
+        return text
+    option = max(error.param.opts, key=len)
+    values = [str(fault["input"]) for fault in getattr(error.__cause__, "errors", list)()[:1]]
+    source = place(cast(typer.Context, error.ctx), error.param.name or "")
+    files = {"DEFAULT_MAP": f"{error.ctx.find_root().obj}: [{error.ctx.info_name}] ", "ENVIRONMENT": "environment: "}
+    return f"{files.get(source, '')}{' '.join([option, *values])}: {text}; see geoembed {error.ctx.info_name} --help"
+
+
+def _say(fault: object) -> None:
+    typer.echo(f"geoembed: {display.printable(str(fault))}", err=True)
 
 
 app = typer.Typer(
@@ -121,7 +154,7 @@ def command(declaration: Checks) -> Checks:
         log.debug("settings: %s; %s: %s", options["config"], name, options)
         arguments = options | {"context": context}
         options |= declaration(**{key: arguments[key] for key in declared}) or {}
-        streams.tell(streams.run(_step(name), options, quiet=quiet), as_json)
+        streams.tell(*streams.run(_step(name), options, quiet=quiet), as_json)
 
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [parameter.replace(kind=kind) for key, parameter in declared.items() if key != "context"]

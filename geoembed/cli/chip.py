@@ -16,7 +16,15 @@ Source = Annotated[
     list[str],
     typer.Option("--source", metavar="NAME=PATH", help="Where a modality's imagery lies, such as s2=scenes/*.tif."),
 ]
-Size = Annotated[int, typer.Option("--size", metavar="PIXELS", min=1, help="Pixels along a chip's side.")]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        "--size",
+        metavar="PIXELS",
+        min=1,
+        help="Pixels along a chip's side [default: 448, or less where that gives fewer than 1,000 chips].",
+    ),
+]
 Resolution = Annotated[
     float | None, typer.Option("--resolution", metavar="METRES", help="Metres per pixel [default: 10].")
 ]
@@ -36,7 +44,7 @@ def chip(
     aoi: Aoi,
     source: Source = [],  # noqa: B006 (typer copies it)
     output: Output = Path("chips"),
-    size: Size = 448,
+    size: Size = None,
     resolution: Resolution = None,
     align: Align = None,
     min_valid: MinValid = 0.5,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from geoembed.cli import options
+from geoembed.cli import candidates
 from geoembed.cli.app import command
 from geoembed.cli.options import (
     Device,
@@ -25,15 +25,31 @@ from geoembed.cli.options import (
 from geoembed.fits.classifiers import TABLE
 
 Labels = Annotated[
-    list[Path], typer.Option("--labels", metavar="FILE", help="Labels of one task: any vector file. Repeatable.")
+    list[Path],
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        help="Labels of one task: any vector file. Repeatable.",
+        autocompletion=candidates.labels,
+    ),
 ]
 Chips = Annotated[
     Path | None,
-    typer.Option("--chips", metavar="FOLDER", help="The embedded chips: adds baselines, removed inputs, neighbours."),
+    typer.Option(
+        "--chips",
+        metavar="FOLDER",
+        help="The embedded chips: adds baselines, removed inputs, neighbours.",
+        autocompletion=candidates.chips,
+    ),
 ]
 Against = Annotated[
     list[Path],
-    typer.Option("--against", metavar="FILE", help="Embeddings of the same chips to compare with. Repeatable."),
+    typer.Option(
+        "--against",
+        metavar="FILE",
+        help="Embeddings of the same chips to compare with. Repeatable.",
+        autocompletion=candidates.embeddings,
+    ),
 ]
 Number = Annotated[
     int,
@@ -50,13 +66,16 @@ Classifiers = Annotated[
         "--classifiers",
         metavar="NAMES",
         help=f"One or more of {', '.join(TABLE)}.",
-        autocompletion=options.classifier_names,
+        autocompletion=candidates.classifiers,
     ),
 ]
 Features = Annotated[
     str | None,
     typer.Option(
-        "--features", metavar="NAMES", help="Such as s2,s1+s2,fused,subsets [default: each modality, fused, concat]."
+        "--features",
+        metavar="NAMES",
+        help="Such as s2,s1+s2,fused,subsets [default: each modality, fused, concat].",
+        autocompletion=candidates.feature_lists,
     ),
 ]
 DryRun = Annotated[

@@ -1,31 +1,51 @@
 """geoembed label."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from geoembed.cli import candidates
 from geoembed.cli.app import command
 from geoembed.cli.options import Overwrite, Update, place
 
 Rasters = Annotated[
     list[str], typer.Argument(metavar="RASTER...", help="Rasters, one mosaic; - reads paths from stdin.")
 ]
-ChipsOption = Annotated[Path, typer.Option("--chips", metavar="FOLDER", help="Chip folder to label.")]
+ChipsOption = Annotated[
+    Path, typer.Option("--chips", metavar="FOLDER", help="Chip folder to label.", autocompletion=candidates.chips)
+]
 Classes = Annotated[
     list[str],
-    typer.Option("--class", metavar="CLASS", help="Such as water=80, vegetation=10,20,30 or cropland. Repeatable."),
+    typer.Option(
+        "--class",
+        metavar="CLASS",
+        help="Such as water=80, vegetation=10,20,30 or cropland. Repeatable.",
+        autocompletion=candidates.classes,
+    ),
+]
+Kind = Annotated[
+    Literal["classes", "numbers"] | None,
+    typer.Option("--kind", help="Without --class: what the raster holds [default: as it tells]."),
+]
+Names = Annotated[
+    str | None,
+    typer.Option(
+        "--names", metavar="NAMES", help="Of all classes, as in water=1,trees=2,3 or worldcover [default: its own]."
+    ),
 ]
 Threshold = Annotated[
     float,
-    typer.Option("--threshold", metavar="SHARE", min=0.0, max=1.0, help="Share of a chip from which its label is 1."),
+    typer.Option(
+        "--threshold", metavar="SHARE", min=0.0, max=1.0, help="Share of a chip from which a class is its label."
+    ),
 ]
 Above = Annotated[
-    float | None, typer.Option("--above", metavar="VALUE", help="Mean value above which a chip's label is 1.")
+    float | None, typer.Option("--above", metavar="VALUE", help="Mean of numbers above which a chip's label is 1.")
 ]
 Name = Annotated[
     str | None,
-    typer.Option("--name", metavar="NAME", help="Name of the labels of a continuous raster [default: its own]."),
+    typer.Option("--name", metavar="NAME", help="Name of the label file [default: that of class or raster]."),
 ]
 LabelOutput = Annotated[
     Path | None,
@@ -39,6 +59,8 @@ def label(
     rasters: Rasters,
     chips: ChipsOption = Path("chips"),
     classes: Classes = [],  # noqa: B006 (typer copies it)
+    kind: Kind = None,
+    names: Names = None,
     threshold: Threshold = 0.5,
     above: Above = None,
     name: Name = None,
@@ -46,10 +68,14 @@ def label(
     update: Update = False,
     overwrite: Overwrite = False,
 ) -> dict[str, float]:
-    """Label chips from a class raster (--class) or a continuous one.
+    """Label chips from a raster of classes or of numbers.
+
+    Without --class, one file of all its classes, or of the means of its numbers.
 
     Example: geoembed label landcover.tif --class water=80 --class vegetation=10,20,30
     """
-    if not classes and place(context, "threshold") == "COMMANDLINE":
-        raise typer.BadParameter("--threshold is for --class; continuous rasters take --above")
-    return {} if classes else {"threshold": 0.5}  # what the settings say is about classes
+    if kind != "numbers" and above is None:
+        return {}
+    if place(context, "threshold") == "COMMANDLINE":
+        raise typer.BadParameter("--threshold is for classes; rasters of numbers take --above")
+    return {"threshold": 0.5}  # what the settings say is about classes

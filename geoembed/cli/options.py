@@ -5,14 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from geoembed.cli import candidates
 from geoembed.fits.classifiers import TABLE
-
-
-def classifier_names(incomplete: str) -> list[str]:
-    """Complete a classifier's name, or the last one of a list such as "logistic,forest"."""
-    before, comma, begun = incomplete.rpartition(",")
-    return [f"{before}{comma}{name}" for name in TABLE if name.startswith(begun)]
-
 
 Config = Annotated[
     Path | None,
@@ -28,28 +22,53 @@ Update = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="NUMBER", min=0, help="Seed of everything random.")]
 Workers = Annotated[int, typer.Option("--workers", metavar="NUMBER", min=1, help="Threads that read and write chips.")]
-Chips = Annotated[Path, typer.Argument(metavar="CHIPS", help="Chip folder, or - to read its path from stdin.")]
+Chips = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CHIPS", help="Chip folder, or - to read its path from stdin.", autocompletion=candidates.chips
+    ),
+]
 Embeddings = Annotated[
-    Path, typer.Argument(metavar="EMBEDDINGS", help="Embeddings file, or - to read its path from stdin.")
+    Path,
+    typer.Argument(
+        metavar="EMBEDDINGS",
+        help="Embeddings file, or - to read its path from stdin.",
+        autocompletion=candidates.embeddings,
+    ),
 ]
 Device = Annotated[
     Literal["auto", "cpu", "cuda"],
     typer.Option("--device", help="Where the model runs; auto takes a GPU if there is one."),
 ]
-Model = Annotated[Path, typer.Option("--model", metavar="FOLDER", help="Model folder.")]
+Model = Annotated[
+    Path, typer.Option("--model", metavar="FOLDER", help="Model folder.", autocompletion=candidates.models)
+]
 BatchSize = Annotated[
     int | None, typer.Option("--batch-size", metavar="NUMBER", min=1, help="Chips per batch [default: the preset's].")
 ]
-Modalities = Annotated[str | None, typer.Option("--modalities", metavar="NAMES", help="Only these, such as s1,coh.")]
+Modalities = Annotated[
+    str | None,
+    typer.Option(
+        "--modalities", metavar="NAMES", help="Only these, such as s1,coh.", autocompletion=candidates.modalities
+    ),
+]
 Classifier = Annotated[
     str,
-    typer.Option("--classifier", metavar="NAME", help=f"One of {', '.join(TABLE)}.", autocompletion=classifier_names),
+    typer.Option(
+        "--classifier", metavar="NAME", help=f"One of {', '.join(TABLE)}.", autocompletion=candidates.classifier
+    ),
 ]
 HoldOut = Annotated[
     bool, typer.Option("--hold-out", help="Score on the test split, however few its labels, and learn none of them.")
 ]
 Target = Annotated[
-    str | None, typer.Option("--target", metavar="COLUMN", help="The labels' column [default: label, value or class].")
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="COLUMN",
+        help="The labels' column [default: label, value or class].",
+        autocompletion=candidates.columns,
+    ),
 ]
 Layer = Annotated[
     str | None, typer.Option("--layer", metavar="NAME", help="The labels' layer, where several have that column.")
@@ -68,7 +87,12 @@ Overlap = Annotated[
 ]
 Weight = Annotated[
     str | None,
-    typer.Option("--weight", metavar="COLUMN", help="Column: how much a label counts among several of one chip."),
+    typer.Option(
+        "--weight",
+        metavar="COLUMN",
+        help="Column: how much a label counts among several of one chip.",
+        autocompletion=candidates.columns,
+    ),
 ]
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from geoembed.cli import candidates
 from geoembed.cli.app import command
 from geoembed.cli.options import (
     Classifier,
@@ -21,7 +22,10 @@ from geoembed.cli.options import (
     place,
 )
 
-Labels = Annotated[Path | None, typer.Option("--labels", metavar="FILE", help="Labels: any vector file.")]
+Labels = Annotated[
+    Path | None,
+    typer.Option("--labels", metavar="FILE", help="Labels: any vector file.", autocompletion=candidates.labels),
+]
 Number = Annotated[
     int | None, typer.Option("--n", metavar="NUMBER", min=2, help="Labels to draw and learn from [default: all].")
 ]
@@ -32,9 +36,20 @@ Decide = Annotated[
     Literal["likeliest", "balanced"],
     typer.Option("--decide", help="A chip's class: the likeliest, or that relative to its share of the labels."),
 ]
-Features = Annotated[str, typer.Option("--features", metavar="NAME", help="A modality, fused, or concat.")]
+Features = Annotated[
+    str,
+    typer.Option(
+        "--features", metavar="NAME", help="A modality, fused, or concat.", autocompletion=candidates.features
+    ),
+]
 Fitted = Annotated[
-    Path | None, typer.Option("--apply", metavar="FILE", help="Map these embeddings with a probe fitted before.")
+    Path | None,
+    typer.Option(
+        "--apply",
+        metavar="FILE",
+        help="Map these embeddings with a probe fitted before.",
+        autocompletion=candidates.probes,
+    ),
 ]
 ProbeOutput = Annotated[
     Path | None,

@@ -6,13 +6,14 @@ import inspect
 import json
 import logging
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from geoembed import progress
+from geoembed import display, progress
 from geoembed.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,34 +23,46 @@ STDIN = "-"
 WRITTEN = ("output", "config")
 """Options whose paths are never read from standard input."""
 
+log = logging.getLogger(__name__)
 
-def run(step: Verb[..., Any], options: dict[str, Any], *, quiet: bool) -> Result[Any]:
-    """Run a step with options by name, showing its progress; `-` among the inputs stands for standard input."""
+
+def run(step: Verb[..., Any], options: dict[str, Any], *, quiet: bool) -> tuple[Result[Any], float]:
+    """Run a step with options by name, showing its progress, and return the seconds that it took with its result.
+
+    `-` among the inputs stands for standard input.
+    """
     if "config" not in inspect.signature(step).parameters:  # the step reads no settings of its own
         options.pop("config")
-    options = {name: value if name in WRITTEN else _piped(value) for name, value in options.items()}
+    reader = str(getattr(step, "__name__", "this command"))
+    options = {name: value if name in WRITTEN else _piped(value, reader) for name, value in options.items()}
+    began = time.monotonic()
     result = progress.run(step.steps(**options), shown=not quiet)
+    seconds = time.monotonic() - began
     for table in () if quiet else result.tables:
-        progress.show(table)
-    return result
+        display.show(table.title, table.rows)
+    if seconds >= display.FIRST:
+        log.info("took %s", display.duration(seconds))
+    return result, seconds
 
 
-def _piped(value: Any) -> Any:
+def _piped(value: Any, reader: str) -> Any:
     """Return an option's value with the paths on standard input for `-`: a single one, or any number in a list."""
     if isinstance(value, list):
-        return [path for item in value for path in (_paths() if str(item) == STDIN else [item])]
+        return [path for item in value for path in (_paths(reader) if str(item) == STDIN else [item])]
     if not isinstance(value, str | Path) or str(value) != STDIN:
         return value
-    paths = _paths()
+    paths = _paths(reader)
     if len(paths) > 1:
-        raise ConfigError(f"standard input: holds {len(paths)} paths; this command takes one")
+        raise ConfigError(f"standard input: holds {len(paths)} paths; geoembed {reader} takes one")
     return paths[0]
 
 
-def _paths() -> list[str]:
+def _paths(reader: str) -> list[str]:
     paths = [line.strip() for line in sys.stdin if line.strip()]
     if not paths:
-        raise ConfigError("standard input: holds no path; the command before this one has failed")
+        raise ConfigError(
+            f"standard input: holds no path for geoembed {reader}, as the command before it failed; mend that one"
+        )
     return paths
 
 
@@ -59,12 +72,12 @@ class Lines(logging.Handler):
     def emit(self, entry: logging.LogRecord) -> None:
         """Write a message as one line, which begins with its level if that is above information."""
         level = "" if entry.levelno <= logging.INFO else f"{entry.levelname.lower()}: "
-        progress.stderr().print(f"{level}{entry.getMessage()}", markup=False, highlight=False)
+        display.say(f"{level}{entry.getMessage()}")
 
 
 def listen(quiet: bool, verbose: bool) -> None:
     """Show the library's messages on standard error: warnings only if `quiet`, everything if `verbose`."""
-    progress.stderr.cache_clear()
+    display.stderr.cache_clear()
     logger = logging.getLogger("geoembed")
     logger.handlers = [Lines()]
     logger.propagate = False
@@ -73,10 +86,13 @@ def listen(quiet: bool, verbose: bool) -> None:
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")
 
 
-def tell(result: Result[Any], as_json: bool) -> None:
-    """Print what was written: paths, one per line, or one JSON object, which holds what tables show too."""
+def tell(result: Result[Any], seconds: float, as_json: bool) -> None:
+    """Print what was written: paths, one per line, or one JSON object, which holds what people are told too."""
     if not as_json:
-        for path in result.paths:
+        for number, table in enumerate(result.answer):
+            typer.echo("\n" * bool(number), nl=False)
+            display.show(table.title, table.rows, display.stdout())
+        for path in () if result.answer else result.paths:
             typer.echo(path)
         return
     paths = [str(path) for path in result.paths]
@@ -85,4 +101,5 @@ def tell(result: Result[Any], as_json: bool) -> None:
         where = {"path": str(result.paths[0].parent), "paths": paths}
     counts = {name: None if value != value else value for name, value in result.counts.items()}
     tables = {"tables": [table.to_json() for table in result.tables]} if result.tables else {}
-    typer.echo(json.dumps({**where, "counts": counts, **result.report, **tables}, allow_nan=False))
+    took = {"took_seconds": round(seconds, 1)}
+    typer.echo(json.dumps({**where, "counts": counts, **result.report, **tables, **took}, allow_nan=False))

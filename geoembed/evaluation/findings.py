@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from geoembed.evaluation.atlas import Atlas
+    from geoembed.evaluation.made import Made
     from geoembed.evaluation.pictures import Gallery
     from geoembed.evaluation.space import Health, Map, Retrieval
     from geoembed.fits.assessment import Assessment
@@ -83,6 +85,8 @@ class Findings:
     notes: which questions were not asked, and why; a sentence each.
     cautions: what makes scores uncertain; a sentence each.
     assessed: for each task a map and its accuracy, by the first classifier.
+    atlases: pictures of these maps.
+    made: when, by which version and command; None where nobody asks.
     """
 
     facts: Facts
@@ -96,6 +100,8 @@ class Findings:
     notes: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
     assessed: tuple[Assessed, ...] = ()
+    atlases: tuple[Atlas, ...] = ()
+    made: Made | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what summary.json holds: all but facts, pictures and maps, JSON-ready."""

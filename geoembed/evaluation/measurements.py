@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geoembed.errors import ProbeError
-from geoembed.evaluation import cautions, protocol, space
+from geoembed.evaluation import atlas, cautions, pictures, protocol, space
 from geoembed.evaluation.findings import Assessed, Facts, Findings
 from geoembed.evaluation.study import MOST_CHIPS
 from geoembed.fits import assessment, calibration, classifiers, comparisons, curves, features, heldout, metrics
 from geoembed.fits.assessment import Asked
+from geoembed.ground import grid
 from geoembed.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from numpy.typing import NDArray
 
+    from geoembed.evaluation.atlas import Atlas
+    from geoembed.evaluation.findings import Assessed
     from geoembed.evaluation.pictures import Gallery
     from geoembed.evaluation.space import Health, Map, Retrieval
     from geoembed.evaluation.study import Plan, Study
@@ -51,17 +54,18 @@ class Measurements:
 
     def findings(self, study: Study) -> Generator[Progress, None, Findings]:
         """Answer the report's questions."""
-        yield Progress(0, 3, "questions", "scores")
+        yield Progress(0, 4, "questions", "scores")
         drawn, compared = _scores(study, self.fits)
         trust = _trust(study, self.main)
         assessed = yield from _assessed(study, self.main)
-        yield Progress(1, 3, "questions", "maps")
+        yield Progress(1, 4, "questions", "the space")
         maps, health = _space(study, self.main)
         galleries: list[Gallery] = []
         retrieval: list[Retrieval] = []
         if study.origin is not None:
-            yield Progress(2, 3, "questions", "neighbours")
+            yield Progress(2, 4, "questions", "neighbours")
             galleries, retrieval = _neighbours(study, self)
+        yield Progress(3, 4, "questions", "maps")
         return Findings(
             facts=_facts(study, self.counts),
             curves=tuple(drawn),
@@ -72,6 +76,7 @@ class Measurements:
             neighbours=tuple(galleries),
             health=tuple(health),
             retrieval=tuple(retrieval),
+            atlases=tuple(_atlases(study, assessed)),
             notes=tuple(cautions.unasked(study, self.main)),
             cautions=self.cautions,
         )
@@ -144,6 +149,15 @@ def _neighbours(study: Study, measurements: Measurements) -> tuple[list[Gallery]
     contrasted = measurements.contrasted or origin.contrasted(rows)
     galleries = origin.galleries(study.ours.file, rows, contrasted, study.layout.tasks, study.layout.options.seed)
     return galleries, origin.retrievals(contrasted)
+
+
+def _atlases(study: Study, assessed: Sequence[Assessed]) -> list[Atlas]:
+    """Draw the maps of all tasks, over imagery where the chips are named."""
+    file, origin = study.ours.file, study.origin
+    album = pictures.album(origin.chipset) if origin else None
+    rows = origin.rows if origin else np.arange(len(file))
+    below = atlas.grounds(file.aoi, grid.cells(file.grids, file.chip_id), album, rows)
+    return [atlas.of_task(below, one.task, one.assessment, one.usable) for one in assessed]
 
 
 def _facts(study: Study, counts: dict[str, int]) -> Facts:

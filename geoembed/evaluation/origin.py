@@ -18,6 +18,8 @@ from geoembed.fits.experiments import Tested
 from geoembed.ground import distances
 from geoembed.learning import checkpoint
 from geoembed.outputs.records import Record
+from geoembed.project import kinds
+from geoembed.project.kinds import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -144,8 +146,12 @@ def read(chips: Path, model: Path, embeddings: Embeddings, device: torch.device)
     lacking += [] if made_from else ["made_from"]
     if made_from is None or lacking:
         raise EmbeddingsError(
-            f"{embeddings.path}: lacks the attributes {', '.join(lacking)}; embed again, or drop --chips"
+            f"{embeddings.path}: lacks the attributes {', '.join(lacking)};"
+            " embed into another file with -o, or drop --chips"
         )
+    if kinds.of(model) is not Kind.MODEL:
+        fault = f"no model here, and that of {embeddings.path} is asked for"
+        raise ModelError(f"{model}: {fault}; name it with --model, or drop --chips")
     trained = checkpoint.read(model, device=device)
     if trained.digest != embeddings.attributes["model_sha256"]:
         raise ModelError(f"{model}: {embeddings.path} was embedded with another model; name that one with --model")
@@ -159,7 +165,8 @@ def read(chips: Path, model: Path, embeddings: Embeddings, device: torch.device)
     if gone or made_from.inputs.get("chips") != chipset.digest:
         fault = f"lacks channels of {', '.join(gone)}" if gone else "are other chips, or were dealt out anew"
         raise ChipError(
-            f"{chips}: {fault} than when {embeddings.path} was made; name the same with --chips, or embed again"
+            f"{chips}: {fault} than when {embeddings.path} was made;"
+            " name the same with --chips, or embed again with --update"
         )
     return Origin(replace(chipset, channels=channels), model, trained, channels, rows.astype(np.int64))
 

@@ -70,15 +70,20 @@ class Album:
 
         The caption begins with the name of the chip's area; `caption` follows it.
         """
+        values = self.values(row, modality)
+        if values is None:
+            return None
+        area = str(self.reader.chipset.index["aoi"].iloc[row])
+        alt = f"{modality} of chip {self.reader.chip_ids[row]}, {area}"
+        return Picture(thumbnails.uri(values, self.stretches[modality]), alt, f"{area}, {caption}" if caption else area)
+
+    def values(self, row: int, modality: str) -> NDArray[np.float32] | None:
+        """Return the shown channels (C, H, W) of a row of the index; None where there is nothing to show."""
         reader = self.reader
         if modality not in self.stretches or not reader.present[row, list(reader.channels).index(modality)]:
             return None
         values = reader.pixels(row, modality)
-        if values is None or np.isnan(values).all():
-            return None
-        area = str(reader.chipset.index["aoi"].iloc[row])
-        alt = f"{modality} of chip {reader.chip_ids[row]}, {area}"
-        return Picture(thumbnails.uri(values, self.stretches[modality]), alt, f"{area}, {caption}" if caption else area)
+        return None if values is None or np.isnan(values).all() else values
 
     def legend(self, modality: str) -> str:
         """Return which channels a modality's pictures show, such as 'red jja_red, green jja_green, blue jja_blue'."""

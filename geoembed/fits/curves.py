@@ -110,9 +110,12 @@ class Curve:
         """Return the least n from which on every mean reaches `level` of the full score; None where none can be told.
 
         Scores count from `above`, such as chance. All labels reach it by definition. A full score at or below that (as
-        R2 can be), and an error that is better when small, have no meaningful share.
+        R2 can be), one of which guessing reaches LEVELS[0], and an error that is better when small, have no meaningful
+        share.
         """
         if self.full is None or self.metric in ERRORS or math.isnan(above) or not self.full.mean > above:
+            return None
+        if LEVELS[0] * self.full.mean <= self.chance:
             return None
         reached = self.full.n
         for point in reversed(self.points):

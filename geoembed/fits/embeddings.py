@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from geoembed.errors import EmbeddingsError
-from geoembed.ground import grid
 from geoembed.outputs import atomic
-from geoembed.outputs.records import Record
+from geoembed.project import remedies
+from geoembed.project.kinds import Kind
 from geoembed.version import __version__
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from geoembed.chips.folder import ChipSet
+    from geoembed.ground import grid
+    from geoembed.outputs.records import Record
 
 FUSED = "fused"
 _DATASETS = ("chip_id", "lonlat", "bounds", "aoi", "split", "present", "broken", f"embeddings/{FUSED}")
@@ -115,22 +117,28 @@ def read(path: Path) -> Embeddings:
     """Read an embeddings file's rows and attributes; raises EmbeddingsError when it is missing or something else."""
     import h5py
 
+    from geoembed.ground import grid
+
+    again = "move it away and make it again with geoembed embed"
     if not path.exists():
-        raise EmbeddingsError(f"{path}: no embeddings here; run geoembed embed -o {path}")
+        raise EmbeddingsError(f"{path}: no embeddings here; {remedies.embeddings(path)}")
+    stranger = remedies.of_another_kind(path, Kind.EMBEDDINGS)
+    if stranger:
+        raise EmbeddingsError(f"{path}: {stranger}; {remedies.embeddings(path)}")
     try:
         with h5py.File(path, "r") as file:
             missing = [name for name in _DATASETS if name not in file]
             if missing:
-                raise EmbeddingsError(f"{path}: lacks {', '.join(missing)}; make it again with geoembed embed")
+                raise EmbeddingsError(f"{path}: lacks {', '.join(missing)}; {again}")
             text = {name: file[name].asstr()[:].astype(np.str_) for name in ("chip_id", "aoi", "split")}
             numbers = {name: file[name][:] for name in ("lonlat", "bounds", "present", "broken")}
             attributes = {name: _parsed(value) for name, value in file.attrs.items()}
     except (OSError, ValueError) as error:
         fault = str(error).partition("\n")[0]  # HDF5 writes its whole stack of errors
-        raise EmbeddingsError(f"{path}: cannot be read as HDF5 ({fault}); make it again with geoembed embed") from None
+        raise EmbeddingsError(f"{path}: cannot be read as HDF5 ({fault}); {again}") from None
     lacking = [name for name in ("modalities", "grids", "digest") if name not in attributes]
     if lacking:
-        raise EmbeddingsError(f"{path}: lacks the attributes {', '.join(lacking)}; make it again with geoembed embed")
+        raise EmbeddingsError(f"{path}: lacks the attributes {', '.join(lacking)}; {again}")
     return Embeddings(
         path=path,
         **text,
@@ -140,6 +148,51 @@ def read(path: Path) -> Embeddings:
         digest=attributes.pop("digest"),
         attributes=attributes,
     )
+
+
+def faults(file: Embeddings, *, whole: bool) -> list[str]:
+    """Return in a line each where an embeddings file's arrays do not fit together; `whole`: or not its digest."""
+    import h5py
+
+    n, again = len(file), "move it away and make it again with geoembed embed"
+    with h5py.File(file.path, "r") as opened:
+        shapes = {name: opened[name].shape for name in ("lonlat", "bounds", "aoi", "split", "present")}
+        shapes |= {
+            f"embeddings/{name}": getattr(opened.get(f"embeddings/{name}"), "shape", None) for name in file.names
+        }
+    wrong = [name for name, shape in shapes.items() if shape is None or shape[0] != n]
+    if wrong:
+        return [f"{file.path}: {wrong[0]} has not a row for each of {n:,} chips; {again}"]
+    try:
+        if whole and _digest_of(file) != file.digest:
+            return [f"{file.path}: its content is not what its digest says; {again}"]
+    except OSError as error:
+        return [f"{file.path}: cannot be read ({str(error).splitlines()[0]}); {again}"]
+    return []
+
+
+def _digest_of(file: Embeddings) -> str:
+    """Return the digest of what an embeddings file holds now, as `write` computes it."""
+    import h5py
+
+    columns = [list(map(str, column)) for column in (file.chip_id, file.aoi, file.split)]
+    digest = hashlib.sha256(json.dumps(columns).encode())
+    with h5py.File(file.path, "r") as opened:
+        for name in file.names:
+            part, vectors = hashlib.sha256(), opened[f"embeddings/{name}"]
+            for rows in slices(len(file), 4096):
+                part.update(np.ascontiguousarray(vectors[rows]).data)
+            digest.update(part.digest())
+    digest.update(hashlib.sha256(file.present.tobytes()).digest())
+    return digest.hexdigest()
+
+
+def names_in(path: Path) -> list[str]:
+    """Return the names of the vectors that an embeddings file holds, in no time: the modalities and 'fused'."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        return list(file["embeddings"])
 
 
 def open_embeddings(path: str | Path = "embeddings.h5") -> xarray.Dataset:
@@ -171,6 +224,8 @@ def open_embeddings(path: str | Path = "embeddings.h5") -> xarray.Dataset:
 
 def record_of(path: Path) -> Record | None:
     """Return the record of what an embeddings file was made from; None where the file has none."""
+    from geoembed.outputs.records import Record
+
     return Record.from_json(read(path).attributes.get("made_from"))
 
 
@@ -192,6 +247,8 @@ def write(
     strings stay as they are and everything else becomes JSON. Raises ValueError when the blocks do not add up.
     """
     import h5py
+
+    from geoembed.ground import grid
 
     cells = grid.cells(grids, chip_ids)
     seen = hashlib.sha256(json.dumps([list(map(str, column)) for column in (chip_ids, aoi, split)]).encode())

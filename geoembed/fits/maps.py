@@ -70,15 +70,12 @@ def add_labels(table: geopandas.GeoDataFrame, targets: Targets, rows: NDArray[np
 
 
 def write(path: Path, table: geopandas.GeoDataFrame, task: Task, record: Record) -> None:
-    """Write the style of a map, then the map."""
-    names = [name if isinstance(name, str) else str(int(name)) for name in task.classes]
-    if not names:
-        style = styles.graduated("prediction", float(table["prediction"].min()), float(table["prediction"].max()))
-    elif names == ["0", "1"]:
-        style = styles.two_classes("prediction", task.name)
+    """Write the styles of a map, of its predictions and of their confidence, then the map."""
+    if task.classes:
+        style = styles.classes("prediction", task.classes, task.name)
+        styles.write(path, styles.ramp("confidence", 1 / len(task.classes), 1.0), styles.CONFIDENCE)
     else:
-        colours = [styles.PALETTE[i % len(styles.PALETTE)] for i in range(len(names))]
-        style = styles.categorised("prediction", list(map(styles.Category, names, names, colours)))
+        style = styles.ramp("prediction", float(table["prediction"].min()), float(table["prediction"].max()))
     styles.write(path, style)
     geopackage.write(path, LAYER, table, record)
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from geoembed.errors import AoiError
 from geoembed.ground import crs, vectors
 from geoembed.outputs import digests
+from geoembed.project import remedies
+from geoembed.project.kinds import Kind
 
 ALL = "all"
 """Name of the results of all areas together; no area may have it."""
@@ -43,7 +45,12 @@ def load(path: Path, layer: str | None = None) -> geopandas.GeoDataFrame:
     Without a `layer`, the only one that has polygons is read.
     """
     if not path.exists():
-        raise AoiError(f"{path}: no such file; name a vector file of polygons")
+        other = remedies.nearest_file(path, Kind.VECTOR)
+        remedy = f"did you mean {other}?" if other else "name a vector file of polygons"
+        raise AoiError(f"{path}: no such file; {remedy}")
+    stranger = remedies.of_another_kind(path, Kind.VECTOR, "an area of interest")
+    if stranger:
+        raise AoiError(f"{path}: {stranger}; name a vector file of polygons")
     kinds = vectors.layers(path, AoiError)
     possible = [name for name, kind in kinds.items() if kind and any(word in kind for word in MAY_BE_POLYGONS)]
     wanted = [layer] if layer in possible else possible

@@ -1,6 +1,7 @@
 """Spatial index of rasters: which of many lie near a place, found without opening them."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,34 @@ class RasterIndex:
             hits = self._tree.query(outlines[start : start + OUTLINES], predicate="intersects")[1]
             numbers.update(np.unique(hits // len(TURNS)).tolist())
         return tuple(self.rasters[number] for number in sorted(numbers))
+
+    @cached_property
+    def extent(self) -> Any:
+        """Return the ground that the rasters cover, once for each of TURNS: a shapely geometry in degrees."""
+        extent = shapely.union_all([shape for raster in self.rasters for shape in _footprints(raster)])
+        shapely.prepare(extent)
+        return extent
+
+    def covered(self, outlines: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the share, (N,), of outlines (shapely, EPSG:4326) that the rasters cover, with valid pixels or not."""
+        shares: NDArray[np.float64] = shapely.contains(self.extent, outlines).astype(float)
+        partly = (shares == 0.0) & shapely.intersects(self.extent, outlines)
+        common = shapely.area(shapely.intersection(outlines[partly], self.extent))
+        shares[partly] = common / shapely.area(outlines[partly])
+        return shares
+
+
+def _footprints(raster: Raster) -> list[Any]:
+    """Return a raster's outline in degrees, for each of TURNS; its bounds where it has none, as over 180 degrees."""
+    points = shapely.get_coordinates(shapely.box(*raster.bounds))
+    if not crs.is_geographic(raster.crs):
+        to_lonlat = crs.transformer(raster.crs, crs.LONLAT)
+        left, bottom, right, top = raster.bounds
+        edges = shapely.segmentize(shapely.box(left, bottom, right, top), max(right - left, top - bottom) / 20)
+        points = np.stack(to_lonlat.transform(*shapely.get_coordinates(edges).T), axis=1)
+        if not np.isfinite(points).all() or np.ptp(points[:, 0]) > 180.0:
+            return _boxes(raster)
+    return [shapely.polygons(points + np.array([turn, 0.0])) for turn in TURNS]
 
 
 def _boxes(raster: Raster) -> list[Any]:

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import rasterio
-from affine import Affine
 from rasterio.enums import ColorInterp
 
 from geoembed.errors import ImageryError
 from geoembed.ground import crs as crs_
 from geoembed.ground.lattice import GeoBox
-from geoembed.imagery import addresses
+from geoembed.imagery import addresses, naming
 from geoembed.imagery.modalities import Modality, Source
 
 SIDECARS = (".aux.xml", ".msk")
@@ -111,7 +110,7 @@ def read(modality: Modality, source: Source, address: str) -> Raster:
         descriptions = tuple(name or "" for name in file.descriptions)
         bands = _band_numbers(address, source, descriptions)
         channels = _names(modality, source, address, descriptions, bands)
-        _require_place(address, file.crs, file.transform)
+        _require_place(address, file)
         encodings = tuple(_encoding(modality, source, address, file, band) for band in bands)
         return Raster(
             crs=crs_.horizontal(file.crs.to_wkt()),
@@ -153,20 +152,26 @@ def _changes_no_value(path: str) -> bool:
 
 
 def _band_numbers(address: str, source: Source, descriptions: tuple[str, ...]) -> tuple[int, ...]:
+    count = len(descriptions)
     if source.bands is None:
-        if source.names is not None and len(source.names) != len(descriptions):
+        if source.names is not None and len(source.names) != count:
             raise ImageryError(
-                f"{address}: {len(descriptions)} bands but {len(source.names)} names; say bands = [...] too"
+                f"{address}: {count} bands but {len(source.names)} names; {naming.of_some(source.names, count)}"
             )
-        return tuple(range(1, len(descriptions) + 1))
+        return tuple(range(1, count + 1))
     numbers = []
     for band in source.bands:
         if isinstance(band, str):
             if band not in descriptions:
-                raise ImageryError(f"{address}: no band is described as {band!r}; mend bands = [...]")
+                known = (
+                    ", ".join(filter(None, descriptions)) or f"none has a description; use numbers from 1 to {count}"
+                )
+                raise ImageryError(f"{address}: no band is described as {band!r}; mend bands = [...]: {known}")
             band = descriptions.index(band) + 1
-        elif not 1 <= band <= len(descriptions):
-            raise ImageryError(f"{address}: has {len(descriptions)} bands, no band {band}; mend bands = [...]")
+        elif not 1 <= band <= count:
+            raise ImageryError(
+                f"{address}: has {count} bands, no band {band}; mend bands = [...]: numbers from 1 to {count}"
+            )
         numbers.append(band)
     return tuple(numbers)
 
@@ -177,22 +182,25 @@ def _names(
     if source.names is not None:
         return source.names
     names = tuple(descriptions[band - 1] for band in bands)
-    table = f"[modalities.{modality.name}] in geoembed.toml"
-    example = ", ".join(f'"{name}"' for name in modality.channels[: len(names)]) or f'"{modality.name}"'
-    if not all(names):
-        raise ImageryError(
-            f"{address}: bands without description; name the channels under {table}: names = [{example}]"
-        )
-    if len(set(names)) != len(names):
-        raise ImageryError(f"{address}: two bands have one description; name the channels under {table}")
+    fault = "" if all(names) else f"{len(names)} bands without description"
+    if all(names) and len(set(names)) != len(names):
+        fault = "two bands have one description"
+    if fault:
+        remedy = naming.remedy(modality.name, modality.channels, len(names), chosen=source.bands is not None)
+        raise ImageryError(f"{address}: {fault}; {remedy}")
     return names
 
 
-def _require_place(address: str, crs: Any, transform: Affine) -> None:
-    if crs is None:
-        raise ImageryError(f"{address}: has no CRS; assign one with rio edit-info --crs")
+def _require_place(address: str, file: Any) -> None:
+    if file.crs is None and (file.gcps[0] or file.rpcs):
+        points = "ground control points" if file.gcps[0] else "rational polynomials"
+        command = f"gdalwarp -t_srs EPSG:4326 {address} OUT.tif"
+        raise ImageryError(f"{address}: is placed by {points}, not by a CRS; warp it first: {command}")
+    if file.crs is None:
+        raise ImageryError(f"{address}: has no CRS; assign its own one: rio edit-info --crs EPSG:CODE {address}")
+    transform = file.transform
     if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
-        raise ImageryError(f"{address}: is not north up; warp it first with gdalwarp")
+        raise ImageryError(f"{address}: is not north up; warp it first: gdalwarp {address} OUT.tif")
 
 
 def _encoding(modality: Modality, source: Source, address: str, file: Any, band: int) -> Encoding:

@@ -1,20 +1,36 @@
-"""Label files: vector layers with one target column."""
+"""Label files: tables with one target column, from vector files, CSV and Parquet."""
 
-from dataclasses import asdict, dataclass
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyogrio
 
-from geoembed.errors import LabelError
+from geoembed.errors import LabelError, nearest
+from geoembed.labels import tables
+from geoembed.labels.places import Overlap
 from geoembed.outputs import digests, geopackage
+from geoembed.project import remedies
+
+log = logging.getLogger(__name__)
 
 LAYER = "labels"
 """Name of the layer in the label files that geoembed writes."""
 
+FOLDER = "labels"
+"""Folder in which geoembed writes label files; a file that is not where it is said to be is looked for there too."""
+
 CLASS_COLUMN, NUMBER_COLUMN = "label", "value"
-"""The usual target columns."""
+USUAL = (CLASS_COLUMN, NUMBER_COLUMN, "class")
+"""The usual target columns, whatever their case; the first that a file has is its target."""
+
+SUFFIXES = (".gpkg", ".geojson", ".json", ".fgb", ".shp", ".gml", ".kml", ".kmz", ".xlsx", ".ods", ".zip",
+            *tables.CSV, *tables.PARQUET)  # fmt: skip
+"""Endings of the files that are looked for where a name has none, and that are named where a file is missing."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +40,7 @@ class Reading:
     target: the target column.
     layer: the layer that has it.
     crs: the CRS of labels that name none, such as x and y of a CSV; an EPSG code or any other text that PROJ takes.
-    overlap: how much of a chip polygons of a class must cover: `any`, `half`, or a share (see `targets.join`).
+    overlap: how much of a chip polygons of a class must cover: `any`, `half`, or a share (see `places.Overlap`).
     weight: the column of weights, which say how much a label counts among several of one chip.
     """
 
@@ -37,7 +53,7 @@ class Reading:
     @property
     def options(self) -> dict[str, Any]:
         """Return all but the target, as part of a record, JSON-ready; what is None is left out."""
-        return {name: value for name, value in asdict(self).items() if name != "target" and value is not None}
+        return {name: str(value) for name, value in asdict(self).items() if name != "target" and value is not None}
 
 
 @dataclass(frozen=True)
@@ -49,7 +65,9 @@ class LabelFile:
     column: the target column.
     numeric: whether the target is a number to be predicted, else a class.
     table: its rows; a GeoDataFrame where it has geometry, else a DataFrame.
-    made_by_label: whether `geoembed label` made it from a raster, so that its labels are not given by hand.
+    overlap: how much of a chip polygons must cover.
+    weight: the column of weights; None: all labels count alike.
+    made_by_label: whether geoembed label made it from a raster; else its labels were given by hand.
     """
 
     path: Path
@@ -57,6 +75,8 @@ class LabelFile:
     column: str
     numeric: bool
     table: pd.DataFrame
+    overlap: Overlap = field(default_factory=Overlap)
+    weight: str | None = None
     made_by_label: bool = False
 
     @property
@@ -66,59 +86,165 @@ class LabelFile:
 
 
 def read(path: Path, reading: Reading = Reading()) -> LabelFile:
-    """Read a vector file; `target` names its target column, which is `label` by default, or `value` without a `label`.
+    """Read a label file; its target column is `label` by default, else `value`, else `class`, whatever their case.
 
-    Integers, text, true and false are classes; fractions and all numbers in `value` are numbers to be predicted.
-    Raises LabelError where the file or its column cannot be used.
+    Integers, text, true and false are classes; fractions and all numbers in `value` are numbers to be predicted. Text
+    loses outer blanks; what is blank, or NULL or NaN in words, is no label, and infinity is no number. Without geometry
+    and `chip_id`, rows lie where their columns lon and lat, x and y or WKT say. A path that is not there is looked for
+    in labels/, and with any ending if it has none. Raises LabelError where the file or its column cannot be used.
     """
-    target = reading.target
-    if not path.exists():
+    stranger = remedies.labels(path)
+    if stranger:
+        raise LabelError(f"{path}: {stranger}")
+    overlap = Overlap.parsed(reading.overlap)
+    path = find(path)
+    layer, column, dtype, table = _open(path, reading)
+    for name in tables.matching(tables.CHIP_ID, table.columns)[:1]:
+        table = table.rename(columns={name: tables.CHIP_ID})
+    usual = column.casefold() in USUAL and reading.target is None
+    if column.casefold() == NUMBER_COLUMN or not _is_text(dtype):
+        numeric = _is_numeric(path, column, dtype, table[column], reading.target)
+        values = table[column]
+        table[column] = values.where(np.isfinite(values.to_numpy(dtype=float, na_value=np.nan))) if numeric else values
+    else:
+        numeric, table[column] = False, _cleaned(path, table[column])
+    return LabelFile(
+        path=path,
+        name=path.stem if usual else f"{path.stem}:{column}",
+        column=column,
+        numeric=numeric,
+        table=tables.placed(path, table, reading.crs),
+        overlap=overlap,
+        weight=_weight(path, table, reading.weight),
+        made_by_label=_is_made_by_label(path, layer),
+    )
+
+
+def find(path: Path) -> Path:
+    """Return the path of a label file: as it is, or in labels/ beside, with any ending where it has none.
+
+    Raises LabelError, naming the files that are there, where there is none or several.
+    """
+    if path.is_file() or (path.suffix.lower() == ".gdb" and path.is_dir()):
+        return path
+    folders = (path, path / FOLDER) if path.is_dir() else (path.parent, path.parent / FOLDER)
+    there = [file for folder in folders for file in _label_files(folder)]
+    if path.suffix.lower() in SUFFIXES:
+        found = [file for file in there if file.name == path.name]
+    else:
+        found = [file for file in there if path.name in (file.stem, file.name)]
+    if len(found) == 1:
+        log.info("%s: is not there; labels are read from %s", path, found[0])
+        return found[0]
+    if found:
+        raise LabelError(f"{path}: may be {' or '.join(map(str, found))}; name one of them")
+    if not there:
         raise LabelError(f"{path}: no such label file; make one with geoembed label")
-    # CSV has no types of its own; without this option every column is text.
-    options = {"AUTODETECT_TYPE": "YES"} if path.suffix.lower() == ".csv" else {}
+    names = ", ".join(map(str, there[:8])) + (f" and {len(there) - 8} more" if len(there) > 8 else "")
+    raise LabelError(f"{path}: no such label file; there are {names}{nearest(str(path), map(str, there), 'name one')}")
+
+
+def _label_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+
+
+def _open(path: Path, reading: Reading) -> tuple[str, str, str, pd.DataFrame]:
+    """Return the layer, the target column, its type in words as the file has it, and the rows."""
+    if path.suffix.lower() in (*tables.CSV, *tables.PARQUET):
+        if reading.layer:
+            raise LabelError(f"{path}: has no layers; drop --layer")
+        table = tables.read(path)
+        types = {str(name): str(dtype) for name, dtype in table.dtypes.items()}
+        layer, column = _choose_column(path, {path.stem: types}, reading)
+        return layer, column, types[column].lower(), table
     try:
         layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
-        types_of = {layer: _column_types(path, layer, options) for layer in layers}
-        layer, column = _choose_column(path, types_of, target)
-        table = pyogrio.read_dataframe(path, layer=layer, **options)
+        if reading.layer and reading.layer not in layers:
+            raise LabelError(f"--layer {reading.layer}: {path} has none such{nearest(reading.layer, layers)}")
+        types_of = {layer: _column_types(path, layer) for layer in ([reading.layer] if reading.layer else layers)}
+        layer, column = _choose_column(path, types_of, reading)
+        return layer, column, types_of[layer][column], pyogrio.read_dataframe(path, layer=layer)
     except pyogrio.errors.DataSourceError as error:
         fault = (str(error).splitlines() or [type(error).__name__])[0]
         raise LabelError(f"{path}: not a vector file that GDAL reads ({fault}); give another") from None
-    numeric = _is_numeric(path, column, types_of[layer][column], table[column], target)
-    usual = column in (CLASS_COLUMN, NUMBER_COLUMN) and target is None
-    return LabelFile(path, path.stem if usual else f"{path.stem}:{column}", column, numeric, table, _is_of_label(path))
 
 
-def _is_of_label(path: Path) -> bool:
-    record = geopackage.record_of(path, LAYER) if path.suffix.lower() == ".gpkg" else None
-    return record is not None and record.step == "label"
-
-
-def _column_types(path: Path, layer: str, options: dict[str, str]) -> dict[str, str]:
+def _column_types(path: Path, layer: str) -> dict[str, str]:
     """Return the types of a layer's columns as the file has them; integers with NULL are read as floats."""
-    info = pyogrio.read_info(path, layer=layer, **options)
+    info = pyogrio.read_info(path, layer=layer)
     return dict(zip(map(str, info["fields"]), map(str, info["dtypes"]), strict=True))
 
 
-def _choose_column(path: Path, types_of: dict[str, dict[str, str]], target: str | None) -> tuple[str, str]:
-    """Return the layer and the target column in it."""
-    candidates = (target,) if target else (CLASS_COLUMN, NUMBER_COLUMN)
-    for column in candidates:
-        for layer, types in types_of.items():
-            if column in types:
-                return layer, column
-    columns = sorted({column for types in types_of.values() for column in types} - {"chip_id"})
-    remedy = f"it has {', '.join(columns)}; name another with --target" if columns else "it has no columns; add one"
-    raise LabelError(f"{path}: has no column {' or '.join(candidates)}; {remedy}")
+def _choose_column(path: Path, types_of: dict[str, dict[str, str]], reading: Reading) -> tuple[str, str]:
+    """Return the layer and the target column in it; raises LabelError where there is none, or more than one."""
+    candidates = (reading.target,) if reading.target else USUAL
+    for candidate in candidates:
+        found = [(layer, name) for layer, types in types_of.items() for name in tables.matching(candidate, types)]
+        if len({layer for layer, _ in found}) > 1:
+            layers = " and ".join(dict.fromkeys(layer for layer, _ in found))
+            raise LabelError(f"{path}: layers {layers} have a column {candidate}; name one with --layer")
+        if len(found) > 1:
+            raise LabelError(f"{path}: has columns {' and '.join(name for _, name in found)}; name one with --target")
+        if found:
+            return found[0]
+    raise _no_column(path, candidates, [column for types in types_of.values() for column in types], "--target")
+
+
+def _no_column(path: Path, wanted: Sequence[str], columns: Iterable[str], option: str) -> LabelError:
+    """Return the error of a column that is not there, which names those that are, and the nearest."""
+    names = sorted(dict.fromkeys(columns))
+    others = [name for name in names if name.casefold() != tables.CHIP_ID]
+    if not others:
+        return LabelError(f"{path}: has no column {' or '.join(wanted)}; it has no columns; add one")
+    hint = next((hint for name in wanted if (hint := nearest(name, others, " ").strip("; "))), "")
+    remedy = f"{hint} Name it with {option}" if hint else f"name another with {option}"
+    return LabelError(f"{path}: has no column {' or '.join(wanted)}; it has {', '.join(others)}; {remedy}")
+
+
+def _is_text(dtype: str) -> bool:
+    return not dtype.lower().startswith(("int", "uint", "float", "bool"))
 
 
 def _is_numeric(path: Path, column: str, dtype: str, values: pd.Series, target: str | None) -> bool:
-    if column == NUMBER_COLUMN:
-        if not dtype.startswith(("int", "uint", "float")):
-            raise LabelError(f"{path}: column {column} holds {dtype}, not numbers; name another with --target")
+    if column.casefold() == NUMBER_COLUMN:
+        if not dtype.lower().startswith(("int", "uint", "float")):
+            example = values.dropna().iloc[0] if values.notna().any() else "nothing"
+            raise LabelError(f"{path}: column {column} holds {example!r}, not numbers; name another with --target")
         return True
-    if not dtype.startswith("float") or bool((values.dropna() % 1 == 0).all()):
+    if not dtype.lower().startswith("float") or bool((values.dropna() % 1 == 0).all()):
         return False
     if target is None:
         raise LabelError(f"{path}: column {column} holds fractions, not classes; pass --target {column} to fit numbers")
     return True
+
+
+def _cleaned(path: Path, values: pd.Series) -> pd.Series:
+    """Return a column of text without outer blanks, None where it is blank or says that there is no value."""
+    texts = [value.strip() if isinstance(value, str) else value for value in values.astype(object)]
+    stripped = sum(
+        isinstance(text, str) and text != "" and text != old for text, old in zip(texts, values, strict=True)
+    )
+    if stripped:
+        log.warning("%s: column %s: %s labels lost outer blanks", path, values.name, f"{stripped:,}")
+    known = [None if isinstance(text, str) and text.casefold() in tables.MISSING else text for text in texts]
+    return pd.Series(known, index=values.index, name=values.name, dtype=object)
+
+
+def _weight(path: Path, table: pd.DataFrame, weight: str | None) -> str | None:
+    """Return the column of weights; raises LabelError where it is not there, or holds no weights."""
+    if weight is None:
+        return None
+    found = tables.matching(weight, table.columns)
+    if len(found) != 1:
+        raise _no_column(path, [weight], map(str, table.columns), "--weight")
+    values = table[found[0]]
+    if values.dtype.kind not in "iufb" or (values < 0).any() or not np.isfinite(values.dropna()).all():
+        raise LabelError(f"{path}: column {found[0]} holds no weights; they are numbers from 0 on")
+    return found[0]
+
+
+def _is_made_by_label(path: Path, layer: str) -> bool:
+    record = geopackage.record_of(path, layer) if path.suffix.lower() == ".gpkg" and layer == LAYER else None
+    return record is not None and record.step == "label"

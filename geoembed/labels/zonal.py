@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from exactextract.feature import JSONFeature, JSONFeatureSource
 from exactextract.raster import NumPyRasterSource
 from numpy.typing import NDArray
 
+from geoembed.errors import LabelError
 from geoembed.ground import outlines
 from geoembed.ground.grid import Cells
 from geoembed.imagery import mosaics
@@ -27,6 +29,21 @@ from geoembed.imagery.rasters import Raster
 from geoembed.imagery.windows import Readers, Window
 from geoembed.progress import Progress
 
+MOST_VALUES = 100
+"""Number of values above which a raster does not hold classes."""
+
+MEAN = np.inf
+"""Stands for the mean among values, as no valid pixel has this value."""
+
+
+class Each(Enum):
+    """Asks for a class of each value that rasters hold."""
+
+    EACH = "each"
+
+
+EACH = Each.EACH
+
 
 @dataclass(frozen=True)
 class Shares:
@@ -34,14 +51,38 @@ class Shares:
 
     sums: (N, K) share of the chip's area that each class has; for means (N, 1), the mean value times `valid`.
     valid: (N,) share of the chip's area with valid pixels.
+    classes: the raster values of each of the K classes.
     pixels: area within chips, in pixels, of each value of class rasters.
     touched: addresses of the rasters with pixels near a chip.
     """
 
     sums: NDArray[np.float64]
     valid: NDArray[np.float64]
+    classes: tuple[tuple[float, ...], ...]
+    pixels: Counter[float]
+    touched: frozenset[str]
+
+
+@dataclass
+class _Part:
+    """What a mosaic holds within N chips, block by block.
+
+    n: number of chips.
+    wanted: the values whose shares are asked for; None: each value.
+    valid: (N,) as in Shares.
+    sums: (N,) as a column of Shares, by value; under MEAN for means.
+    pixels: as in Shares.
+    """
+
+    n: int
+    wanted: frozenset[float] | None
+    valid: NDArray[np.float64]
+    sums: dict[float, NDArray[np.float64]] = field(default_factory=dict)
     pixels: Counter[float] = field(default_factory=Counter)
-    touched: frozenset[str] = frozenset()
+
+    def add(self, value: float, chips: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
+        """Add shares of chips, of which one may stand there several times, where `+=` would keep the last only."""
+        np.add.at(self.sums.setdefault(value, np.zeros(self.n)), chips, shares)
 
 
 @dataclass(frozen=True)
@@ -61,30 +102,47 @@ class _Outlines:
 
 
 def shares(
-    rasters: Sequence[Raster], cells: Cells, classes: Sequence[Sequence[int]] | None
+    rasters: Sequence[Raster], cells: Cells, classes: Sequence[Sequence[float]] | Each | None
 ) -> Generator[Progress, None, Shares]:
     """Return what the first channel of rasters holds within N chips, from one pass over the rasters.
 
-    `classes` are K sets of raster values; None asks for means. Raises ImageryError where a raster cannot be read.
+    `classes` are K sets of raster values; EACH makes a class of each value, None asks for means. Raises ImageryError
+    where a raster cannot be read, and LabelError for EACH where there are more than MOST_VALUES.
     """
-    n = len(cells)
-    total, valid = np.zeros((n, 1 if classes is None else len(classes))), np.zeros(n)
-    pixels: Counter[float] = Counter()
+    n, means = len(cells), classes is None
+    wanted = None if isinstance(classes, Each) else frozenset(value for values in classes or () for value in values)
+    total, valid, pixels = _Part(n, wanted, np.zeros(n)), np.zeros(n), Counter[float]()
     touched: set[str] = set()
     all_mosaics = mosaics.gather(rasters)
     with closing(Readers()) as readers:
         for number, mosaic in enumerate(all_mosaics):
-            part = Shares(np.zeros_like(total), np.zeros(n), pixels)
+            part = _Part(n, wanted, np.zeros(n))
             near = _near(mosaic, cells)
             for done, window, members in _by_block(near, mosaic.block()):
                 touched.update(raster.address for raster in mosaic.within(window))
-                _add(part, near, members, window, mosaic.read(window, readers), classes)
-                yield Progress(n * (number + done) / len(all_mosaics), n, "chips")
+                _add(part, near, members, window, mosaic.read(window, readers), means=means)
+                _require_few(part, rasters)
+                yield Progress(int(n * (number + done) / len(all_mosaics)), n, "chips")
             with np.errstate(divide="ignore", invalid="ignore"):
                 room = np.where(part.valid > 0, np.clip((1.0 - valid) / part.valid, 0.0, 1.0), 0.0)
-            total += part.sums * room[:, None]
+            for value, sums in part.sums.items():
+                total.add(value, np.arange(n), sums * room)
             valid += part.valid * room
-    return Shares(total, valid, pixels, frozenset(touched))
+            pixels.update(part.pixels)
+    if isinstance(classes, Each):
+        classes = [(value,) for value in sorted(total.sums)]
+    sets = ((MEAN,),) if classes is None else tuple(tuple(values) for values in classes)
+    sums = np.zeros((n, len(sets)))
+    for k, values in enumerate(sets):
+        for value in values:
+            sums[:, k] += total.sums.get(value, 0.0)
+    return Shares(sums, valid, sets, pixels, frozenset(touched))
+
+
+def _require_few(part: _Part, rasters: Sequence[Raster]) -> None:
+    if part.wanted is None and len(part.sums) > MOST_VALUES:
+        fault = f"has more than {MOST_VALUES} different values on chips, too many for classes"
+        raise LabelError(f"{rasters[0].address}: {fault}; pass --kind numbers, or say which with --class")
 
 
 def _near(mosaic: Mosaic, cells: Cells) -> _Outlines:
@@ -136,38 +194,37 @@ def _pairs(edges: NDArray[np.float64], block: tuple[int, int]) -> tuple[NDArray[
 
 
 def _add(
-    part: Shares,
+    part: _Part,
     near: _Outlines,
     members: NDArray[np.int64],
     window: Window,
     pixels: Any,
-    classes: Sequence[Sequence[int]] | None,
+    *,
+    means: bool,
 ) -> None:
-    """Add what a window's pixels hold within some outlines to the outlines' chips.
-
-    A chip may have several of the outlines: np.add.at adds them all, where `+=` would keep the last only.
-    """
+    """Add what a window's pixels hold within some outlines to the outlines' chips; a chip may have several outlines."""
     if not pixels.count():
         return
     shapes, chips = near.shapes[members], near.chips[members]
     areas = shapely.area(shapes)
-    operations = ["count", "mean"] if classes is None else ["count", "unique", "frac"]
+    operations = ["count", "mean"] if means else ["count", "unique", "frac"]
     statistics = _extract(pixels, window, shapes, operations)
     counts = np.array([outline["count"] for outline in statistics])
     np.add.at(part.valid, chips, counts / areas)
-    if classes is None:
-        means = np.array([outline["mean"] for outline in statistics], dtype=np.float64)
-        np.add.at(part.sums[:, 0], chips, np.where(counts > 0, means * counts, 0.0) / areas)
+    if means:
+        values = np.array([outline["mean"] for outline in statistics], dtype=np.float64)
+        part.add(MEAN, chips, np.where(counts > 0, values * counts, 0.0) / areas)
         return
     # One entry per outline and value in it: `owners` are positions of outlines, `covered` the value's area in pixels.
     owners = np.repeat(np.arange(len(statistics)), [outline["unique"].size for outline in statistics])
     values = np.concatenate([outline["unique"] for outline in statistics])
     covered = np.concatenate([outline["frac"] for outline in statistics]) * counts[owners]
-    for k, class_values in enumerate(classes):
-        of_class = np.isin(values, class_values)
-        np.add.at(part.sums[:, k], chips[owners[of_class]], covered[of_class] / areas[owners[of_class]])
     unique_values, inverse = np.unique(values, return_inverse=True)
     part.pixels.update(dict(zip(unique_values.tolist(), np.bincount(inverse, weights=covered).tolist(), strict=True)))
+    for k, value in enumerate(unique_values.tolist()):
+        if part.wanted is None or value in part.wanted:
+            of_value = inverse == k
+            part.add(value, chips[owners[of_value]], covered[of_value] / areas[owners[of_value]])
 
 
 def _extract(pixels: Any, window: Window, shapes: NDArray[Any], operations: list[str]) -> list[dict[str, Any]]:

@@ -17,6 +17,8 @@ from geoembed.chips.batches import Statistics
 from geoembed.errors import ModelError, of_validation
 from geoembed.learning.model import SPACE, Model, ModelConfig
 from geoembed.outputs import atomic, digests
+from geoembed.project import remedies
+from geoembed.project.kinds import Kind
 from geoembed.version import __version__
 
 CONFIG, LOG, STATE, WEIGHTS = "config.json", "training.csv", "state.safetensors", "weights.safetensors"
@@ -65,16 +67,21 @@ def write_config(folder: Path, described: Description) -> None:
     atomic.write_json(folder / CONFIG, {**versions, "space": SPACE, **asdict(described)})
 
 
-def read_config(folder: Path) -> Description:
-    """Read config.json; raises ModelError where it is missing or does not describe a model of this version."""
+def read_config(folder: Path, chips: Path | None = None) -> Description:
+    """Read config.json; raises ModelError where it is missing or does not describe a model of this version.
+
+    chips: the folder of the chips to embed, which a message names.
+    """
     path = folder / CONFIG
     if not path.exists():
-        raise ModelError(f"{path}: no model here; run geoembed pretrain -o {folder}")
+        stranger = remedies.of_another_kind(folder, Kind.MODEL)
+        remedy = remedies.model(Path("model") if stranger else folder, chips)
+        raise ModelError(f"{folder}: {stranger or 'no model here'}; {remedy}")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         fields = {field.name for field in dataclasses.fields(ModelConfig)}
         if isinstance(value, dict) and set(value.get("model", fields)) != fields:
-            raise ModelError(f"{path}: made by another version of geoembed; run geoembed pretrain --overwrite")
+            raise ModelError(f"{path}: made by another version of geoembed; pretrain it again with --overwrite")
         return pydantic.TypeAdapter(Description).validate_python(value)
     except (OSError, ValueError) as error:  # pydantic's errors are ValueErrors
         fault = of_validation(error) if isinstance(error, pydantic.ValidationError) else str(error)
@@ -94,17 +101,19 @@ def write_weights(folder: Path, model: Model, described: Description) -> None:
     _save(folder / WEIGHTS, model.state_dict(), {"config": _header(described)})
 
 
-def read(folder: Path, *, device: torch.device, untrained: bool = False) -> Trained:
+def read(folder: Path, *, device: torch.device, untrained: bool = False, chips: Path | None = None) -> Trained:
     """Read a finished model; raises ModelError where there is none or its files do not belong together.
 
     folder: the folder, or a file in it.
     untrained: give the model the random weights that its training began with.
+    chips: the folder of the chips to embed, which a message names.
     """
     folder = folder.parent if folder.name in (WEIGHTS, CONFIG) else folder
-    described = read_config(folder)
+    described = read_config(folder, chips)
     path = folder / WEIGHTS
     if not path.exists():
-        raise ModelError(f"{path}: training has not finished; run geoembed pretrain -o {folder} again")
+        command = remedies.again(described.made_from, folder, chips)
+        raise ModelError(f"{folder}: training has not finished; run {command}, which goes on")
     model = build(described.model, int(described.training["seed"]))
     digest = digests.of_bytes(path)
     if untrained:
@@ -112,13 +121,25 @@ def read(folder: Path, *, device: torch.device, untrained: bool = False) -> Trai
     else:
         tensors, header = _load(path)
         if header.get("config") != _header(described):
-            raise ModelError(f"{path}: does not belong to the {CONFIG} beside it; run geoembed pretrain --overwrite")
+            raise ModelError(f"{path}: does not belong to the {CONFIG} beside it; pretrain it again with --overwrite")
         try:
             model.load_state_dict(tensors)
         except RuntimeError:
-            fault = "made by another version of geoembed; run geoembed pretrain --overwrite"
+            fault = "made by another version of geoembed; pretrain it again with --overwrite"
             raise ModelError(f"{path}: {fault}") from None
     return Trained(described, model.to(device).eval(), digest)
+
+
+def check(folder: Path) -> None:
+    """Raise ModelError where the weights are not whole or do not belong to config.json, without reading them all."""
+    path, described = folder / WEIGHTS, read_config(folder)
+    try:
+        with safe_open(path, framework="pt") as file:  # which compares the file's size with its header's
+            header = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); pretrain it again with --overwrite") from None
+    if header.get("config") != _header(described):
+        raise ModelError(f"{path}: does not belong to the {CONFIG} beside it; pretrain it again with --overwrite")
 
 
 def write_state(folder: Path, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
@@ -133,6 +154,16 @@ def read_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         return None
     tensors, header = _load(path)
     return tensors, json.loads(header["progress"])
+
+
+def read_progress(folder: Path) -> dict[str, Any]:
+    """Read what the state of an unfinished training holds besides tensors; empty where there is no state."""
+    path = folder / STATE
+    if not path.exists():
+        return {}
+    with safe_open(path, framework="pt") as file:
+        progress: dict[str, Any] = json.loads(file.metadata()["progress"])
+    return progress
 
 
 def remove(folder: Path) -> None:
@@ -155,4 +186,4 @@ def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: cannot be read ({error}); run geoembed pretrain --overwrite") from None
+        raise ModelError(f"{path}: cannot be read ({error}); pretrain it again with --overwrite") from None

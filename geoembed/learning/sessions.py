@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -116,6 +116,11 @@ class Session:
         return self.run.seconds / (60 * (self.options.minutes or 1.0))
 
     @property
+    def columns(self) -> list[str]:
+        """Return the columns of training.csv."""
+        return [*COLUMNS, *(f"effective_rank_{name}" for name in self.model.config.modalities)]
+
+    @property
     def health_is_due(self) -> bool:
         """Tell whether the next row measures validation chips: the last one does, and as many as HEALTH_SHARE allows.
 
@@ -128,6 +133,7 @@ class Session:
     def run_steps(self, started: float, workers: int) -> Generator[None]:
         """Train to the end, yielding after each step; `started` is on the monotonic clock, less the time before a kill.
 
+        The state is saved from time to time, at the end, and where the caller closes the generator between two steps.
         Raises ModelError where the loss is not finite.
         """
         run, saved, measured, chips = self.run, time.monotonic(), time.monotonic(), 0
@@ -145,8 +151,21 @@ class Session:
                 if time.monotonic() - saved >= SAVE_SECONDS:
                     self._save()
                     saved = time.monotonic()
-                yield
+                try:
+                    yield
+                except GeneratorExit:
+                    self._save()
+                    raise
         self._save()
+
+    def saved(self) -> str:
+        """Return in words what the saved state holds."""
+        held = replace(self, run=Run(**checkpoint.read_progress(self.folder)))
+        return f"{self.folder} keeps the training up to step {held.run.step:,}, {100 * held.done:.0f} % of it"
+
+    def figures(self) -> dict[str, float | None]:
+        """Return the figures of the last row of training.csv, by column."""
+        return dict(zip(self.columns, self.run.rows[-1], strict=True)) if self.run.rows else {}
 
     def finish(self) -> None:
         """Measure the centre of embeddings, write the weights, and delete the state."""
@@ -212,8 +231,7 @@ class Session:
     def _save(self) -> None:
         """Save the state, then training.csv, so that the state holds every row of the file."""
         checkpoint.write_state(self.folder, training.pack(self.model, self.optimiser), asdict(self.run))
-        columns = [*COLUMNS, *(f"effective_rank_{name}" for name in self.model.config.modalities)]
-        table = pd.DataFrame(self.run.rows, columns=columns)
+        table = pd.DataFrame(self.run.rows, columns=self.columns)
         atomic.write_text(self.folder / checkpoint.LOG, table.to_csv(index=False, lineterminator="\n"))
 
 

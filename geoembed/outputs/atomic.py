@@ -15,12 +15,18 @@ _PART = ".part-"
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path to write to, beside `path` and with its suffix; rename it to `path` where no error is raised.
 
-    A process killed before that leaves `path` as it was, and a part that `sweep` removes.
+    The file's mode is that of the user's umask, as SQLite makes files that a group cannot write, and safetensors files
+    that it cannot read. A process killed before the end leaves `path` as it was, and a part that `sweep` removes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{_PART}{secrets.token_hex(4)}-{path.name}")
+    part.touch()
+    mode = part.stat().st_mode
+    part.unlink()
     try:
         yield part
+        if part.stat().st_mode != mode:
+            part.chmod(mode)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

@@ -73,6 +73,16 @@ def renew(path: Path, layer: str, record: Record) -> None:
             base.execute("UPDATE gpkg_metadata SET metadata = ? WHERE id = ?", (metadata, number))
 
 
+def faults(path: Path, *, whole: bool) -> list[str]:
+    """Return in a line each what is damaged in a GeoPackage's database; `whole`: its indexes are compared too."""
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as base:
+            told = [text for (text,) in base.execute(f"PRAGMA {'integrity_check' if whole else 'quick_check'}(3)")]
+    except sqlite3.Error as error:
+        told = [str(error)]
+    return [] if told == ["ok"] else [f"{path}: is damaged ({told[0].splitlines()[0]}); restore it or make it again"]
+
+
 def record_of(path: Path, layer: str) -> Record | None:
     """Return the record of a GeoPackage; None where the file is missing or was not written by `write`."""
     try:

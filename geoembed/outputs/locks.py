@@ -27,7 +27,7 @@ def hold(output: Path, *, folder: bool) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        raise StaleError(f"{output}: another run writes there; wait for it, or choose another -o") from None
+        raise StaleError(f"{output}: another run writes there; wait for it, or write elsewhere") from None
     try:
         yield
     finally:

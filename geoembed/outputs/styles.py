@@ -4,24 +4,25 @@ Only the symbology is set (`styleCategories="Symbology"`), so that labels and fo
 """
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from geoembed.outputs import atomic
+from geoembed.outputs import atomic, colours
+from geoembed.outputs.colours import GREY, RAMP, VERMILION, YELLOW
 
 log = logging.getLogger(__name__)
 
 _OURS = "<!-- made by geoembed -->"
 
-BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-SKY, PINK, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#8C8C8C"
-PALETTE = (BLUE, ORANGE, GREEN, VERMILION, SKY, PINK, YELLOW, GREY)
-"""Okabe and Ito's colours, which colour-blind readers tell apart (jfly.uni-koeln.de/color, 2008)."""
+CONFIDENCE = "confidence"
+"""The name of a map's second style, which QGIS loads on demand (Layer Properties > Style > Load Style)."""
 
-RAMP = ("#440154", "#3B528B", "#21918C", "#5EC962", "#FDE725")
-"""Viridis (matplotlib) at 0, 0.25, 0.5, 0.75 and 1: equal steps in lightness."""
+
+_ANSWERS = (["0", "1"], ["false", "true"], ["no", "yes"])
 
 
 @dataclass(frozen=True)
@@ -30,22 +31,22 @@ class Category:
 
     value: as text.
     name: in the map's legend.
-    colour: #RRGGBB.
+    colour: #RRGGBB; None: transparent, with a pale outline.
     """
 
     value: str
     name: str
-    colour: str
+    colour: str | None
 
 
-def beside(vector: Path) -> Path:
-    """Return the path of a vector file's style."""
-    return vector.with_suffix(".qml")
+def beside(vector: Path, name: str = "") -> Path:
+    """Return the path of a vector file's style: of the one that QGIS loads with it, or of another of this name."""
+    return vector.with_name(f"{vector.stem}{f'-{name}' if name else ''}.qml")
 
 
-def write(vector: Path, style: str) -> Path:
+def write(vector: Path, style: str, name: str = "") -> Path:
     """Write a style beside a vector file, unless a user's own lies there; return its path."""
-    path = beside(vector)
+    path = beside(vector, name)
     if path.exists() and _OURS not in path.read_text(encoding="utf-8", errors="replace"):
         log.warning("%s: was not made by geoembed and stays", path)
     else:
@@ -64,33 +65,59 @@ def categorised(column: str, categories: Sequence[Category]) -> str:
     return _document(head, f"<categories>\n{rows}</categories>", [category.colour for category in categories])
 
 
-def graduated(column: str, lowest: float, highest: float) -> str:
-    """Return the style of polygons coloured in five equal steps of a numeric column."""
-    step = (highest - lowest) / len(RAMP)
-    edges = [lowest + step * i for i in range(len(RAMP))] + [highest]
+def classes(column: str, names: Sequence[Any], task: str) -> str:
+    """Return the style of a column of classes, as `legend` has them."""
+    return categorised(column, legend(names, task))
+
+
+def legend(names: Sequence[Any], task: str) -> list[Category]:
+    """Return how maps show classes, in their order.
+
+    Known land cover has the colours of the WorldCover legend, what is left beside it (`other`) is transparent. Where
+    the classes are 0 and 1 or no and yes, the task's name tells what they are.
+    """
+    values = [name if isinstance(name, str) else str(int(name)) for name in names]
+    shown = [f"not {task}", task] if [value.casefold() for value in values] in _ANSWERS else values
+    return list(map(Category, values, shown, colours.of_classes(shown)))
+
+
+def steps(lowest: float, highest: float) -> list[tuple[float, float, str]]:
+    """Return five equal steps of numbers: from where, to where, and the colour, from blue to yellow.
+
+    Where there is nothing between lowest and highest, as where all values are equal or missing, there is one step.
+    """
+    if not lowest < highest:
+        equal = lowest if math.isfinite(lowest) else 0.0
+        return [(equal, equal, RAMP[-1])]
+    edges = [lowest, *(lowest + (highest - lowest) * i / len(RAMP) for i in range(1, len(RAMP))), highest]
+    return list(zip(edges, edges[1:], RAMP, strict=False))
+
+
+def spelled(low: float, high: float) -> str:
+    """Return a step of numbers for a legend."""
+    return f"{low:.3g} to {high:.3g}"
+
+
+def ramp(column: str, lowest: float, highest: float) -> str:
+    """Return the style of polygons coloured in the steps of a numeric column."""
+    each = steps(lowest, highest)
     rows = "".join(
-        f'<range render="true" symbol="{i}" lower="{edges[i]:.9g}" upper="{edges[i + 1]:.9g}"'
-        f' label="{edges[i]:.3g} - {edges[i + 1]:.3g}"/>\n'
-        for i in range(len(RAMP))
+        f'<range render="true" symbol="{i}" lower="{low!r}" upper="{high!r}" label="{spelled(low, high)}"/>\n'
+        for i, (low, high, _) in enumerate(each)
     )
     head = f'type="graduatedSymbol" graduatedMethod="GraduatedColor" attr={quoteattr(column)}'
-    return _document(head, f"<ranges>\n{rows}</ranges>", RAMP)
+    return _document(head, f"<ranges>\n{rows}</ranges>", [colour for _, _, colour in each])
 
 
 def splits() -> str:
     """Return the style of a chip index: cells coloured by split."""
-    colours = {"train": BLUE, "validation": YELLOW, "test": VERMILION}
-    return categorised("split", [Category(name, name, colour) for name, colour in colours.items()])
+    by_split = {"train": GREY, "validation": YELLOW, "test": VERMILION}
+    return categorised("split", [Category(name, name, colour) for name, colour in by_split.items()])
 
 
-def two_classes(column: str, positive: str) -> str:
-    """Return the style of a column that holds 0 and 1, 1 being `positive`."""
-    return categorised(column, [Category("1", positive, ORANGE), Category("0", f"not {positive}", SKY)])
-
-
-def _document(head: str, classes: str, colours: Sequence[str]) -> str:
+def _document(head: str, classes: str, fills: Sequence[str | None]) -> str:
     """Return a .qml file: the renderer's attributes, its categories or ranges, and a symbol per colour."""
-    symbols = "".join(_fill(str(i), colour) for i, colour in enumerate(colours))
+    symbols = "".join(_fill(str(i), colour) for i, colour in enumerate(fills))
     return (
         f"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n{_OURS}\n"
         '<qgis version="3.22.0" styleCategories="Symbology">\n'
@@ -100,12 +127,13 @@ def _document(head: str, classes: str, colours: Sequence[str]) -> str:
     )
 
 
-def _fill(name: str, colour: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+def _fill(name: str, colour: str | None) -> str:
+    """Return the symbol of a colour; cells are outlined in a darker tone of it, which looks well at any scale."""
+    outline = colours.mixed(colour, "#000000", 0.25) if colour else "#969696"
     options = {
-        "color": f"{red},{green},{blue},255",
-        "style": "solid",
-        "outline_color": "60,60,60,160",
+        "color": _rgba(colour or "#FFFFFF"),
+        "style": "solid" if colour else "no",
+        "outline_color": _rgba(outline),
         "outline_style": "solid",
         "outline_width": "0.1",
         "outline_width_unit": "MM",
@@ -116,3 +144,7 @@ def _fill(name: str, colour: str) -> str:
         f'<layer class="SimpleFill" enabled="1" locked="0" pass="0"><Option type="Map">{rows}</Option></layer>'
         "</symbol>\n"
     )
+
+
+def _rgba(colour: str) -> str:
+    return ",".join(map(str, (*colours.rgb(colour), 255)))

@@ -7,13 +7,18 @@ import re
 from html import escape
 from typing import TYPE_CHECKING
 
+from geoembed.outputs.colours import ORANGE, SKY, mixed
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from geoembed.evaluation.pictures import Gallery
+    from geoembed.evaluation.pictures import Gallery, Picture
     from geoembed.fits.curves import Point
 
 MINUS = "\u2212"
+
+RIGHT, WRONG = SKY, ORANGE
+"""The colours of right and wrong labels in a confusion matrix, at their fullest."""
 
 
 def text(words: str) -> str:
@@ -31,9 +36,22 @@ def heading(words: str) -> str:
     return f"<h3>{text(words)}</h3>"
 
 
+def slug(question: str) -> str:
+    """Return the id of a section, which links lead to."""
+    return re.sub("[^a-z]+", "-", question.lower()).strip("-")
+
+
 def section(question: str, finding: str, *parts: str) -> str:
     """Return a question as a heading, its answer as a sentence, and what shows it."""
-    return f"<section><h2>{text(question)}</h2>{paragraph(finding, 'finding')}{''.join(parts)}</section>"
+    head = f'<section id="{slug(question)}"><h2>{text(question)}</h2>'
+    return f"{head}{paragraph(finding, 'finding')}{''.join(parts)}</section>"
+
+
+def contents(sections: Sequence[str]) -> str:
+    """Return links to sections, made by `section`; nothing for fewer than two."""
+    heads = [re.search('<section id="([^"]+)"><h2>(.*?)</h2>', whole) for whole in sections]
+    links = [f'<li><a href="#{head[1]}">{head[2]}</a></li>' for head in heads if head]
+    return f'<nav aria-label="Contents"><ul>{"".join(links)}</ul></nav>' if len(links) > 1 else ""
 
 
 def figure(title: str, svg: str) -> str:
@@ -41,10 +59,25 @@ def figure(title: str, svg: str) -> str:
     return f"<figure><figcaption>{text(title)}</figcaption>{svg}</figure>" if svg else ""
 
 
-def grid(figures: Iterable[str], kind: str = "") -> str:
-    """Return figures side by side where there is room."""
-    inside = "".join(figures)
-    return f'<div class="{f"charts {kind}".strip()}">{inside}</div>' if inside else ""
+def grid(figures: Iterable[str], columns: Sequence[int] = (3, 2, 4, 5)) -> str:
+    """Return figures side by side where there is room, in the first of `columns` that leaves none alone in a row."""
+    shown = list(filter(None, figures))
+    wide = next((k for k in columns if len(shown) % k != 1), 1) if len(shown) > 2 else len(shown)
+    middle = 2 if len(shown) % 2 == 0 else 3 if len(shown) % 3 != 1 else 1
+    style = f"--wide:{wide};--middle:{middle};--paper-columns:{wide if wide < 4 else 2}"
+    return f'<div class="charts" style="{style}">{"".join(shown)}</div>' if shown else ""
+
+
+def items(lines: Sequence[str], leads: Sequence[str] = ()) -> str:
+    """Return a list; `leads` begin its lines in bold."""
+    begun = [f"<b>{text(lead)}</b> " for lead in leads] or [""] * len(lines)
+    return f"<ul>{''.join(f'<li>{lead}{text(line)}</li>' for lead, line in zip(begun, lines, strict=True))}</ul>"
+
+
+def grid_with(figures: Iterable[str], title: str, more: str) -> str:
+    """Return figures side by side, and what more there is folded below; beside it where there is one figure only."""
+    shown = list(filter(None, figures))
+    return grid([*shown, more]) if len(shown) == 1 else grid(shown) + details(title, more)
 
 
 def details(title: str, inside: str) -> str:
@@ -94,14 +127,57 @@ def _shaded(value: float, remark: str, share: float) -> str:
     return f'<td style="background:rgb({red},{green},{blue});color:{ink}">{shown}</td>'
 
 
+def confusion(classes: Sequence[str], counts: Sequence[Sequence[float]]) -> str:
+    """Return a confusion matrix: a row per class of the map, a column per class of the labels, and the sums of both.
+
+    Right ones are shaded blue and wrong ones orange, by their share of the row.
+    """
+    head = "".join(f"<th scope=col>{text(name)}</th>" for name in (*classes, "sum"))
+    body = ""
+    for i, (name, row) in enumerate(zip(classes, counts, strict=True)):
+        whole = sum(row)
+        cells = "".join(_tinted(count, whole, RIGHT if i == j else WRONG) for j, count in enumerate(row))
+        body += f"<tr><th class=name scope=row>{text(name)}</th>{cells}<td>{_count(whole)}</td></tr>"
+    sums = "".join(f"<td>{_count(sum(column))}</td>" for column in zip(*counts, strict=True))
+    corner = "map \u2193 labels \u2192"
+    return (
+        f'<div class="scroll"><table class="matrix"><thead><tr><th class=name>{corner}</th>{head}</tr></thead>'
+        f"<tbody>{body}<tr><th class=name scope=row>sum</th>{sums}<td>{_count(sum(map(sum, counts)))}</td></tr>"
+        "</tbody></table></div>"
+    )
+
+
+def _tinted(count: float, whole: float, colour: str) -> str:
+    """Return a count with its share of its row, from white to a colour that black text is read on."""
+    share = count / whole if whole else 0.0
+    shown = f"{_count(count)}<small>{100 * share:.0f}&nbsp;%</small>" if whole else _count(count)
+    return f'<td style="background:{mixed("#FFFFFF", colour, share)};color:#000">{shown}</td>'
+
+
+def _count(count: float) -> str:
+    """Return a number of labels; means over repetitions have a decimal."""
+    return f"{count:,.1f}".removesuffix(".0")
+
+
+def key(entries: Iterable[tuple[str, str | None]]) -> str:
+    """Return a legend: names with their colours; None is transparent."""
+    return "".join(
+        f'<span class="key"><i style="background:{colour or "transparent"}"></i>{text(name)}</span>'
+        for name, colour in entries
+    )
+
+
+def image(shown: Picture) -> str:
+    """Return a picture."""
+    return f'<img src="{escape(shown.uri)}" alt="{escape(shown.alt)}">'
+
+
 def gallery(shown: Gallery) -> str:
     """Return rows of small pictures: a chip, then what lies nearest to it."""
     rows = "".join(
         '<div class="row">'
         + "".join(
-            f'<figure><img src="{escape(picture.uri)}" alt="{escape(picture.alt)}">'
-            f"<figcaption>{text(picture.caption)}</figcaption></figure>"
-            for picture in row
+            f"<figure>{image(picture)}<figcaption>{text(picture.caption)}</figcaption></figure>" for picture in row
         )
         + "</div>"
         for row in shown.rows

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from geoembed.fits.curves import LEVELS
 from geoembed.report import answers
+from geoembed.report.answers.advice import promise
 from geoembed.report.answers.learning import first, sober
 from geoembed.report.answers.view import View, best
-from geoembed.report.markup import paragraph, saved, text
+from geoembed.report.markup import contents, heading, items, listed, paragraph, saved, section, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from geoembed.evaluation.findings import Findings
+    from geoembed.evaluation.findings import Facts, Findings
+    from geoembed.evaluation.made import Made
     from geoembed.fits.curves import Curve
 
 
@@ -48,20 +52,37 @@ def _all(curve: Curve) -> int:
 def html(findings: Findings) -> str:
     """Return the page: the answer with a chart, the questions that were asked, and how it was measured."""
     view = View.of(findings)
+    sections = [*filter(None, (ask(view) for ask in answers.QUESTIONS)), _measured(findings)]
     style = resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     return "".join(
         [
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width,initial-scale=1">',
             f"<title>How many labels are enough?</title><style>{style}</style></head><body>",
-            f"<h1>{text(answer(findings.curves))}</h1>",
+            _made(findings.made),
+            f'<div class="hero"><div><h1>{text(answer(findings.curves))}</h1>{paragraph(promise(view), "promise")}',
             sober(view),
-            first(view),
             *(paragraph(f"Caution: {caution}.", "quiet") for caution in findings.cautions),
-            *(ask(view) for ask in answers.QUESTIONS),
-            _measured(findings),
+            f"</div>{first(view)}</div>",
+            contents(sections),
+            *sections,
             "</body></html>\n",
         ]
+    )
+
+
+def _made(made: Made | None) -> str:
+    """Return when and by which version the page was made, links to its files, and whether areas are simulated."""
+    if made is None:
+        return ""
+    links = "".join(f'<a href="{escape(quote(path))}">{text(name)}</a>' for name, path in made.files.items())
+    line = f'<div class="made"><span>geoembed {text(made.version)}, {text(made.date)}</span>{links}</div>'
+    if not made.simulated:
+        return line
+    which = "All areas" if len(made.simulated) == made.areas else listed(made.simulated)
+    return (
+        f'{line}<p class="loud"><b class="simulated">SIMULATED.</b> {text(which)} and their imagery were made by'
+        " geoembed sample; scores say nothing about the real Earth.</p>"
     )
 
 
@@ -74,26 +95,16 @@ def _measured(findings: Findings) -> str:
         for key, number in facts.counts.items()
         if number and key.startswith(("chips_", "cells_"))
     ]
-    apart = ""
-    if not math.isnan(facts.split_apart):
-        apart = f": {facts.split_apart:.0%} of neighbouring chips are in different splits"
     lines = [
         f"{facts.counts.get('fits', 0):,} fits on {facts.embeddings} (model {facts.model}); chips: {chips};"
         f" {'area' if len(facts.areas) == 1 else 'areas'}: {', '.join(facts.areas)}.",
-        "Scores are those of the test split. Each area is cut into bands, and whole bands are train, validation or"
-        " test, so that splits touch only along the edges of bands" + f"{apart}.".replace("%", " %"),
-        "Labels are drawn at random from the train split, at least two of each class; a larger draw contains the"
-        f" smaller ones (seeds {facts.seed} to {facts.seed + facts.repeats - 1}). All questions but the first are"
-        f" answered at {facts.n:,} labels and at all.",
-        "Intervals are 95 % t-intervals of the mean over draws of labels. They show the uncertainty of which labels are"
-        " drawn, not of which places are tested. With all labels there is one draw and no interval. Level means that an"
-        " interval includes 0, not that two scores are equal; with few draws intervals are wide.",
+        *_tested(facts),
         "Regularisation is chosen on the drawn training labels alone, never on test chips: by leave-one-out for every"
         " draw of up to 1,000 labels; of more labels, on the first draw, for all draws of as many. Features are scaled"
         " by the train split.",
         "The class predicted is the one whose probability is highest relative to its share among the drawn labels,"
-        " which is what balanced accuracy rewards; guessing scores 1 / number of classes. R² is 1 for a perfect and 0"
-        " for a constant prediction.",
+        " which is what balanced accuracy rewards; guessing scores 1 / number of classes. The maps, their errors and"
+        " their accuracies take the likeliest class. R² is 1 for a perfect and 0 for a constant prediction.",
         f"Left out: {', '.join(left_out) or 'nothing'}.",
         *findings.notes,
     ]
@@ -101,11 +112,41 @@ def _measured(findings: Findings) -> str:
         f"{name}: {labelled:,} labelled chips, {'classes ' + ', '.join(map(str, classes)) if classes else 'a number'}"
         for name, (classes, labelled) in facts.tasks.items()
     ]
-    return (
-        f"<section><h2>How this was measured</h2>{_list(lines)}<h3>Tasks</h3>{_list(tasks)}"
-        f"{paragraph('A point is a hundredth of balanced accuracy.', 'quiet')}</section>"
+    typed = f"<p>Made with</p><pre><code>{escape(findings.made.command)}</code></pre>" if findings.made else ""
+    return section(
+        "How this was measured",
+        "",
+        items(lines),
+        typed,
+        heading("Tasks"),
+        items(tasks),
+        paragraph("A point is a hundredth of balanced accuracy.", "quiet"),
     )
 
 
-def _list(lines: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{text(line)}</li>' for line in lines)}</ul>"
+def _tested(facts: Facts) -> list[str]:
+    """Return what was tested, what was learned from, and what intervals mean."""
+    if facts.folds:
+        tested = (
+            f"Labels are few or were given by hand, so all are tested: {facts.repetitions} times they are dealt into"
+            f" {facts.folds} folds of places that lie apart, and each fold is predicted from the others (spatial"
+            " cross-validation)."
+        )
+        pool, over = "the other folds", "folds and draws of labels; as folds share labels, they are rather too narrow"
+    else:
+        apart = ""
+        if not math.isnan(facts.split_apart):
+            apart = f": {facts.split_apart:.0%} of neighbouring chips are in different splits".replace("%", " %")
+        tested = (
+            "Scores are those of the test split. Each area is cut into bands, and whole bands are train, validation or"
+            f" test, so that splits touch only along the edges of bands{apart}."
+        )
+        pool, over = "the train split", "draws of labels. With all labels there is one draw and no interval"
+    return [
+        tested,
+        f"Labels are drawn at random from {pool}, at least two of each class; a larger draw contains the smaller ones"
+        f" (seeds from {facts.seed}). All questions but the first are answered at {facts.n:,} labels and at all.",
+        f"Intervals are 95 % t-intervals of the mean over {over}. They show the uncertainty of which labels are drawn,"
+        " not of which places are tested. Without a clear difference means that an interval includes 0, not that two"
+        " scores are equal; with few draws intervals are wide.",
+    ]

@@ -7,7 +7,6 @@ from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,18 +14,17 @@ from typing import Any, TypeAlias
 import geopandas
 import numpy as np
 
-from geoembed import settings
-from geoembed.chips import cells as chip_cells
+from geoembed import interrupts, settings
 from geoembed.chips import cutting
 from geoembed.chips import folder as chip_folder
 from geoembed.chips import index as chip_index
 from geoembed.chips.cells import AreaCells
 from geoembed.chips.cutting import Contents, Cutter, Imagery
-from geoembed.errors import ChipError, ConfigError
+from geoembed.chips.layout import Layout
+from geoembed.errors import ChipError, ConfigError, GeoembedError
 from geoembed.ground import aoi as areas_of_interest
-from geoembed.ground.aoi import Area
 from geoembed.ground.grid import Grid
-from geoembed.imagery import modalities
+from geoembed.imagery import inspection, modalities
 from geoembed.imagery.modalities import Modality
 from geoembed.outputs import atomic, digests, journal, locks, records, styles
 from geoembed.outputs.journal import Journal
@@ -48,7 +46,7 @@ def chip(
     *,
     source: Sources = (),
     output: PathLike = "chips",
-    size: int = 448,
+    size: int | None = None,
     resolution: float | None = None,
     align: str | None = None,
     min_valid: float = 0.5,
@@ -64,7 +62,7 @@ def chip(
     aoi: vector files of polygons.
     source: where imagery lies, by modality or as `s2=PATH`, in place of what `config` says; or modalities.
     config: the settings file whose [modalities] tables say what imagery there is; None: geoembed.toml if it exists.
-    size: pixels along a chip's side.
+    size: pixels along a chip's side; None: that of chips that are there, else chosen by the area, 448 or less.
     resolution: metres per pixel; None: 10, or that of `align`.
     align: the modality whose pixel lattice the grid lies on; None: the fixed UTM grid.
     min_valid: the share of valid pixels below which a modality is absent from a chip.
@@ -72,26 +70,35 @@ def chip(
     Raises AoiError, ImageryError, ConfigError, ChipError (there is nothing to cut) and StaleError.
     """
     folder = Path(output)
-    if size < 1 or (resolution is not None and not 0.0 < resolution < float("inf")):
+    if (size is not None and size < 1) or (resolution is not None and not 0.0 < resolution < float("inf")):
         raise ConfigError(f"--size {size} --resolution {resolution}: both must be above 0")
     areas, aoi_files = areas_of_interest.read(settings.paths(aoi))
-    imagery = tuple(cutting.imagery_of(modality) for modality in _modalities(source, settings.file(config)))
+    table = settings.file(config)
+    imagery = tuple(cutting.imagery_of(modality) for modality in _modalities(source, table))
+    names = ", ".join(map(str, settings.paths(aoi)))
     with locks.hold(folder, folder=True):
         described = _description(folder)
         earlier = Record.from_json(described.get("made_from"))
-        recorded = [Grid(**grid) for grid in described.get("grids", [])]
-        area_cells, beyond = _cells(areas, imagery, recorded, size, resolution, align)
+        failed = _has_failed(folder, described)
+        recorded = [] if failed else [Grid(**grid) for grid in described.get("grids", [])]
+        layout = Layout(names, areas, imagery, resolution, align, min_valid, recorded)
+        if size is None:
+            size = described["size"] if described and not (overwrite or failed) else layout.choose()
+        area_cells, beyond = layout.cells(size)
         if beyond:
             log.warning("%d cells beyond 80 degrees south or 84 north are left out: UTM ends there", beyond)
         if not area_cells:
-            names = ", ".join(map(str, settings.paths(aoi)))
-            raise ChipError(f"{names}: holds the centre of no cell with imagery; use a smaller --size or a larger area")
+            raise ChipError(layout.nothing_at(size))
         files = digests.Files(earlier.stamps if earlier else {})
+        near = [(each.modality, each.near(area_cells)) for each in imagery]
         record = Record(
             "chip",
             inputs={
                 "areas": [digest for _, digest in aoi_files],
-                "sources": {each.modality.name: _fingerprints(each, area_cells, files) for each in imagery},
+                "sources": {
+                    modality.name: [files.fingerprint(raster.address, raster.files) for raster in rasters]
+                    for modality, rasters in near
+                },
             },
             options={
                 "aoi": [name for name, _ in aoi_files],
@@ -104,13 +111,24 @@ def chip(
             },
             stamps=files.stamps,
         )
-        if _make_room(folder, earlier, record, update=update, overwrite=overwrite) is Standing.ABSENT:
-            described = {}
+        if failed and earlier is not None and earlier.digest != record.digest:
+            overwrite = True
+        if _standing(folder, earlier, record, update=update, overwrite=overwrite) is Standing.ABSENT:
+            described = {"inspected": inspection.inspect(near, table.parent if table else Path())}
+            _delete(folder)
         description = _describe(folder, described, record, imagery, area_cells)
         cutter = Cutter(folder, imagery, min_valid)
-        with closing(Journal(folder / JOURNAL, record)) as finished, closing(cutter):
-            contents, cut_now = yield from _cut_all(folder, cutter, area_cells, workers, finished)
-        return _finish(folder, description, imagery, area_cells, contents, cut_now, beyond)
+        kept = interrupts.noted("the chips cut so far are kept; run the same command again to cut the others")
+        with closing(Journal(folder / JOURNAL, record)) as finished, closing(cutter), kept:
+            try:
+                contents, cut_now = yield from _cut_all(folder, cutter, area_cells, workers, finished)
+            except GeoembedError:
+                atomic.write_json(folder / chip_folder.DESCRIPTION, {**description, "failed": True})
+                raise
+        if not any(contents.values()):
+            _delete(folder)
+            raise ChipError(layout.too_little_at(size, cutter.fullest))
+        return _finish(folder, description, layout, area_cells, contents, cut_now, beyond)
 
 
 def _modalities(source: Sources, config: Path | None) -> tuple[Modality, ...]:
@@ -120,34 +138,6 @@ def _modalities(source: Sources, config: Path | None) -> tuple[Modality, ...]:
         return ready
     located = source if isinstance(source, Mapping) else list(map(str, source))
     return modalities.read(config, settings.by_modality("--source", located))
-
-
-def _cells(
-    areas: Sequence[Area],
-    imagery: Sequence[Imagery],
-    recorded: Sequence[Grid],
-    size: int,
-    resolution: float | None,
-    align: str | None,
-) -> tuple[list[AreaCells], int]:
-    """Return the cells that areas take, and how many lie beyond UTM.
-
-    recorded: the grids of an earlier run; they stay, so that chip ids do when imagery is added.
-    """
-    if align is None:
-        return chip_cells.fixed(areas, size, 10.0 if resolution is None else resolution)
-    if resolution is not None:
-        raise ConfigError("--resolution: an aligned grid has the imagery's own pixels; leave it out with --align")
-    rasters = {each.modality.name: each.index.rasters for each in imagery}
-    if align not in rasters:
-        raise ConfigError(f"--align {align}: has no imagery here; choose one of {', '.join(rasters)}")
-    return chip_cells.aligned(areas, rasters[align], size, recorded), 0
-
-
-def _fingerprints(imagery: Imagery, area_cells: Sequence[AreaCells], files: digests.Files) -> list[list[str]]:
-    """Return names and digests of a modality's rasters that lie near the cells, in order of precedence."""
-    near = {raster for cells in area_cells for raster in imagery.index.near(cells.outlines)}
-    return [files.fingerprint(raster.address, raster.files) for raster in imagery.index.rasters if raster in near]
 
 
 def _description(folder: Path) -> dict[str, Any]:
@@ -165,26 +155,30 @@ def _description(folder: Path) -> dict[str, Any]:
     return described
 
 
-def _make_room(folder: Path, earlier: Record | None, record: Record, *, update: bool, overwrite: bool) -> Standing:
-    """Decide about the folder of an earlier run, and delete its chips where they are made again."""
-    standing = records.settle(
-        folder,
-        record,
-        earlier,
-        finished=(folder / chip_folder.INDEX).exists(),
-        remove=partial(_delete, folder),
-        update=update,
-        overwrite=overwrite,
-    )
+def _has_failed(folder: Path, described: Mapping[str, Any]) -> bool:
+    """Tell whether an earlier run has failed, or ended before it made anything: no reason to refuse other options."""
+    if not described or (folder / chip_folder.INDEX).exists():
+        return False
+    return bool(described.get("failed")) or not any(cutting.finished(journal.read(folder / JOURNAL)[1]).values())
+
+
+def _standing(folder: Path, earlier: Record | None, record: Record, *, update: bool, overwrite: bool) -> Standing:
+    """Decide about the folder of an earlier run; raises StaleError or ChipError where it is refused."""
+    finished = (folder / chip_folder.INDEX).exists()
+    standing = records.settle(folder, record, earlier, finished=finished, update=update, overwrite=overwrite)
     atomic.sweep(folder, chip_folder.DESCRIPTION)
     if earlier is None and any(path.name != locks.NAME for path in folder.iterdir()):
         raise ChipError(f"{folder}: exists and was not made by geoembed chip; choose another -o")
-    atomic.sweep(folder, deep=not (folder / chip_folder.INDEX).exists())
+    atomic.sweep(folder, deep=not finished)
     return standing
 
 
 def _describe(
-    folder: Path, described: dict[str, Any], record: Record, imagery: Sequence[Imagery], area_cells: Sequence[AreaCells]
+    folder: Path,
+    described: dict[str, Any],
+    record: Record,
+    imagery: Sequence[Imagery],
+    area_cells: Sequence[AreaCells],
 ) -> dict[str, Any]:
     """Write what the chips are made from before the first is cut, and again where stamps of files are new."""
     description = {
@@ -192,7 +186,7 @@ def _describe(
         "size": record.options["size"],
         "grids": [asdict(grid) for grid in dict.fromkeys(cells.grid for cells in area_cells)],
         "modalities": {each.modality.name: {"channels": [], "unit": each.modality.unit} for each in imagery},
-        **described,
+        **{key: value for key, value in described.items() if key != "failed"},
         "made_from": record.to_json(),
     }
     if description != described:
@@ -249,7 +243,7 @@ def _cut_all(
 def _finish(
     folder: Path,
     description: dict[str, Any],
-    imagery: Sequence[Imagery],
+    layout: Layout,
     area_cells: Sequence[AreaCells],
     contents: Mapping[str, Contents],
     cut_now: int,
@@ -258,9 +252,7 @@ def _finish(
     """Write the index last, or renew its time stamp where nothing changed, and count."""
     total = sum(map(len, area_cells))
     left_out = total - sum(bool(contents[chip_id]) for cells in area_cells for chip_id in cells.chip_ids)
-    if left_out == total:
-        raise ChipError(f"{folder}: no cell has enough valid imagery; check the AOI, the sources and --min-valid")
-    channels = {each.modality.name: chip_index.channels(each, contents) for each in imagery}
+    channels = {each.modality.name: chip_index.channels(each, contents) for each in layout.imagery}
     for name in [name for name, present in channels.items() if not present]:
         log.warning("%s: no chip has enough valid pixels of this modality; it is left out", name)
         del channels[name]
@@ -278,15 +270,21 @@ def _finish(
     log.info("%d chips: %d cells cut, %d kept", len(index), cut_now, total - cut_now)
     if left_out:
         log.info("%d cells left out: too few valid pixels in every modality", left_out)
+    share = layout.share()
+    if share < 0.995:
+        log.info("%.3g %% of the area has imagery", 100.0 * share)
     if not np.isnan(apart):
         log.info("%.1f %% of neighbouring chips fall into different splits", 100.0 * apart)
     counts: dict[str, int | float] = {
         "chips": len(index),
+        "size": description["size"],
         "cells_cut": cut_now,
         "cells_kept": total - cut_now,
         "left_out_without_imagery": left_out,
         "left_out_beyond_utm": beyond,
+        "area_with_imagery": round(share, 4),
         "neighbours_in_other_split": round(apart, 4),
     }
     counts |= {name: int(index[name].notna().sum()) for name in channels}
-    return Result((folder,), counts, read=lambda: chip_folder.read(folder).index)
+    report = description.get("inspected", {})
+    return Result((folder,), counts, report=report, read=lambda: chip_folder.read(folder).index)

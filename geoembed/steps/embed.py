@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoembed import settings
+from geoembed import interrupts, settings
 from geoembed.chips import batches
 from geoembed.chips import folder as chip_folder
 from geoembed.chips.batches import Batch, Reader
@@ -27,6 +27,8 @@ from geoembed.outputs import atomic, journal, locks, records
 from geoembed.outputs.journal import Journal
 from geoembed.outputs.records import Record, Standing
 from geoembed.progress import Progress, Result, Steps, verb
+from geoembed.project import remedies
+from geoembed.project.kinds import Kind
 from geoembed.settings import PathLike, Words
 
 log = logging.getLogger(__name__)
@@ -70,8 +72,9 @@ def embed(
     if batch_size is not None and batch_size < 1:
         raise ConfigError(f"batch_size {batch_size} is below 1")
     chipset = chip_folder.read(Path(chips))
-    trained = checkpoint.read(Path(model), device=target)
-    used, unknown = _choose(chipset, trained, settings.words(modalities), settings.globs("--channels", channels))
+    trained = checkpoint.read(Path(model), device=target, chips=chipset.folder)
+    wanted, globs = settings.words(modalities), settings.globs("--channels", channels)
+    used, unknown = _choose(chipset, trained, Path(model), wanted, globs)
     if unknown:
         log.warning("%d channels of the chips are left out, as the model does not know them", unknown)
     known = {name: trained.described.model.channels[name] for name in used}
@@ -90,7 +93,11 @@ def embed(
 
 
 def _choose(
-    chipset: ChipSet, trained: Trained, modalities: tuple[str, ...] | None, globs: Mapping[str, Sequence[str]] | None
+    chipset: ChipSet,
+    trained: Trained,
+    model: Path,
+    modalities: tuple[str, ...] | None,
+    globs: Mapping[str, Sequence[str]] | None,
 ) -> tuple[dict[str, tuple[str, ...]], int]:
     """Return the channels to use, by modality, and how many channels of the chips the model does not know."""
     known = trained.described.model.channels
@@ -98,18 +105,23 @@ def _choose(
         name: tuple(dict.fromkeys([*known.get(name, ()), *chipset.channels.get(name, ())]))
         for name in dict.fromkeys([*known, *chipset.channels])
     }
-    chosen = batches.choose(either, modalities, globs)
-    strange = [name for name in chosen if name not in known]
-    if strange:
-        remedy = f"choose --modalities among {', '.join(known)}, or pretrain with it"
-        raise ModelError(f"the model does not know the modality {', '.join(strange)} of {chipset.folder}; {remedy}")
+    chosen = batches.choose(either, modalities, globs, of=f"the chips in {chipset.folder} or of the model in {model}")
+    shared = ",".join(name for name in known if name in chipset.channels)
+    remedy = f"pass --modalities {shared}" if shared else "pretrain a model of these chips and name it with --model"
+    for name in chosen:
+        if name not in known:
+            raise ModelError(f"{model}: the model has no modality {name}, which the chips have; {remedy}")
     present = {name: [c for c in names if c in chipset.channels.get(name, ())] for name, names in chosen.items()}
     used = {name: tuple(c for c in names if c in known[name]) for name, names in present.items()}
     unknown = sum(len(present[name]) - len(used[name]) for name in used)
     used = {name: names for name, names in used.items() if names}
     if not used:
-        remedy = "choose other --modalities or --channels"
-        raise ChipError(f"{chipset.folder}: holds nothing of {', '.join(chosen)}; {remedy}")
+        raise ChipError(
+            f"{chipset.folder}: the chips have nothing of {', '.join(chosen)} that the model knows; {remedy}"
+        )
+    for name in modalities or ():
+        if name not in used:
+            log.warning("%s: the chips have nothing of %s that the model knows; it is left out", chipset.folder, name)
     return used, unknown
 
 
@@ -134,6 +146,9 @@ def _record_of(output: Path) -> Record:
     except EmbeddingsError:
         record = None
     if record is None:
+        stranger = remedies.of_another_kind(output, Kind.EMBEDDINGS)
+        if stranger:
+            raise StaleError(f"{output}: {stranger}; choose another -o")
         raise StaleError(
             f"{output}: is no embeddings file that geoembed embed wrote; move it away, or choose another -o"
         )
@@ -145,7 +160,8 @@ def _embed_all(
 ) -> Generator[Progress, None, int]:
     """Embed what an earlier run left, chunk by chunk, and write the output; return how many chips that run had done."""
     unfinished, total = chunks.beside(output), len(reader.chip_ids)
-    with unfinished.tidied(), closing(Journal(unfinished.journal, record)) as lines:
+    kept = interrupts.noted("finished chunks of chips are kept; run the same command again to embed the others")
+    with unfinished.tidied(), closing(Journal(unfinished.journal, record)) as lines, kept:
         atomic.sweep(unfinished.folder)
         rows = unfinished.finished(lines.lines)
         first = rows[-1][1] if rows else 0
@@ -244,6 +260,8 @@ def _result(output: Path, reader: Reader, counts: dict[str, int]) -> Result[dict
         raise ChipError(f"{output}: {fault}; mend them and run geoembed embed again")
     atomic.touch(output)
     without = int((~file.present.any(1)).sum())
-    modalities = ", ".join(f"{name} {int(n)}" for name, n in zip(file.modalities, file.present.sum(0), strict=True))
+    present = dict(zip(file.modalities, file.present.sum(0).tolist(), strict=True))
+    modalities = ", ".join(f"{name} {n}" for name, n in present.items())
     log.info("%s: %d chips (%s), %d without any, %d kept", output, len(file), modalities, without, counts["kept"])
-    return Result((output,), {"chips": len(file), **counts, "without": without, "broken": 0}, read=file.arrays)
+    counts = {"chips": len(file), **counts, "without": without, "broken": 0, **present}
+    return Result((output,), {**counts}, read=file.arrays)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from geoembed import settings
+from geoembed import interrupts, settings
+from geoembed.earth.places import PLACES
 from geoembed.errors import ProbeError
-from geoembed.evaluation import cautions, inputs, missing, options, protocol, results
+from geoembed.evaluation import cautions, inputs, made, missing, options, protocol, results
 from geoembed.evaluation.measurements import Measurements
 from geoembed.evaluation.options import Options
 from geoembed.evaluation.study import Study
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 
     from geoembed.evaluation.findings import Findings
     from geoembed.evaluation.inputs import Inputs
+    from geoembed.evaluation.made import Made
     from geoembed.evaluation.origin import Origin
     from geoembed.evaluation.protocol import FeatureSource
     from geoembed.fits.embeddings import Embeddings
@@ -95,6 +99,7 @@ def evaluate(
     it was. Its result are the rows of results.csv. Raises ProbeError, LabelError, EmbeddingsError, ModelError,
     ChipError and StaleError.
     """
+    command = made.command("evaluate", signature(evaluate).parameters, locals())
     folder = Path(output)
     locks.require_folder(folder)
     file = embeddings_file.read(Path(embeddings))
@@ -112,10 +117,11 @@ def evaluate(
             kept = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
             return Result((folder / REPORT,), kept["counts"], _tables(kept["table"]), read=rows)
         study = prepare(read, asked)
-        with closing(Journal(folder / JOURNAL, record)) as journal:
+        kept = interrupts.noted("the fits done so far are kept; run the same command again to do the others")
+        with closing(Journal(folder / JOURNAL, record)) as journal, kept:
             atomic.sweep(folder, deep=True)
             measurements = yield from measure(study, folder / BASELINES, journal)
-            scores = yield from answer(study, measurements, folder, record)
+            scores = yield from answer(study, measurements, folder, record, command)
             journal.remove()
     return Result((folder / REPORT,), dict(measurements.counts), _tables(scores), read=rows)
 
@@ -213,9 +219,12 @@ def _baselines(study: Study, folder: Path) -> Generator[Progress, None, list[Fea
     ]
 
 
-def answer(study: Study, measurements: Measurements, folder: Path, record: Record) -> Generator[Progress, None, Rows]:
+def answer(
+    study: Study, measurements: Measurements, folder: Path, record: Record, command: str
+) -> Generator[Progress, None, Rows]:
     """Answer the report's questions; write summary, results and page, and return scores as rows for people."""
     findings = yield from measurements.findings(study)
+    findings = replace(findings, made=_made(study, folder, command))
     scores = _scores(study, findings)
     # The page says that all is there: it goes first and comes last. The summary says whose the other files are.
     (folder / REPORT).unlink(missing_ok=True)
@@ -223,6 +232,14 @@ def answer(study: Study, measurements: Measurements, folder: Path, record: Recor
     results.write(folder / RESULTS, measurements.fits)
     atomic.write_text(folder / REPORT, page.html(findings))
     return scores
+
+
+def _made(study: Study, folder: Path, command: str) -> Made:
+    """Say how the report was made; the names of simulated areas are not given to others."""
+    predictions = {task.name: Path("probe") / task.name / "predictions.gpkg" for task in study.layout.tasks}
+    maps = {f"map of {name}": os.path.relpath(path, folder) for name, path in predictions.items() if path.exists()}
+    simulated = {place.name for place in PLACES}
+    return made.now(command, study.layout.areas, simulated, {RESULTS: RESULTS, SUMMARY: SUMMARY, **maps})
 
 
 def _tables(scores: Rows) -> tuple[Table, ...]:

@@ -4,16 +4,17 @@ import logging
 import math
 import time
 from collections.abc import Generator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from geoembed import settings
+from geoembed import display, interrupts, settings
 from geoembed.chips import batches
 from geoembed.chips import folder as chip_folder
 from geoembed.chips.batches import Reader, Statistics
@@ -72,14 +73,14 @@ def pretrain(
         drop_channels=drop_channels, transductive=transductive, seed=seed,
     )  # fmt: skip
     chipset = chip_folder.read(Path(chips))
-    channels = batches.choose(chipset.channels, settings.words(modalities))
+    channels = batches.choose(chipset.channels, settings.words(modalities), of=f"the chips in {chipset.folder}")
     reader = Reader(chipset, channels)
     train = _train_rows(reader, options)
     record = Record("pretrain", {"chips": chipset.digest}, {"modalities": list(channels), **options.model_dump()})
     result = Result((folder,), {"kept": 1}, read=lambda: pd.read_csv(folder / checkpoint.LOG))
     with locks.hold(folder, folder=True):
         if _is_kept(folder, record, update=update, overwrite=overwrite):
-            return result
+            return replace(result, report=_report(folder))
         described = checkpoint.read_config(folder) if (folder / checkpoint.CONFIG).exists() else None
         if described is None:
             described = yield from _describe(reader, train, options, record, workers)
@@ -89,16 +90,33 @@ def pretrain(
             train = _train_rows(reader, options)
         validation = _validation_rows(reader, options.seed)
         session = sessions.begin(folder, described, options, reader, train, validation, target)
-        for _ in session.run_steps(started - session.run.seconds, workers):
-            yield _progress(session)
-        session.finish()
+        yield from _train(session, started, workers)
         counts: dict[str, int | float] = {
             "chips": len(train),
             "steps": session.run.step,
             "parameters": sum(parameter.numel() for parameter in session.model.parameters()),
             "broken": len(reader.broken),
         }
-        return replace(result, counts=counts)
+        report = _report(folder)
+        figures = report["training"]
+        took, steps = display.duration(figures["seconds"]), f"{session.run.step:,}"
+        log.info("%s: %s steps, %.1f epochs in %s; %s", folder, steps, figures["epoch"], took, _told(figures))
+        return replace(result, counts=counts, report=report)
+
+
+def _train(session: Session, started: float, workers: int) -> Generator[Progress]:
+    """Train to the end, or to the end of the step at which an interrupt comes; that saves the state."""
+    try:
+        steps = session.run_steps(started - session.run.seconds, workers)
+        with interrupts.deferred() as interrupted, closing(steps):
+            for _ in steps:
+                yield _progress(session)
+                if interrupted:
+                    break
+        session.finish()
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(f"{session.saved()}; run the same command again to go on")
+        raise
 
 
 def _train_rows(reader: Reader, options: Options) -> NDArray[np.int64]:
@@ -181,12 +199,26 @@ def _pick(values: Mapping[str, tuple[T, ...]], chosen: Mapping[str, list[int]]) 
 
 def _progress(session: Session) -> Progress:
     run, options = session.run, session.options
-    note = f"loss {run.losses[-1]:.3f}" if run.losses else ""
-    if run.rows:
-        figures = dict(zip(sessions.COLUMNS, run.rows[-1], strict=False))
-        formats = {"loss": "loss {:.3f}", "retrieval_at_1": "retrieval {:.2f}", "chips_per_second": "{:.0f} chips/s"}
-        note = ", ".join(text.format(figures[key]) for key, text in formats.items() if figures[key] is not None)
+    epochs = run.step / session.steps_per_epoch
+    figures = session.figures() or {"loss": run.losses[-1]}
+    note = _told(figures)
     if options.minutes is not None:
+        note = ", ".join(filter(None, (note, f"epoch {epochs:.1f}")))
         return Progress(min(run.seconds / 60, options.minutes), options.minutes, "minutes", note)
     assert session.steps is not None
-    return Progress(run.step / session.steps_per_epoch, session.steps / session.steps_per_epoch, "epochs", note)
+    return Progress(epochs, session.steps / session.steps_per_epoch, "epochs", note)
+
+
+def _report(folder: Path) -> dict[str, Any]:
+    """Return the last row of training.csv, JSON-ready, empty where that file is missing."""
+    path = folder / checkpoint.LOG
+    last = pd.read_csv(path).to_dict("records")[-1] if path.exists() else {}
+    return {"training": {key: None if math.isnan(value) else value for key, value in last.items()}}
+
+
+TOLD = {"loss": "loss {:.3f}", "chips_per_second": "{:,.0f} chips/s", "retrieval_at_1": "retrieval {:.2f}"}
+"""Figures of a row of training.csv, as they are told to people, the most important first."""
+
+
+def _told(figures: Mapping[str, float | None]) -> str:
+    return ", ".join(text.format(value) for key, text in TOLD.items() if (value := figures.get(key)) is not None)

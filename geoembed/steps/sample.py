@@ -116,7 +116,7 @@ def _simulate(folder: Path, seed: int, update: bool, overwrite: bool) -> Steps[g
     yield Progress(total, total, "areas")
     log.info("%s: simulated Earth, seed %d, %d areas; try `make -C %s`", folder, seed, total, folder)
     counts: dict[str, int | float] = {"areas": total, "written": len(missing), "kept": len(files) - len(missing)}
-    return Result((folder,), counts, read=partial(aoi.load, folder / "aoi.gpkg"))
+    return Result((folder,), counts, report={"seed": seed}, read=partial(aoi.load, folder / "aoi.gpkg"))
 
 
 def _remove(folder: Path) -> None:

@@ -114,9 +114,9 @@ def test_choose() -> None:
     assert batches.choose(CHANNELS, ("s1",)) == {"s1": CHANNELS["s1"]}
     chosen = batches.choose(CHANNELS, None, {"s2": ("jja_*", "djf_red")})
     assert chosen["s2"] == ("djf_red", "jja_red", "jja_green", "jja_blue") and chosen["s1"] == CHANNELS["s1"]
-    with pytest.raises(ConfigError, match="modality 's3' is not among s2, s1; did you mean s2"):
+    with pytest.raises(ConfigError, match="--modalities s3: no modality of the chips; did you mean s2"):
         batches.choose(CHANNELS, ("s3",))
-    with pytest.raises(ConfigError, match="channels 'jja_rad' match none of s2; did you mean jja_red"):
+    with pytest.raises(ConfigError, match="--channels s2=jja_rad: no channel of the chips; did you mean jja_red"):
         batches.choose(CHANNELS, None, {"s2": ("jja_rad",)})
-    with pytest.raises(ConfigError, match="modality 'radar'"):
+    with pytest.raises(ConfigError, match="--channels radar: no modality of the chips; known are s2, s1"):
         batches.choose(CHANNELS, None, {"radar": ("*",)})

@@ -50,9 +50,9 @@ def test_a_dry_run_prints_nothing_for_the_next_program(here: Path, run: Run, tmp
     assert not (tmp_path / "r").exists()
 
 
-def test_one_label_is_wrong_usage(here: Path, run: Run, tmp_path: Path) -> None:
+def test_one_label_is_too_few(here: Path, run: Run, tmp_path: Path) -> None:
     result = run(*WORDS, "--n", 1, "-o", tmp_path / "r")
-    assert (result.exit_code, result.stdout) == (2, "") and "--n" in result.stderr
+    assert (result.exit_code, result.stdout) == (1, "") and "--n 1" in result.stderr
     assert not (tmp_path / "r").exists()
 
 

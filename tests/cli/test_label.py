@@ -28,13 +28,26 @@ def test_an_unknown_class_names_the_nearest(here: Path, run: Run, tmp_path: Path
 def test_missing_chips_say_what_to_run(here: Path, run: Run, tmp_path: Path) -> None:
     result = run("label", "landcover.tif", "--class", "water", "--chips", tmp_path / "none")
     assert result.exit_code == 1
-    assert "geoembed chip" in result.stderr
+    assert "no chips here; name a folder that has them, such as chips\n" in result.stderr
 
 
-def test_a_threshold_needs_a_class(here: Path, run: Run, tmp_path: Path) -> None:
-    result = run("label", "landcover.tif", "--threshold", 0.5, "-o", tmp_path / "x.gpkg")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "--class" in result.stderr
+def test_a_threshold_needs_classes(here: Path, run: Run, tmp_path: Path) -> None:
+    for words in (("--kind", "numbers"), ("--above", 20)):
+        result = run("label", "landcover.tif", "--threshold", 0.5, *words, "-o", tmp_path / "x.gpkg")
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "--threshold is for classes" in result.stderr
+
+
+def test_all_classes_of_a_raster_are_one_file(here: Path, run: Run, tmp_path: Path) -> None:
+    result = run("label", "landcover.tif", "--names", "crops=40,water=80", "-o", tmp_path / "x.gpkg")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'x.gpkg'}\n"), result.stderr
+    table = geopandas.read_file(tmp_path / "x.gpkg")
+    assert set(table.label) == {"water", "crops"}
+    assert ((table.share_water > 0.5) == (table.label == "water")).all()
+    result = run("label", "landcover.tif", "-o", tmp_path / "y.gpkg")
+    assert (
+        result.exit_code == 0 and "taken as classes; --names names them, --kind numbers averages them" in result.stderr
+    )
 
 
 def test_the_chips_can_come_from_stdin(here: Path, run: Run, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from conftest import Run
 from geoembed import settings
 from geoembed.cli import OPTIONS
 
-COMMANDS = ("sample", "chip", "label", "pretrain", "embed", "probe", "evaluate")
+COMMANDS = ("sample", "chip", "label", "pretrain", "embed", "probe", "evaluate", "info")
 
 
 def test_the_contracts_commands_are_there() -> None:
@@ -80,12 +80,48 @@ def test_unknown_variables_name_the_nearest(place: Path, run: Run, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    "words", [["--size", "x"], ["--min-valid", "2"], ["--nothing"], [], ["--aoi", "a", "extra"]], ids=" ".join
+    "words", ["chop", "chip", "chip --aoi", "chip --nothing", "chip --aoi a extra", "label", "evaluate"], ids=str
 )
-def test_wrong_usage_is_2(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+def test_what_is_unknown_or_missing_on_the_command_line_is_2(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
     monkeypatch.chdir(tmp_path)
-    result = run("chip", *words)
+    result = run(*words.split())
     assert (result.exit_code, result.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        ("chip --aoi a.gpkg --size x", "--size x: input should be a valid integer"),
+        ("chip --aoi a.gpkg --min-valid 2", "--min-valid 2: input should be less than or equal to 1"),
+        ("chip --aoi a.gpkg --resolution -1", "--resolution -1.0"),
+        ("chip --aoi a.gpkg", "a.gpkg: no such file"),
+        ("--config no.toml chip --aoi a.gpkg", "no.toml: no such file"),
+        ("pretrain --preset huge", "--preset huge: 'huge' is not one of"),
+        ("pretrain --lr -1", "lr -1.0: input should be greater than 0"),
+        ("embed --dtype int8", "--dtype int8: 'int8' is not one of"),
+        ("probe", "give either --labels to fit a probe or --apply to use one"),
+        ("probe --labels a.gpkg --n 1", "--n 1: input should be greater than or equal to 2"),
+        ("label a.tif --above 1 --threshold 0.3", "--threshold is for classes"),
+        ("evaluate --labels a.gpkg --repeats 0", "--repeats 0: input should be greater than or equal to 1"),
+        ("info a.gpkg", "a.gpkg: no such file or folder"),
+    ],
+)
+def test_a_value_or_file_that_cannot_be_used_is_1_and_one_line(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, words: str, fault: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*words.split())
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert result.stderr.startswith("geoembed: ") and fault in result.stderr
+
+
+def test_a_bad_value_is_told_where_it_was_written(place: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "b.toml").write_text('[chip]\nsize = "b"\n')
+    assert "b.toml: [chip] --size b: input" in run("--config", "b.toml", "chip", "--aoi", "aoi.gpkg").stderr
+    monkeypatch.setenv("GEOEMBED_CHIP_SIZE", "c")
+    assert "environment: --size c: input" in run("chip", "--aoi", "aoi.gpkg").stderr
 
 
 def test_quiet_says_nothing_before_and_after_the_command(place: Path, run: Run) -> None:
@@ -98,7 +134,7 @@ def test_quiet_says_nothing_before_and_after_the_command(place: Path, run: Run) 
 def test_an_empty_stdin_is_an_error(place: Path, run: Run) -> None:
     result = run("chip", "--aoi", "-")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "standard input: holds no path" in result.stderr
+    assert "standard input: holds no path for geoembed chip, as the command before it failed" in result.stderr
 
 
 def test_environment_names_are_the_options_names() -> None:

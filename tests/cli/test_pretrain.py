@@ -29,4 +29,4 @@ def test_options_reach_the_training(here: Path, run: Run, tmp_path: Path) -> Non
 def test_missing_chips_say_what_to_run(here: Path, run: Run, tmp_path: Path) -> None:
     result = run("pretrain", tmp_path / "none", "-o", tmp_path / "m")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "geoembed chip" in result.stderr
+    assert "no chips here; name a folder that has them, such as chips\n" in result.stderr

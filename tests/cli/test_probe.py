@@ -29,7 +29,7 @@ def test_a_fitted_probe_maps_again(here: Path, run: Run, tmp_path: Path) -> None
 
 def test_labels_or_apply(here: Path, run: Run) -> None:
     result = run("probe")
-    assert (result.exit_code, result.stdout) == (2, "")
+    assert (result.exit_code, result.stdout) == (1, "")
     assert "--labels" in result.stderr
 
 
@@ -49,9 +49,9 @@ def test_options_of_fitting_do_not_go_with_apply(here: Path, run: Run, tmp_path:
         ("--seed", 0),
     ):
         result = run("probe", "--apply", tmp_path / "none", *words)
-        assert (result.exit_code, result.stdout) == (2, "")
+        assert (result.exit_code, result.stdout) == (1, "")
         assert words[0] in result.stderr
-    assert run("probe", "--apply", tmp_path / "none", "--target", "label").exit_code == 2
+    assert run("probe", "--apply", tmp_path / "none", "--target", "label").exit_code == 1
 
 
 def test_the_probe_can_come_from_stdin(here: Path, run: Run, tmp_path: Path) -> None:

@@ -44,6 +44,13 @@ def test_enough_can_be_counted_above_chance() -> None:
     assert found.enough(0.95, above=math.nan) is None
 
 
+@pytest.mark.parametrize("full", [0.45, 0.5, 0.52])
+def test_a_full_score_about_chance_is_reached_by_nothing(full: float) -> None:
+    assert curve({10: [0.5], 1000: [full]}).enough(0.95) is None  # 95 % of 0.52 is what guessing scores, or less
+    assert curves.to_json(curve({10: [0.5], 1000: [full]}))["saving"] == {"95%": None, "99%": None}
+    assert curve({10: [0.5], 1000: [0.53]}).enough(0.95) == 1000
+
+
 def test_over_all_cells_savings_add_up() -> None:
     found = [curve({10: [0.5], 50: [0.9], 1000: [0.9]}), curve({10: [0.5], 50: [0.5], 1000: [0.9]})]
     wanted = {"cells": 2, "median": 525.0, "labels": 1050, "all": 2000, "saving": round(1 - 1050 / 2000, 4)}

@@ -89,7 +89,7 @@ def test_blocks_that_do_not_add_up_leave_no_file(tmp_path: Path) -> None:
 
 
 def test_errors_name_the_file_and_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(EmbeddingsError, match=r"none\.h5: no embeddings here; run geoembed embed"):
+    with pytest.raises(EmbeddingsError, match=r"none\.h5: no embeddings here; run `geoembed chip"):
         embeddings.read(tmp_path / "none.h5")
     (tmp_path / "text.h5").write_text("hello")
     with pytest.raises(EmbeddingsError, match=r"text\.h5: cannot be read as HDF5"):
@@ -115,5 +115,5 @@ def test_a_missing_attribute_is_named(tmp_path: Path) -> None:
     write(tmp_path / "e.h5")
     with h5py.File(tmp_path / "e.h5", "r+") as file:
         del file.attrs["grids"]
-    with pytest.raises(EmbeddingsError, match=r"e.h5: lacks the attributes grids; make it again"):
+    with pytest.raises(EmbeddingsError, match=r"e.h5: lacks the attributes grids; move it away and make it again"):
         embeddings.read(tmp_path / "e.h5")

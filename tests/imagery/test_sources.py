@@ -196,7 +196,7 @@ def test_bad_rasters_are_named(write_raster: WriteRaster, tmp_path: Path, what: 
         "missing": "no such raster",
         "text": "cannot be read as a raster",
         "no crs": "has no CRS",
-        "no names": "bands without description; name the channels",
+        "no names": "bands without description; write names",
         "twice": "two bands have one description",
         "bands": "has 1 bands, no band 2",
         "too many names": "1 bands but 2 names",

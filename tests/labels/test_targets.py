@@ -25,8 +25,8 @@ def save(path: Path, columns: dict[str, Any], shapes: Any = None, crs: str | Non
     return path
 
 
-def join(path: Path, target: str | None = None) -> targets.Targets:
-    return targets.join(files.read(path, files.Reading(target)), CHIPS, (LATTICE,))
+def join(path: Path, target: str | None = None, **reading: Any) -> targets.Targets:
+    return targets.join(files.read(path, files.Reading(target, **reading)), CHIPS, (LATTICE,))
 
 
 def points(*cells: tuple[float, float]) -> Any:
@@ -68,25 +68,113 @@ def test_numbers_of_points_are_averaged_and_classes_must_agree(
     with caplog.at_level(logging.WARNING, "geoembed"):
         classes = join(save(tmp_path / "l.gpkg", {"label": [1, 0, 1, 0, 0]}, shapes))
     assert np.isnan(classes.values[0]) and classes.values[1:3].tolist() == [1, 0]
-    assert classes.counts["chips_contradicting"] == 1
-    assert "1 chips with labels that contradict" in caplog.text
+    assert classes.counts["chips_disagreeing"] == classes.counts["chips_tied"] == 1
+    assert "1 chips with as many labels of one class as of another" in caplog.text
 
 
 def test_polygons_label_what_they_cover_by_more_than_half(tmp_path: Path) -> None:
     # Two pieces of class 1 cover 0.6 of chip 0 together; 0.4 of class 0 over chip 1 is not enough; all of chip 2.
     shapes = [box(0, 0, 0.3, 1), box(0.7, 0, 1, 1), box(1, 0, 1.4, 1), box(2, 0, 3, 1)]
-    joined = join(save(tmp_path / "a.gpkg", {"label": [1, 1, 0, 0]}, shapes))
+    joined = join(save(tmp_path / "a.gpkg", {"label": [1, 1, 0, 0]}, shapes), overlap="half")
     assert joined.values[[0, 2]].tolist() == [1, 0] and joined.known.sum() == 2
     assert joined.counts["labels_unmatched"] == 1
     # The same piece twice is not twice the area.
-    joined = join(save(tmp_path / "b.gpkg", {"label": [1, 1, 0]}, [box(0, 0, 0.4, 1), box(0, 0, 0.4, 1), shapes[3]]))
+    joined = join(
+        save(tmp_path / "b.gpkg", {"label": [1, 1, 0]}, [box(0, 0, 0.4, 1), box(0, 0, 0.4, 1), shapes[3]]),
+        overlap="half",
+    )
     assert joined.known.sum() == 1
-    # Both classes over more than half contradict.
+    # Where both classes cover more than half, there is a tie, or more of one.
     joined = join(save(tmp_path / "c.gpkg", {"label": [1, 0, 0]}, [box(0, 0, 0.8, 1), box(0.2, 0, 1, 1), shapes[3]]))
-    assert joined.counts["chips_contradicting"] == 1 and joined.known.sum() == 1
+    assert joined.counts["chips_tied"] == 1 and joined.known.sum() == 1
+    joined = join(save(tmp_path / "e.gpkg", {"label": [1, 0, 0]}, [box(0, 0, 0.8, 1), box(0.3, 0, 1, 1), shapes[3]]))
+    assert (joined.counts["chips_tied"], joined.counts["chips_disagreeing"], joined.values[0]) == (0, 1, 1)
     # Numbers are averaged by area.
     joined = join(save(tmp_path / "d.gpkg", {"value": [1.5, 4.5]}, [box(0, 0, 0.5, 1), box(0.5, 0, 0.75, 1)]))
     assert joined.values[0] == pytest.approx(2.5)
+
+
+def test_small_polygons_label_the_chip_that_holds_their_middle(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Two ponds in chip 0; a field mostly in chip 1, in part in 2; all of chip 3, in which a pond does not count.
+    shapes = [box(0.1, 0.1, 0.2, 0.2), box(0.5, 0.5, 0.6, 0.6), box(1.6, 0, 2.1, 0.4), box(3, 0, 4, 1)]
+    path = save(tmp_path / "a.gpkg", {"label": ["a", "a", "b", "c", "a"]}, [*shapes, box(3.1, 0.1, 3.2, 0.2)])
+    with caplog.at_level(logging.WARNING, "geoembed"):
+        joined = join(path)
+    assert [None if np.isnan(v) else joined.classes[int(v)] for v in joined.values[:4]] == ["a", "b", None, "c"]
+    assert joined.counts["labels_unmatched"] == 1 and joined.counts["chips_disagreeing"] == 0
+    assert "2 chips get the label of polygons smaller than half a chip (median: 0.01 of a chip)" in caplog.text
+    # A pond does not stand for a chip of which more is something else, be it less than half.
+    path = save(tmp_path / "b.gpkg", {"label": ["a", "c", "b"]}, [shapes[0], box(0.55, 0, 3, 1), shapes[2]])
+    joined = join(path)
+    assert joined.values[0] != joined.values[0] and joined.known.sum() == 2  # "c" over chips 1 and 2
+    # Most of chip 0 that small polygons of several classes cover.
+    path = save(tmp_path / "c.gpkg", {"label": ["a", "b", "b"]}, [box(0, 0, 0.3, 0.3), *shapes[:2]])
+    joined = join(path)
+    assert joined.classes[int(joined.values[0])] == "a" and joined.counts["chips_disagreeing"] == 1
+
+
+def test_overlap_says_how_much_of_a_chip_polygons_must_cover(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shapes = [box(0.9, 0, 1.3, 1), box(2.5, 0, 2.75, 1), box(2.7, 0.5, 2.9, 1)]
+    path = save(tmp_path / "a.gpkg", {"label": ["a", "a", "b"]}, shapes)
+    assert join(path, overlap="any").known[:3].tolist() == [True, True, True]
+    assert join(path, overlap="any").counts["chips_disagreeing"] == 1
+    assert join(path, overlap=0.2).known[:3].tolist() == [False, True, True]
+    assert join(path, overlap="0.28").known[:3].tolist() == [False, True, False]
+    with pytest.raises(LabelError, match=r"no class covers more than 0\.5 of a chip: the polygons have 0\.0256 km²"
+        r" \(median\), a chip has 0\.102 km²; --overlap any labels 3 chips, --overlap 0\.2 2"):  # fmt: skip
+        join(path, overlap="half")
+    with caplog.at_level(logging.WARNING, "geoembed"):
+        join(path, overlap=0.28)
+    assert "left out 2 that lie on no chip, or cover too little of one (--overlap any labels 3 chips" in caplog.text
+    with pytest.raises(LabelError, match="--overlap most: write any, half, or a share"):
+        join(path, overlap="most")
+    assert files.Reading(overlap=0.3).options == files.Reading(overlap="0.3").options == {"overlap": "0.3"}
+
+
+def test_polygons_of_numbers_are_averaged_by_area_wherever_they_are_small(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.gpkg", {"value": [1.0, 4.0]}, [box(0.1, 0.1, 0.3, 0.3), box(0.5, 0.5, 0.6, 0.7)])
+    assert join(path).values[0] == pytest.approx((1.0 * 0.04 + 4.0 * 0.02) / 0.06)
+
+
+def test_the_majority_of_a_chips_labels_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shapes = points((0.2, 0.5), (0.3, 0.5), (0.7, 0.5), (1.2, 0.5), (1.4, 0.5), (2.5, 0.5))
+    path = save(tmp_path / "a.gpkg", {"label": ["a", "a", "b", "a", "b", "b"], "sure": [1, 1, 5, 2, 1, 0]}, shapes)
+    with caplog.at_level(logging.WARNING, "geoembed"):
+        joined = join(path)
+    assert joined.values[[0, 2]].tolist() == [0, 1] and joined.known.sum() == 2
+    assert joined.labels_per_chip is not None and joined.labels_per_chip[:4].tolist() == [3, 2, 1, 0]
+    assert {name: joined.counts[name] for name in ("chips_of_several_labels", "chips_disagreeing", "chips_tied")} == {
+        "chips_of_several_labels": 2, "chips_disagreeing": 2, "chips_tied": 1,
+    }  # fmt: skip
+    assert "on 1 of 2 chips labels differ" in caplog.text
+    # With weights, one label outweighs two; a weight of 0 is no label.
+    weighted = join(path, weight="SURE")
+    assert weighted.values[:2].tolist() == [1, 0] and weighted.known.sum() == 2
+    assert weighted.counts["labels_without_weight"] == 1
+
+
+def test_weights_count_in_means_and_by_chip_id(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = save(tmp_path / "v.csv", {"chip_id": CHIPS[[0, 0, 1]], "value": [1.0, 4.0, 2.0], "w": [2.0, 1.0, 1.0]})
+    assert join(path, weight="w").values[:2].tolist() == [2.0, 2.0]
+    assert join(path).values[:2].tolist() == [2.5, 2.0]
+    alone = save(tmp_path / "l.csv", {"chip_id": CHIPS[:2], "label": [0, 1], "w": [2.0, 1.0]})
+    with caplog.at_level(logging.WARNING, "geoembed"):
+        join(alone, weight="w")
+    assert "no chip has several labels, so column w changes nothing" in caplog.text
+    for weight, words in (("x", "it has label, w; name another with --weight"), ("chip_id", "no weights")):
+        with pytest.raises(LabelError, match=words):
+            join(alone, weight=weight)
+
+
+def test_labels_beside_the_chips_say_where_they_lie(tmp_path: Path) -> None:
+    there = geopandas.GeoSeries(points((0.5, 0.5), (1.5, 0.5)), crs=LATTICE.crs).to_crs("EPSG:4326")
+    swapped = {"label": [0, 1], "lon": there.y, "lat": there.x}
+    with pytest.raises(LabelError, match="but 2 do with x and y exchanged"):
+        join(save(tmp_path / "a.csv", swapped))
+    with pytest.raises(LabelError, match=r"at 1 to 2 degrees east and 3 to 4 north, the chips at 8\.7"):
+        join(save(tmp_path / "b.csv", {"label": [0, 1], "lon": [1.0, 2.0], "lat": [3.0, 4.0]}))
 
 
 def test_polygons_in_degrees_over_180(tmp_path: Path) -> None:
@@ -127,10 +215,10 @@ def test_true_and_false_are_classes(tmp_path: Path) -> None:
 def test_what_cannot_be_used_says_the_remedy(tmp_path: Path) -> None:
     two_points = points((0.5, 0.5), (1.5, 0.5))
     cases = [
-        (save(tmp_path / "a.gpkg", {"lable": [0, 1]}, two_points), "it has lable; name another with --target"),
+        (save(tmp_path / "a.gpkg", {"lable": [0, 1]}, two_points), "it has lable; did you mean lable"),
         (save(tmp_path / "b.gpkg", {"label": [0.5, 1]}, two_points), "holds fractions"),
         (save(tmp_path / "c.gpkg", {"value": ["x", "y"]}, two_points), "not numbers"),
-        (save(tmp_path / "d.csv", {"label": [0, 1]}), "neither a column chip_id nor geometry"),
+        (save(tmp_path / "d.csv", {"label": [0, 1]}), "neither a column chip_id nor geometry nor coordinates"),
         (save(tmp_path / "f.gpkg", {"label": [0, 1]}, points((50, 50), (51, 51))), "no label lies on a chip"),
         (save(tmp_path / "g.csv", {"chip_id": ["q"], "label": [1]}), "none of its chip_id"),
         (tmp_path / "none.gpkg", "no such label file"),
@@ -143,5 +231,25 @@ def test_what_cannot_be_used_says_the_remedy(tmp_path: Path) -> None:
         join(tmp_path / "text.gpkg")
     with pytest.warns(UserWarning, match="crs"):
         geopandas.GeoDataFrame({"label": [0, 1]}, geometry=two_points).to_file(tmp_path / "h.fgb", driver="FlatGeobuf")
-    with pytest.raises(LabelError, match="no CRS"):
+    with pytest.raises(LabelError, match="no CRS; name it with --crs"):
         join(tmp_path / "h.fgb")
+
+
+def test_polygons_agree_with_an_overlay_of_geopandas(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    xy, radius = rng.uniform(0, [4, 3], (80, 2)), rng.uniform(0.05, 0.6, 80)
+    circles = shapely.buffer(points(*map(tuple, xy.tolist())), radius * 320)
+    path = save(tmp_path / "a.gpkg", {"label": rng.choice(list("abc"), 80)}, circles)
+    corners = [(c, r) for r in range(3) for c in range(4)]
+    chips = geopandas.GeoDataFrame(
+        {"chip": range(12)}, geometry=[box(c, r, c + 1, r + 1) for c, r in corners], crs=LATTICE.crs
+    )
+    dissolved = geopandas.read_file(path).dissolve("label", as_index=False)
+    pieces = chips.overlay(dissolved, keep_geom_type=True)
+    areas = pieces.assign(area=pieces.area / 320**2).pivot_table("area", "chip", "label", fill_value=0.0)
+    for overlap, share in (("any", 0.0), (0.3, 0.3), ("half", 0.5)):
+        joined = join(path, overlap=overlap)
+        winners = {chip: str(row.idxmax()) for chip, row in areas.iterrows() if row.max() > share}
+        expected = [winners.get(chip) for chip in range(12)]
+        assert [None if np.isnan(v) else joined.classes[int(v)] for v in joined.values] == expected
+        assert joined.counts["chips_disagreeing"] == int(((areas > share).sum(axis=1) > 1).sum())

@@ -52,7 +52,7 @@ def test_files_that_do_not_belong_together_are_refused(folder: Path) -> None:
 
 
 def test_what_is_missing_or_broken_is_named(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    with pytest.raises(ModelError, match=r"config\.json: no model here; run geoembed pretrain"):
+    with pytest.raises(ModelError, match=r"empty0: no model here; run `geoembed chip --aoi FILE`"):
         checkpoint.read(tmp_path_factory.mktemp("empty"), device=CPU)
     (folder / "weights.safetensors").write_bytes(b"nothing")
     with pytest.raises(ModelError, match=r"weights\.safetensors: cannot be read"):

@@ -28,19 +28,25 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 COLOURS = 128
 """In a picture's palette: enough for flat colours, and small files."""
 
+PALE = "#e4e4e4"
+"""The colour of cells that are transparent in QGIS."""
+
 SIDE = 11_000
 """Metres along a panel: one scale for all areas."""
 
 
 def categories(style: Path) -> dict[str, tuple[str, str]]:
-    """Return label and colour (#RRGGBB) by value from a .qml style of classes."""
+    """Return label and colour (#RRGGBB) by value from a .qml style of classes; transparent ones are PALE."""
     document = ElementTree.parse(style)
     colours = {}
     for symbol in document.iter("symbol"):
-        option = symbol.find(".//Option[@name='color']")
-        assert option is not None
-        red, green, blue, _ = map(int, option.attrib["value"].split(","))
-        colours[symbol.attrib["name"]] = f"#{red:02x}{green:02x}{blue:02x}"
+        options = {
+            option.attrib["name"]: option.attrib["value"]
+            for option in symbol.iter("Option")
+            if option.attrib.get("name")
+        }
+        red, green, blue, _ = map(int, options["color"].split(","))
+        colours[symbol.attrib["name"]] = PALE if options["style"] == "no" else f"#{red:02x}{green:02x}{blue:02x}"
     found = (category.attrib for category in document.iter("category"))
     return {category["value"]: (category["label"], colours[category["symbol"]]) for category in found}
 
@@ -83,7 +89,7 @@ def photograph(page: Path, picture: Path) -> None:
         sys.exit(f"{page}: to photograph it, install one of {', '.join(BROWSERS)}")
     with tempfile.TemporaryDirectory() as profile:
         words = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={profile}")
-        size = ("--window-size=800,700", "--force-device-scale-factor=1.25")
+        size = ("--window-size=1100,640", "--force-device-scale-factor=1.25")
         subprocess.run([browser, *words, *size, f"--screenshot={picture}", page.resolve().as_uri()], check=True)
     shrink(picture)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from geoembed.fits.curves import Point
-from geoembed.outputs import styles
+from geoembed.outputs import colours
 from geoembed.report import charts
 from geoembed.report.charts import Dot, Series
 
@@ -143,7 +143,7 @@ def test_names_look_the_same_everywhere_and_different_from_each_other() -> None:
     few, many = charts.looks(["s1", "fused"]), charts.looks(["s1", "s2", "coh", "fused", "concat"])
     assert few["fused"] == many["fused"] and few["s1"] == many["s1"]
     assert all(len({getattr(look, part) for look in many.values()}) == 5 for part in ("colour", "dash", "marker"))
-    assert charts.looks(["fused"], first=True)["fused"].colour == styles.BLUE
+    assert charts.looks(["fused"], first=True)["fused"].colour == colours.BLUE
 
 
 def test_settings_of_the_user_do_not_count() -> None:

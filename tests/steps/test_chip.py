@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +13,13 @@ import geopandas.testing
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from conftest import WriteArea, WriteRaster, square
 
-from geoembed.chips import cutting
+from geoembed.chips import cutting, layout
 from geoembed.chips import folder as chip_folder
-from geoembed.errors import ChipError, ConfigError, StaleError
+from geoembed.errors import ChipError, ConfigError, ImageryError, StaleError
+from geoembed.imagery import warp
 from geoembed.imagery.modalities import BUILT_IN, Modality, Source
 from geoembed.outputs import journal
 from geoembed.progress import Result
@@ -48,7 +51,9 @@ def area(write_area: WriteArea) -> Path:
     return write_area("aoi.gpkg", square(499_200, 4_997_760, 1920), names=("here",))
 
 
-def cut(area: Path, *modalities: Modality, output: Path | None = None, size: int = 32, **keys: object) -> Result[Any]:
+def cut(
+    area: Path, *modalities: Modality, output: Path | None = None, size: int | None = 32, **keys: object
+) -> Result[Any]:
     output = output or area.parent / "chips"
     return chip.chip((area,), source=modalities, output=output, size=size, **keys)  # type: ignore[arg-type]
 
@@ -86,7 +91,9 @@ def test_a_source_in_another_zone_gives_what_a_warp_of_the_scene_gives(
     (x,), (y,) = transform("EPSG:32632", "EPSG:32633", [500_160.0], [4_998_720.0])
     y_, x_ = np.mgrid[:400, :400]
     image = (2000 + 900 * np.sin(x_ / 9.0) * np.cos(y_ / 13.0))[None].astype("int16")
-    path = write_raster("z.tif", image, x=round(x) - 2003.0, y=round(y) + 2001.0, crs="EPSG:32633", names=("jja_red",))
+    path = write_raster(
+        "z.tif", image, x=round(x) - 2003.0, y=round(y) + 2001.0, crs="EPSG:32633", names=("jja_red",), scale=1e-4
+    )
     cut(area, placed(S2, path))
     chipset = chip_folder.read(tmp_path / "chips")
     assert len(chipset.index) == 36
@@ -173,7 +180,7 @@ def test_aligned_chips_are_the_scenes_own_pixels(
     write_raster: WriteRaster, write_area: WriteArea, tmp_path: Path
 ) -> None:
     numbers = GENERATOR.integers(-9, 9999, (3, 100, 100), dtype="int16")
-    path = write_raster("s2.tif", numbers, x=600_001.3, y=5_100_007.7, names=NAMES)
+    path = write_raster("s2.tif", numbers, x=600_001.3, y=5_100_007.7, names=NAMES, scale=1e-4)
     area = write_area("aoi.gpkg", square(600_000, 5_099_000, 1_100))
     cut(area, placed(S2, path), size=16, align="s2")
     chipset = chip_folder.read(tmp_path / "chips")
@@ -303,11 +310,132 @@ def test_a_folder_of_others_is_left_alone(area: Path, scene: Modality, tmp_path:
             cut(area, scene, overwrite=overwrite)
 
 
-def test_nothing_to_cut_is_an_error(write_area: WriteArea, scene: Modality, tmp_path: Path) -> None:
-    with pytest.raises(ChipError, match="holds the centre of no cell"):
-        cut(write_area("a.gpkg", square(499_200, 4_997_760, 10)), scene)
-    with pytest.raises(ChipError, match="no cell has enough valid imagery"):
-        cut(write_area("b.gpkg", square(599_200, 4_997_760, 1000)), scene)
+def test_nothing_to_cut_is_an_error_that_tells_why(write_area: WriteArea, scene: Modality, tmp_path: Path) -> None:
+    dot = write_area("dot.gpkg", square(499_200, 4_997_760, 10))
+    with pytest.raises(
+        ChipError, match=r"dot.gpkg: holds the centre of no cell .* 0.32 km wide, the imagery 1.99 x 2 km"
+    ):
+        cut(dot, scene)
+    away = write_area("away.gpkg", square(10.3, 45.1, 0.02), crs="EPSG:4326")
+    with pytest.raises(ChipError, match=r"lies at 10.3 E to 10.32 E, 45.1 N .*, where .* \(s2: 8.99 E to 9.015 E"):
+        cut(away, scene)
+    assert not (tmp_path / "chips").exists()
+
+
+def hidden(path: Path) -> None:
+    """Make all pixels nodata but a corner of 8 x 8."""
+    with rasterio.open(path, "r+") as file:
+        numbers = file.read()
+        corner = numbers[:, :8, :8].copy()
+        numbers[:] = 0
+        numbers[:, :8, :8] = corner
+        file.write(numbers)
+
+
+def test_a_run_that_made_nothing_leaves_nothing_that_refuses_the_next(
+    area: Path, scene: Modality, tmp_path: Path
+) -> None:
+    hidden(tmp_path / "s2.tif")
+    with pytest.raises(ChipError, match=r"fullest cell has 6.25 % valid pixels, less than --min-valid 0.5.*0.06"):
+        cut(area, scene)
+    assert not (tmp_path / "chips").exists()
+    assert cut(area, scene, min_valid=0.06).counts["chips"] == 1
+    with pytest.raises(StaleError, match=r"min_valid was 0.06, now 0.5"):
+        cut(area, scene)
+
+
+def test_a_run_that_failed_gives_way_to_one_with_other_options(
+    area: Path, scene: Modality, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its chips stay for a run of the same options, and go without --overwrite for any other."""
+    monkeypatch.setattr(cutting, "BLOCK_HEIGHT", 32)
+    monkeypatch.setattr(cutting, "BLOCK_WIDTH", 32)
+    mosaic, calls = warp.mosaic, iter(range(100))
+
+    def breaking(*words: Any) -> Any:
+        if next(calls) == 20:
+            raise ImageryError("s2.tif: its pixels cannot be read; mend it")
+        return mosaic(*words)
+
+    for min_valid, kept in ((0.5, True), (0.9, False)):
+        calls = iter(range(100))
+        monkeypatch.setattr(warp, "mosaic", breaking)
+        with pytest.raises(ImageryError, match="cannot be read"):
+            cut(area, scene)
+        assert 0 < len(stamps(tmp_path / "chips")) < 36
+        monkeypatch.setattr(warp, "mosaic", mosaic)
+        counts = cut(area, scene, min_valid=min_valid).counts
+        assert (counts["cells_kept"] > 0, counts["chips"], len(stamps(tmp_path / "chips"))) == (kept, 36, 36)
+        assert "failed" not in json.loads((tmp_path / "chips/chips.json").read_text())
+        shutil.rmtree(tmp_path / "chips")
+
+
+def test_values_that_are_impossible_are_refused_before_anything_is_written_or_deleted(
+    area: Path, scene: Modality, write_raster: WriteRaster, tmp_path: Path
+) -> None:
+    cut(area, scene)
+    before = stamps(tmp_path / "chips")
+    power = np.exp(GENERATOR.normal(size=(2, 200, 200))).astype("float32")
+    path = write_raster("s1.tif", power, x=499_200.0, y=4_999_680.0, names=("jja_vv", "jja_vh"))
+    with pytest.raises(ImageryError, match=r"s1.tif: jja_vv, jja_vh: .* power; write stored = .linear. under .*s1"):
+        cut(area, scene, placed(S1, path), overwrite=True)
+    assert stamps(tmp_path / "chips") == before
+    with pytest.raises(ImageryError):
+        cut(area, placed(S1, path), output=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    assert cut(area, placed(S1, path, stored="linear"), output=tmp_path / "new").counts["s1"] == 36
+
+
+def test_the_ranges_of_values_are_told_and_kept(area: Path, scene: Modality, numbers: np.ndarray) -> None:
+    report = cut(area, scene).report
+    assert report["faults"] == [] and list(report["ranges"]) == ["s2"]
+    red = report["ranges"]["s2"]["jja_red"]
+    assert (red["count"], red["valid"]) == (40_000, 1.0)
+    for key, value in (("minimum", numbers[0].min()), ("p99", np.percentile(numbers[0], 99))):
+        assert red[key] == pytest.approx(value * 1e-4, rel=1e-4)
+    assert cut(area, scene).report == report, "of the run that cut the chips"
+
+
+def test_the_size_is_chosen_by_area_and_imagery(
+    area: Path, scene: Modality, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(layout, "ENOUGH", 30)
+    with caplog.at_level("INFO", logger="geoembed"):
+        counts = cut(area, scene, size=None).counts
+    assert (counts["size"], counts["chips"], counts["area_with_imagery"]) == (32, 36, 1.0)
+    told = "chips of 32 pixels are cut: area and imagery have room for about 36 of them (and for 0 of 448, 1 of 224"
+    assert told in caplog.text
+
+
+def test_chips_that_are_there_keep_their_size(area: Path, scene: Modality, tmp_path: Path) -> None:
+    cut(area, scene, size=64)
+    assert cut(area, scene, size=None).counts["cells_cut"] == 0
+    with rasterio.open(tmp_path / "s2.tif", "r+") as file:
+        file.write(file.read() // 2 + 1)
+    assert cut(area, scene, size=None, update=True).counts["size"] == 64
+    assert cut(area, scene, size=None, overwrite=True).counts["size"] == 16
+
+
+def test_what_lies_outside_all_imagery_is_told(
+    scene: Modality, write_area: WriteArea, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="geoembed"):
+        counts = cut(write_area("twice.gpkg", shapely.box(499_200, 4_997_680, 503_200, 4_999_680)), scene).counts
+    assert counts["area_with_imagery"] == pytest.approx(0.5, abs=2e-3)
+    assert "50 % of the area has imagery" in caplog.text
+    # Cells that touch the raster are looked at, and those beside: 6 columns of 6 rows are chips.
+    assert counts["chips"] == 36 and 6 <= counts["left_out_without_imagery"] <= 18
+
+
+@pytest.mark.parametrize("align", [None, "s2"])
+def test_of_too_few_chips_the_size_that_gives_most_is_chosen(area: Path, scene: Modality, align: str | None) -> None:
+    counts = cut(area, scene, size=None, align=align).counts
+    assert (counts["size"], counts["chips"]) == (16, 144)
+
+
+def test_the_whole_earth_as_area_takes_as_long_as_its_imagery(scene: Modality, write_area: WriteArea) -> None:
+    counts = cut(write_area("earth.gpkg", shapely.box(-180, -60, 180, 83), crs="EPSG:4326"), scene, size=None).counts
+    assert (counts["size"], 100 < counts["chips"] < 200) == (16, True)
 
 
 def test_every_size_can_be_written(area: Path, scene: Modality, tmp_path: Path) -> None:

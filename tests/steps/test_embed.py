@@ -115,8 +115,14 @@ def test_modalities_and_channels_restrict_what_is_used(base: Path, tmp_path: Pat
 
 def test_what_is_asked_for_must_be_known(base: Path, tmp_path: Path) -> None:
     for options, fault in (
-        ({"modalities": ("s3",)}, "modality 's3' is not among s2, s1; did you mean"),
-        ({"channels": {"s2": ("jja_rde",)}}, "channels 'jja_rde' match none of s2; did you mean jja_red"),
+        (
+            {"modalities": ("s3",)},
+            "--modalities s3: no modality of the chips in .* or of the model in .*; did you mean",
+        ),
+        (
+            {"channels": {"s2": ("jja_rde",)}},
+            "--channels s2=jja_rde: no channel of the chips in .*; did you mean jja_red",
+        ),
         ({"dtype": "int8"}, "dtype 'int8' is not float32 or float16"),
         ({"batch_size": 0}, "batch_size 0 is below 1"),
     ):
@@ -136,10 +142,14 @@ def test_chips_with_more_or_less_than_the_model_knows(
     assert not np.isnan(embedded.vectors("fused")).any()
 
     make_chips(tmp_path / "more", n=6, channels={"coh": ("jja_coh12",), "s2": ("jja_red",)})
-    with pytest.raises(ModelError, match="does not know the modality coh"):
+    with pytest.raises(
+        ModelError, match="model: the model has no modality coh, which the chips have; pass --modalities s2"
+    ):
         embed.embed(tmp_path / "more", model=base / "model", output=tmp_path / "more.h5", **CPU)
     embed.embed(tmp_path / "more", model=base / "model", output=tmp_path / "more.h5", modalities=("s2", "s1"), **CPU)
-    with pytest.raises(ChipError, match="holds nothing of s1"):
+    with pytest.raises(
+        ChipError, match="more: the chips have nothing of s1 that the model knows; pass --modalities s2"
+    ):
         embed.embed(tmp_path / "more", model=base / "model", output=tmp_path / "none.h5", modalities=("s1",), **CPU)
 
 

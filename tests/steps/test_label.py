@@ -1,4 +1,5 @@
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,11 @@ from synthetic import LATTICE, chip_folder, ids, raster
 
 from geoembed.errors import ImageryError, LabelError, StaleError
 from geoembed.ground import grid
-from geoembed.steps.label import label, parse
+from geoembed.labels import files as label_files
+from geoembed.labels import legend
+from geoembed.labels import targets as targets_of
+from geoembed.labels.rules import parse, parse_names
+from geoembed.steps.label import label
 
 # The lower left corner of the cells that `ids` gives: column 1500, row 16000 of 320 m.
 LEFT, BOTTOM = 480_000.0, 5_120_000.0
@@ -175,8 +180,6 @@ def test_rerun_keeps_changes_are_refused_and_overwrite_obeys(tmp_path: Path, chi
 def test_what_cannot_be_labelled_says_the_remedy(tmp_path: Path, chips: Path) -> None:
     ones = np.ones((96, 128), dtype=np.uint8)
     colours = raster(tmp_path / "col.tif", ones, LEFT, BOTTOM + 960, 10.0, colours={1: (1, 2, 3, 255)})
-    with pytest.raises(LabelError, match="--class"):
-        label((colours,), output=None, chips=chips)
     far = raster(tmp_path / "far.tif", ones, LEFT + 1e5, BOTTOM, 10.0)
     with pytest.raises(LabelError, match="no valid pixel lies on a chip"):
         label((far,), output=tmp_path / "x.gpkg", chips=chips, classes=("a=1",))
@@ -189,6 +192,12 @@ def test_what_cannot_be_labelled_says_the_remedy(tmp_path: Path, chips: Path) ->
     for options, words in (
         ({"classes": ("a=1", "a=2")}, "given twice"),
         ({"classes": ("a=1",), "above": 1.0}, "drop one"),
+        ({"names": "a=1", "above": 1.0}, "--above is for rasters of numbers and --names for classes"),
+        ({"names": "a=1", "classes": ("a=1",)}, "drop one"),
+        ({"names": "a=1", "kind": "numbers"}, "drop one"),
+        ({"above": 1.0}, "holds classes .*--above is for numbers"),
+        ({"kind": "fuzzy"}, "there are classes and numbers"),
+        ({"kind": "numbers", "threshold": 0.8}, "holds numbers, which take --above"),
         ({"classes": ("a=1",), "threshold": 0.0}, "above 0"),
         ({"classes": ("a=1", "b=2")}, "folder"),
     ):
@@ -202,6 +211,125 @@ def test_a_class_that_is_nowhere_is_warned_of(tmp_path: Path, chips: Path, caplo
         done = label((path,), output=tmp_path / "w.gpkg", chips=chips, classes=("water=80",))
     assert "no chip has a pixel of class 80; the classes on chips are: 40 (cropland)" in caplog.text
     assert labelled(done.paths[0])["label"].tolist() == [0] * 12
+
+
+PATCHES = np.kron(np.array([[1, 2, 3, 3], [1, 1, 2, 2], [3, 3, 3, 1]]), np.ones((32, 32))).astype(np.uint8)
+"""A class per chip, by rows from the north."""
+
+
+def labels_of(path: Path) -> list[Any]:
+    """The labels of the chips, by rows from the north, None where a chip has none."""
+    found = labelled(path)["label"].to_dict()
+    ids_ = (LATTICE.chip_id(1500 + c, 16000 + r) for r in (2, 1, 0) for c in range(4))
+    return [found.get(chip_id) for chip_id in ids_]
+
+
+def test_all_classes_make_one_layer(tmp_path: Path, chips: Path, caplog: pytest.LogCaptureFixture) -> None:
+    values = PATCHES.copy()
+    values[:20, :32] = 5  # 20 of 32 rows of the first chip
+    values[:16, 32:64] = 7  # a half of the second: a tie
+    values[0:32, 64:96] = np.arange(32) % 3 + 1  # thirds of the third: mixed
+    path = raster(tmp_path / "cover.tif", values, LEFT, BOTTOM + 960, 10.0)
+    with caplog.at_level(logging.INFO, "geoembed"):
+        done = label((path,), output=tmp_path / "o", chips=chips, names="crops=1,water=2, city=3,7")
+    assert done.paths == (tmp_path / "o/cover.gpkg",)
+    found = labels_of(done.paths[0])
+    assert found == ["5", None, None, "city", "crops", "crops", "water", "water", "city", "city", "city", "crops"]
+    table = labelled(done.paths[0])
+    first = table.loc[LATTICE.chip_id(1500, 16002)]
+    assert (first["fraction"], first["share_5"], first["share_crops"], first["share_water"]) == (0.625, 0.625, 0.375, 0)
+    assert (done.counts["chips_labelled"], done.counts["chips_mixed"]) == (10, 2)
+    assert "2 chips are mixed" in caplog.text and "called by number: 5" in caplog.text
+    assert "10 of 12 chips labelled: 4 city, 3 crops, 2 water, 1 5" in caplog.text
+    # A higher threshold leaves out what is less pure, and without names labels are numbers.
+    done = label((path,), output=tmp_path / "p.gpkg", chips=chips, threshold=0.7)
+    assert labels_of(tmp_path / "p.gpkg") == [None, None, None, 3, 1, 1, 2, 2, 3, 3, 3, 1]
+    assert targets_of.join(label_files.read(tmp_path / "p.gpkg"), ids(LATTICE, 4, 3), (LATTICE,)).classes == (1, 2, 3)
+    assert label((path,), output=tmp_path / "p.gpkg", chips=chips, threshold=0.7).counts["files_kept"] == 1
+    with pytest.raises(StaleError, match="names"):
+        label((path,), output=tmp_path / "p.gpkg", chips=chips, threshold=0.7, names="a=1")
+    with pytest.raises(LabelError, match="all chips are mixed"):
+        thirds = np.tile(np.arange(128) % 3 + 1, (96, 1)).astype(np.uint8)
+        mixed = raster(tmp_path / "mixed.tif", thirds, LEFT, BOTTOM + 960, 10.0)
+        label((mixed,), output=tmp_path / "q.gpkg", chips=chips)
+
+
+def test_names_come_with_the_raster(tmp_path: Path, chips: Path, caplog: pytest.LogCaptureFixture) -> None:
+    named = raster(tmp_path / "named.tif", PATCHES, LEFT, BOTTOM + 960, 10.0)
+    categories = "".join(f"<Category>{name}</Category>" for name in ("", "crops", "Crops", "city"))
+    (tmp_path / "named.tif.aux.xml").write_text(
+        f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{categories}</CategoryNames></PAMRasterBand></PAMDataset>'
+    )
+    table = raster(
+        tmp_path / "table.tif",
+        PATCHES,
+        LEFT,
+        BOTTOM + 960,
+        10.0,
+    )
+    fields = (("Value", 5), ("Name", 2))
+    columns = "".join(f"<FieldDefn><Name>{n}</Name><Usage>{usage}</Usage></FieldDefn>" for n, usage in fields)
+    rows = "".join(f"<Row><F>{value}</F><F>{name}</F></Row>" for value, name in ((1, "crops"), (3, "city")))
+    (tmp_path / "table.tif.aux.xml").write_text(
+        '<PAMDataset><PAMRasterBand band="1"><GDALRasterAttributeTable>'
+        f"{columns}{rows}</GDALRasterAttributeTable></PAMRasterBand></PAMDataset>"
+    )
+    colours = {value: (*rgb, 255) for value, rgb in legend.COLOURS.items() if value < 90}
+    cover = raster(tmp_path / "cover.tif", PATCHES * 10, LEFT, BOTTOM + 960, 10.0, colours=colours)
+    other = raster(tmp_path / "other.tif", PATCHES * 10, LEFT, BOTTOM + 960, 10.0, colours={10: (1, 2, 3, 255)})
+    official = raster(tmp_path / "ESA_WorldCover_10m_2021_Map.tif", PATCHES * 10, LEFT, BOTTOM + 960, 10.0)
+    with caplog.at_level(logging.WARNING, "geoembed"):
+        for path, first in (
+            (named, ["crops", "Crops", "city"]),
+            (table, ["crops", "2", "city"]),
+            (cover, ["tree_cover", "shrubland", "grassland"]),
+            (other, [10, 20, 30]),
+        ):
+            done = label((path,), output=tmp_path / f"{path.stem}.gpkg", chips=chips)
+            assert labels_of(done.paths[0])[:3] == first
+            assert "taken as classes" not in caplog.text
+        assert labels_of(label((official,), output=tmp_path / "e.gpkg", chips=chips).paths[0])[0] == "tree_cover"
+    done = label((other,), output=tmp_path / "w.gpkg", chips=chips, names="worldcover")
+    assert labels_of(done.paths[0])[:2] == ["tree_cover", "shrubland"]
+
+
+def test_whole_numbers_are_classes_or_numbers_and_it_is_said(
+    tmp_path: Path, chips: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    codes = raster(tmp_path / "codes.tif", PATCHES, LEFT, BOTTOM + 960, 10.0)
+    heights = np.random.default_rng(3).integers(-5, 900, (96, 128)).astype(np.int16)
+    dem = raster(tmp_path / "dem.tif", heights, LEFT, BOTTOM + 960, 10.0)
+    for path, kind, words in (
+        (
+            codes,
+            None,
+            "holds the whole numbers 1, 2, 3, taken as classes; --names names them, --kind numbers averages them",
+        ),
+        (codes, "classes", ""),
+        (codes, "numbers", ""),
+        (dem, None, r"holds the whole numbers -5, .*, which are averaged; --kind classes takes classes"),
+        (dem, "numbers", ""),
+        (raster(tmp_path / "float.tif", PATCHES.astype("float32"), LEFT, BOTTOM + 960, 10.0), None, "taken as classes"),
+        (raster(tmp_path / "half.tif", PATCHES / 2.0, LEFT, BOTTOM + 960, 10.0), None, ""),
+        (raster(tmp_path / "scaled.tif", PATCHES, LEFT, BOTTOM + 960, 10.0, scale=(0.5, 0.0)), None, ""),
+    ):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "geoembed"):
+            done = label((path,), output=tmp_path / "x.gpkg", chips=chips, kind=kind, overwrite=True)
+        assert re.search(words, caplog.text) if words else not caplog.text
+        assert ("label" in labelled(done.paths[0])) is (kind == "classes" or "taken" in words)
+    means = labelled(label((dem,), output=tmp_path / "dem.gpkg", chips=chips).paths[0])["value"]
+    assert means[LATTICE.chip_id(1500, 16002)] == pytest.approx(heights[:32, :32].mean())
+    with pytest.raises(LabelError, match=r"dem\.tif: has more than 100 different values .*; pass --kind numbers"):
+        label((dem,), output=tmp_path / "y.gpkg", chips=chips, kind="classes")
+
+
+def test_names_as_typed() -> None:
+    assert parse_names("water=1, tall trees=2,3,city=-4") == {1: "water", 2: "tall trees", 3: "tall trees", -4: "city"}
+    assert parse_names("WorldCover")[80] == "water"
+    for text, words in (("water", "write names"), ("1,water=2", "write names"), ("a=1,b=1", "1 has two names")):
+        with pytest.raises(LabelError, match=words):
+            parse_names(text)
 
 
 def test_classes_as_typed() -> None:

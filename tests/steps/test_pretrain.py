@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from chip_folders import make_chips
@@ -97,6 +98,12 @@ for progress in pretrain.pretrain.steps(sys.argv[1], output=sys.argv[2], epochs=
 """
 
 
+def same_weights(*models: Path) -> bool:
+    """Whether models hold the same bits."""
+    first, second = (load_file(model / "weights.safetensors") for model in models)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
 def test_killed_twice_it_ends_with_the_same_weights_and_rows(chips: Path, model: Path, tmp_path: Path) -> None:
     output = tmp_path / "model"
     for lines in (5, 4):
@@ -116,10 +123,52 @@ def test_killed_twice_it_ends_with_the_same_weights_and_rows(chips: Path, model:
     pretrain.pretrain(chips, output=output, epochs=4, **SMALL)
     assert rows(output)[: len(before)] == before
     assert [row["step"] for row in rows(output)] == ["3", "6", "9", "12"]
-    untouched, killed = load_file(model / "weights.safetensors"), load_file(output / "weights.safetensors")
-    assert untouched.keys() == killed.keys()
-    assert all(torch.equal(untouched[name], killed[name]) for name in untouched)
+    assert same_weights(model, output)
     assert sorted(path.name for path in output.iterdir()) == ["config.json", "training.csv", "weights.safetensors"]
+
+
+COMMAND = """
+import os, sys, threading, time
+from geoembed.__main__ import main
+from geoembed.learning import sessions
+sessions.SAVE_SECONDS, number, wait = float(sys.argv.pop(1)), int(sys.argv.pop(1)), float(sys.argv.pop(1))
+steps, wait = divmod(wait, 1)
+def interrupt():
+    print(time.monotonic(), flush=True)
+    os.kill(os.getpid(), number)
+step = sessions.Session._step
+def timed(*arguments):
+    global steps
+    steps -= 1
+    if steps == 0:
+        threading.Timer(0.03 * wait, interrupt).start()
+    return step(*arguments)
+sessions.Session._step = timed
+main()
+"""
+
+
+@pytest.mark.parametrize("save_seconds", [0.0, 45.0], ids=["while the state is written", "long before it is due"])
+def test_interrupted_at_any_moment_it_keeps_every_step(
+    chips: Path, model: Path, tmp_path: Path, save_seconds: float
+) -> None:
+    """The status is the signal's, the message says what is kept, and the end is that of a training left alone."""
+    output, held = tmp_path / "model", 0
+    words = ["pretrain", chips, "-o", output, "--epochs", 4, "--batch-size", 12, "--device", "cpu"]
+    waits = np.random.default_rng().uniform(1.0, 4.0, 2)  # in steps; another moment whenever this runs
+    for number, wait, fault in zip((signal.SIGINT, signal.SIGTERM), waits, ("interrupted", "terminated"), strict=True):
+        command = [sys.executable, "-c", COMMAND, save_seconds, int(number), wait, *words]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+        assert done.returncode == 128 + number and "Traceback" not in done.stderr, (wait, done.stderr)
+        assert time.monotonic() - float(done.stdout) < 10.0  # two seconds where nobody else wants the processor
+        state = checkpoint.read_state(output)
+        assert state is not None and state[1]["step"] > held
+        held = state[1]["step"]
+        said = f"geoembed: {fault} at {held / 3:.1f} of 4 epochs; {output} keeps the training up to step {held}, "
+        assert f"{said}{100 * held / 12:.0f} % of it; run the same command again to go on\n" in done.stderr, wait
+    pretrain.pretrain(chips, output=output, epochs=4, **SMALL)
+    assert [row["step"] for row in rows(output)] == ["3", "6", "9", "12"]
+    assert same_weights(model, output), waits
 
 
 def test_minutes_count_the_time_before_a_kill(chips: Path, tmp_path: Path) -> None:
@@ -230,7 +279,7 @@ def test_a_model_of_another_version_is_told_and_replaced(chips: Path, tmp_path: 
     config = json.loads(path.read_text())
     config["model"]["space"] = 128  # as models before had it
     path.write_text(json.dumps(config))
-    with pytest.raises(ModelError, match="made by another version of geoembed; run geoembed pretrain --overwrite"):
+    with pytest.raises(ModelError, match="made by another version of geoembed; pretrain it again with --overwrite"):
         pretrain.pretrain(chips, output=tmp_path / "model", epochs=1, **SMALL)
     pretrain.pretrain(chips, output=tmp_path / "model", epochs=1, overwrite=True, **SMALL)
     assert "space" not in json.loads(path.read_text())["model"]

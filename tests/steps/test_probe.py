@@ -56,6 +56,7 @@ def test_held_out_it_maps_every_chip_and_scores_the_test_split(tmp_path: Path, w
     assert "balanced" in done.tables[0].rows[0]
     assert done.report["scores"] == report["scores"] and "user's" in done.tables[1].rows[0]
     assert (tmp_path / "out/predictions.qml").exists()
+    assert 'attr="confidence"' in (tmp_path / "out/predictions-confidence.qml").read_text()
 
 
 def test_chips_without_the_modality_get_no_prediction(

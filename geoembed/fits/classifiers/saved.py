@@ -12,6 +12,8 @@ from geoembed.errors import ProbeError, nearest
 from geoembed.fits import classifiers
 from geoembed.fits.classifiers.protocol import Fitted
 from geoembed.outputs import atomic
+from geoembed.project import remedies
+from geoembed.project.kinds import Kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,8 +50,11 @@ def read(path: Path) -> tuple[Fitted, dict[str, Any], dict[str, NDArray[Any]]]:
     except UntrustedTypesFoundException as error:
         raise ProbeError(f"{path}: holds types that a probe has not ({error}); do not use it") from None
     except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError) as error:
-        fault = "missing" if not path.exists() else f"not a fitted probe ({str(error).splitlines()[0]})"
-        raise ProbeError(f"{path}: {fault}; fit one with geoembed probe") from None
+        place = path if path.exists() else path.parent
+        fault = remedies.of_another_kind(place, Kind.PROBE if place.is_dir() else Kind.FITTED)
+        if not fault:
+            fault = f"not a fitted probe ({str(error).splitlines()[0]})" if place == path else "missing"
+        raise ProbeError(f"{place if fault.startswith('is ') else path}: {fault}; {remedies.probe(place)}") from None
     if not known:
         raise ProbeError(f"{path}: fitted by an unknown classifier, {name}{nearest(name, classifiers.TABLE)}")
     return Fitted(classifiers.named(name, classes), classes, prior, penalty, state), described, arrays

@@ -27,6 +27,7 @@ from geoembed.report.markup import (
     figure,
     give_or_take,
     grid,
+    grid_with,
     listed,
     metric,
     number,
@@ -70,11 +71,18 @@ def first(view: View) -> str:
     )
     where = "all areas together" if chosen[0].aoi == ALL else chosen[0].aoi
     caption = (
-        f"Scores as a share of the score with all labels (the hollow points); {where}, {view.features} features"
-        f"{' and ' + view.classifier if view.several else ''}. Means over {view.findings.facts.repeats} draws of"
-        " labels; bands are 95 % intervals over draws."
+        f"Scores as a share of the score with all labels (the hollow points): {where}, {view.features} features"
+        f"{' and ' + view.classifier if view.several else ''}. Means over {_draws(view)} of labels; bands are 95 %"
+        " intervals over these."
     )
-    return f'<div class="first">{drawn}</div>{paragraph(caption, "quiet")}' if drawn else ""
+    return f'<div class="first">{drawn}{paragraph(caption, "quiet")}</div>' if drawn else ""
+
+
+def _draws(view: View) -> str:
+    facts = view.findings.facts
+    if facts.folds:
+        return f"{facts.repetitions} x {facts.folds} folds"
+    return f"{facts.repeats} draws"
 
 
 def enough(view: View) -> str:
@@ -86,6 +94,7 @@ def enough(view: View) -> str:
         curves = [curve for curve in view.ours if (curve.task, curve.classifier) == (panel.task, panel.classifier)]
         names = [curve.features for curve in curves]
         drawn.append(figure(panel.title, _curves(f"{panel.title}, learning curves", curves, names, names)))
+    shown = _enough_table([curve for curve in view.ours if curve.features == view.features], view)
     return section(
         "How many labels are enough?",
         _taken(view),
@@ -94,15 +103,17 @@ def enough(view: View) -> str:
             " labels.",
             "quiet",
         ),
-        grid(drawn),
-        _enough_table(view),
+        grid([*drawn, shown] if len(drawn) == 1 else drawn),
+        "" if len(drawn) == 1 else shown,
         paragraph(
-            "The smallest number of labels from which on every mean score reaches that share of the score with all"
-            " labels; above chance, what guessing scores is subtracted from both. Saved is 1 \u2212 n / all, for 95 %."
-            " Where the score with all labels is 0 or less, as R² can be, there is no such share.",
+            "For 95 %: the smallest number of labels from which on every mean score reaches 95 % of the score with all"
+            " labels; saved is the share of all labels that this leaves out. Of the gain: the same, counting only how"
+            " much better than guessing scores are. Nothing is told of features that with all labels score about what"
+            " guessing does, or an R² of 0 or less.",
             "quiet",
         ),
         paragraph(_over_all_cells(view)),
+        details("The other features", _enough_table([one for one in view.ours if one.features != view.features], view)),
         details("All scores", _scores_table(view.ours, view)),
         details(f"By area ({view.features})", _by_area(view)),
     )
@@ -112,18 +123,17 @@ def _taken(view: View) -> str:
     """Say how many labels each level takes on each task."""
     parts = []
     for level in LEVELS:
-        each = _labels_of_tasks(view, level, above_chance=False)
+        each = _labels_of_tasks(view, level)
         if each:
-            parts.append(f"{100 * level:.0f} % of the full-label score takes {each}")
+            parts.append(f"{100 * level:.0f} % of the score that all labels give takes {each}")
     if parts:
         return f"With {view.features} features, {'; '.join(parts)}."
-    return f"This cannot be told: no task has a positive score with all labels and {view.features} features."
+    return f"This cannot be told: with all labels and {view.features} features, no task scores better than guessing."
 
 
-def _labels_of_tasks(view: View, level: float, *, above_chance: bool) -> str:
+def _labels_of_tasks(view: View, level: float) -> str:
     """Return how many labels a level takes on each task, such as `50 labels on water and all labels on crops`."""
-    curves = best(view.findings.curves)
-    least = {curve.task: _labels(curve, level, curve.chance if above_chance else 0.0) for curve in curves}
+    least = {curve.task: _labels(curve, level) for curve in best(view.findings.curves)}
     return listed([f"{n} labels on {task}" for task, n in least.items() if n])
 
 
@@ -147,9 +157,9 @@ def _curves(title: str, curves: Sequence[Curve], names: Sequence[str], like: Seq
     )
 
 
-def _enough_table(view: View) -> str:
+def _enough_table(curves: Sequence[Curve], view: View) -> str:
     rows = []
-    for curve in view.ours:
+    for curve in curves:
         if curve.full is None:
             continue
         least = curve.enough(LEVELS[0])
@@ -161,15 +171,15 @@ def _enough_table(view: View) -> str:
                 "" if least is None else saved(least, curve.full.n),
             )
         )
-    asked = [f"{level:.0%}{above}".replace("%", " %") for above in ("", " above chance") for level in LEVELS]
+    asked = [f"for {level:.0%}{of}".replace("%", " %") for of in ("", " of the gain") for level in LEVELS]
     return table([*TASK, "all labels", "their score", *asked, "saved"], rows, 3)
 
 
 def _over_all_cells(view: View) -> str:
     cells = [curve for curve in view.findings.curves if curve.source == OURS and curve.metric in HEADLINES]
     parts = [
-        f"{100 * level:.0f} % takes {over['median']:,.0f} labels in the median of {over['cells']:,} combinations and"
-        f" saves {saved(int(over['labels']), int(over['all']))} of all labels"
+        f"for {100 * level:.0f} % of the score of all labels, half of {over['cells']:,} need no more than"
+        f" {over['median']:,.0f} labels, and together they save {saved(int(over['labels']), int(over['all']))} of them"
         for level in LEVELS
         if (over := over_cells(cells, level))
     ]
@@ -215,11 +225,11 @@ def compared(view: View) -> str:
     return section(
         "Compared with what?",
         finding,
-        grid(_beside(view)),
-        _compared_table(main, view),
+        grid_with(_beside(view), "All differences", _compared_table(main, view)),
         paragraph(
-            f"{_explained(others)}Ahead and behind mean that the 95 % interval of the difference, paired by draw, lies"
-            " above or below 0, level that it includes 0. With all labels there is one draw and no interval.",
+            f"{_explained(others)}Better and worse mean that the 95 % interval of the difference, paired by draw, lies"
+            " above or below 0, without a clear difference that it includes 0. With all labels there is one draw and no"
+            " interval.",
             "quiet",
         ),
         details("Other features", _compared_table(rest, view)),
@@ -267,15 +277,13 @@ def _compared(view: View) -> str:
     parts = []
     for source in dict.fromkeys(one.source for one in chosen):
         members = [one for one in chosen if one.source == source]
-        parts.append(f"compared with {source_name(source)}, {balance(members, 'ahead', 'behind', 'level')}")
+        parts.append(f"compared with {source_name(source)}, {balance(members, 'better', 'worse')}")
     return f"{view.setting(chosen)}, the embeddings are, {'; '.join(parts)}." if chosen else ""
 
 
 def sober(view: View) -> str:
-    """Say what the answer leaves out: labels needed above guessing, and whether simpler features do as well."""
-    each = _labels_of_tasks(view, LEVELS[0], above_chance=True)
-    above = f"95 % of the score above guessing takes {each}." if each else ""
-    return paragraph(f"{above} {_compared(view)}".strip())
+    """Say what the answer leaves out: whether simpler features do as well."""
+    return paragraph(_compared(view))
 
 
 def _compared_table(comparisons: Sequence[Comparison], view: View) -> str:

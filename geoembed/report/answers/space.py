@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geoembed.outputs.styles import PALETTE, VERMILION
+from geoembed.outputs.colours import PALETTE, VERMILION
 from geoembed.report import charts
 from geoembed.report.answers.view import View
-from geoembed.report.markup import decimal, figure, gallery, grid, heading, listed, paragraph, section, table
+from geoembed.report.markup import decimal, details, figure, gallery, grid, heading, listed, paragraph, section, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,12 +35,14 @@ def looks_like(view: View) -> str:
         areas, numbers = np.unique(space_map.aoi, return_inverse=True)
         if len(areas) > 1:
             figures.append(_coloured(space_map, AREA, numbers.astype(np.float64), [str(name) for name in areas]))
-        drawn += [heading(_name(space_map)), paragraph(space_map.note, "quiet"), grid(figures)]
+        inside = paragraph(space_map.note, "quiet") + grid(figures)
+        last = space_map is maps[-1]
+        drawn.append(heading(_name(space_map)) + inside if last else details(_name(space_map), inside))
     return section(
         "What does the space look like?",
         _alike(maps[-1], view) if maps else "",
         *drawn,
-        *map(gallery, galleries),
+        details("What lies nearest to what", "".join(map(gallery, galleries))),
     )
 
 
@@ -102,25 +104,26 @@ def healthy(view: View) -> str:
     if not health and not retrieval:
         return ""
     fills = [
-        f"{decimal(one.effective_rank, 0)} of {one.dimensions:,} by {one.features}"
+        f"{decimal(one.effective_rank, 0)} of {one.dimensions:,} in {one.features}"
         for one in health
         if not math.isnan(one.effective_rank)
     ]
     finds = [
-        f"{_percent(one.at_1)} for {_pair(one)} (by chance {_percent(one.chance)})"
+        f"for {_percent(one.at_1)} of chips between {_pair(one)} (by chance {_percent(one.chance)})"
         for one in retrieval
         if not math.isnan(one.at_1)
     ]
-    finding = f"Directions in use (effective rank): {listed(fills)}." if fills else ""
+    finding = f"Of the directions they have, the embeddings use {listed(fills)} (effective rank)." if fills else ""
     if finds:
-        finding += f" Share of chips whose other modality is the nearest of all chips: {listed(finds)}."
+        finding += f" A search for a chip by its other modality finds it first: {listed(finds)}."
     return section(
         "Is the space healthy?",
         finding.strip(),
-        _filling(health),
-        paragraph(_FILLS if health else "", "quiet"),
-        _finding_each_other(retrieval),
-        paragraph(_FINDS if retrieval else "", "quiet"),
+        details("How the space is filled", _filling(health) + paragraph(_FILLS, "quiet") if health else ""),
+        details(
+            "Whether modalities find each other",
+            _finding_each_other(retrieval) + paragraph(_FINDS, "quiet") if retrieval else "",
+        ),
     )
 
 

@@ -162,18 +162,22 @@ def times(point: Point, factor: float) -> Point:
     return replace(point, mean=point.mean * factor, low=point.low * factor, high=point.high * factor)
 
 
-def verdict(difference: Point, above: str = "ahead", below: str = "behind", neither: str = "level") -> str:
+UNCLEAR = "without a clear difference"
+"""What differences are whose interval includes zero."""
+
+
+def verdict(difference: Point, above: str = "better", below: str = "worse") -> str:
     """Say whether an interval lies above, below or across zero; nothing where there is no interval."""
     if math.isnan(difference.low):
         return ""
-    return above if difference.low > 0 else below if difference.high < 0 else neither
+    return above if difference.low > 0 else below if difference.high < 0 else UNCLEAR
 
 
-def balance(comparisons: Sequence[Comparison], above: str, below: str, neither: str) -> str:
+def balance(comparisons: Sequence[Comparison], above: str, below: str) -> str:
     """Say on how many tasks differences lie above zero, across it, or below it, and how large clear ones are."""
-    by_verdict: dict[str, list[Comparison]] = {above: [], neither: [], below: [], NO_VERDICT: []}
+    by_verdict: dict[str, list[Comparison]] = {above: [], UNCLEAR: [], below: [], NO_VERDICT: []}
     for comparison in comparisons:
-        by_verdict[verdict(comparison.difference, above, below, neither) or NO_VERDICT].append(comparison)
+        by_verdict[verdict(comparison.difference, above, below) or NO_VERDICT].append(comparison)
     parts = []
     for word, members in by_verdict.items():
         clear = word in (above, below)

@@ -73,6 +73,7 @@ def _inlined(svg: str, alternative: str, height: float) -> str:
     body = body.replace("xlink:href", "href")
     body = re.sub(r"font-family: [^;\"]*", "font-family: system-ui, sans-serif", body)
     body = re.sub(r"\s*\n\s*", " ", body)
+    body = re.sub(r"\b(fill|stroke): #([0-9a-f]{6})", r"\1: var(--x\2,#\2)", body)  # a dark page sets others
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" width="100%" role="img"'
         f' style="stroke-linejoin:round;stroke-linecap:butt" aria-label="{escape(alternative)}">{body}</svg>'

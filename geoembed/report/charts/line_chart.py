@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from geoembed.outputs.styles import BLUE
+from geoembed.outputs.colours import BLUE
 from geoembed.report.charts.canvas import draw, legend, legend_height, spelled
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from geoembed.outputs.styles import BLUE, GREEN, GREY, ORANGE, PINK, SKY, VERMILION
+from geoembed.outputs.colours import BLUE, GREEN, GREY, ORANGE, PINK, SKY, VERMILION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

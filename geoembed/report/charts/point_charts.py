@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geoembed.outputs.styles import BLUE, PALETTE
+from geoembed.outputs.colours import BLUE, PALETTE
 from geoembed.report.charts.canvas import draw, legend, legend_height
 
 if TYPE_CHECKING:

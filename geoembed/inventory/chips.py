@@ -1,0 +1,153 @@
+"""Inventory of chips: chip folders, and single chip files."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geoembed.chips import folder as chip_folder
+from geoembed.chips.folder import ChipSet
+from geoembed.errors import GeoembedError
+from geoembed.imagery import checks, rasters, samples
+from geoembed.imagery.checks import ChannelStatistics
+from geoembed.imagery.modalities import BUILT_IN, Modality, Source
+from geoembed.imagery.rasters import Encoding
+from geoembed.imagery.windows import Readers
+from geoembed.inventory import facts, places
+from geoembed.inventory.facts import Facts, Rows
+from geoembed.outputs import geopackage, journal, records
+from geoembed.project import kinds, remedies
+from geoembed.project.kinds import Kind
+
+SAMPLED = 30
+"""Chips of each modality whose pixels are read for statistics, spread over the index."""
+
+
+def of_folder(path: Path, *, verify: bool) -> Facts:
+    """Tell of a chip folder; raises GeoembedError where its index or description cannot be used."""
+    folder = path if path.is_dir() else path.parent
+    if not kinds.is_finished(folder, Kind.CHIPS):
+        _, lines = journal.read(folder / ".journal.jsonl")
+        told = {"state": "not finished", "cells_cut": sum(len(line) for line in lines)}
+        return Facts("an unfinished chip folder", "its journal", {**told, "next": f"{remedies.cutting(folder)} again"})
+    chipset = chip_folder.read(folder)
+    statistics = {name: _statistics(chipset, name) for name in chipset.channels}
+    unusual = [
+        fault for name, channels in statistics.items() for fault in checks.faults(chipset.units[name], channels, name)
+    ]
+    faults = [*geopackage.faults(folder / chip_folder.INDEX, whole=verify), *_faults(chipset, verify)]
+    read = "all chip files" if verify else f"{SAMPLED} chip files of each modality at most, --verify reads all"
+    record = records.read_json(folder / chip_folder.DESCRIPTION)
+    about = {
+        "chips": len(chipset.index),
+        "pixels": f"{chipset.size} x {chipset.size}",
+        "units": chipset.units,
+        **places.of_table(chipset.index),
+        "crs": [grid.crs for grid in chipset.grids],
+        "areas": {str(name): int(n) for name, n in chipset.index["aoi"].value_counts().items()},
+        **facts.of_record(record, _version(folder)),
+        "unusual": unusual,
+    }
+    tables = {"chips by split": _splits(chipset), "values": values(statistics)}
+    return Facts(Kind.CHIPS.value, f"the index, that all files are there, and {read}", about, tables, tuple(faults))
+
+
+def of_file(path: Path, *, verify: bool) -> Facts:
+    """Tell of a chip file; raises GeoembedError where it cannot be read."""
+    chip = chip_folder.read_chip(path)
+    name = path.parents[2].name
+    modality = next((known for known in BUILT_IN if known.name == name), Modality(name))
+    raster = rasters.read(Modality(name, decibel=modality.decibel), Source(), str(path))
+    with closing(Readers()) as readers:
+        statistics = samples.statistics(raster, readers)
+    about = {
+        "modality": name,
+        "unit": modality.unit or None,
+        "pixels": f"{raster.height} x {raster.width}",
+        "stored": f"{raster.encodings[0].dtype}, nodata {raster.encodings[0].nodata:g}",
+        **places.of_boxes([raster]),
+        "valid": float(np.isfinite(chip.values).all(axis=0).mean()),
+    }
+    return Facts(Kind.CHIP.value, "all pixels", about, {"values": values({name: statistics})})
+
+
+def values(statistics: dict[str, list[ChannelStatistics]]) -> Rows:
+    """Return rows of the statistics of channels, by modality."""
+    rows = []
+    for name, channels in statistics.items():
+        for channel in channels:
+            numbers = channel.to_json()
+            shown = {key: numbers[key] for key in ("valid", "minimum", "p1", "median", "p99", "maximum")}
+            rows.append({"modality": name, "channel": channel.channel, **shown})
+    return rows
+
+
+def _splits(chipset: ChipSet) -> Rows:
+    """Return the number of chips of each split, and how many of them have each modality."""
+    rows = []
+    for split in (*chip_folder.SPLITS, "all"):
+        part = chipset.index if split == "all" else chipset.index[chipset.index["split"] == split]
+        present = {name: int(part[name].notna().sum()) for name in chipset.channels}
+        rows.append({"split": split, "chips": len(part), **present})
+    return rows
+
+
+def _paths(chipset: ChipSet, name: str) -> list[Path]:
+    """Return the paths of a modality's chip files, in the order of the index."""
+    present = chipset.index.loc[chipset.index[name].notna(), "chip_id"]
+    return [chipset.path_of(chip_id, name) for chip_id in present]
+
+
+def _sampled(paths: list[Path]) -> list[Path]:
+    return [paths[i] for i in sorted({*np.linspace(0, len(paths) - 1, min(SAMPLED, len(paths))).astype(int).tolist()})]
+
+
+def _statistics(chipset: ChipSet, name: str) -> list[ChannelStatistics]:
+    """Return the statistics of a modality's channels over a sample of its chips, without broken files."""
+    modality = Modality(name, decibel=next((known.decibel for known in BUILT_IN if known.name == name), False))
+    parts: dict[str, list[Any]] = {channel: [] for channel in chipset.channels[name]}
+    encodings: dict[str, Encoding] = {}
+    with closing(Readers()) as readers:
+        for path in _sampled(_paths(chipset, name)):
+            try:
+                raster = rasters.read(modality, Source(), str(path))
+                sampled = samples.values(raster, readers, windows=1)
+            except GeoembedError:
+                continue
+            encodings.update(zip(raster.channels, raster.encodings, strict=True))
+            for channel, numbers in sampled.items():
+                parts.setdefault(channel, []).append(numbers)
+    return [
+        checks.statistics(channel, np.concatenate(numbers), encodings[channel])
+        for channel, numbers in parts.items()
+        if numbers
+    ]
+
+
+def _faults(chipset: ChipSet, verify: bool) -> Iterator[str]:
+    """Yield what is wrong with the chip files; a number stands for many that are missing."""
+    for name in chipset.channels:
+        paths = _paths(chipset, name)
+        missing = [path for path in paths if not path.exists()]
+        if missing:
+            lost = f"{len(missing):,} of {len(paths):,} chip files of {name} are missing, {missing[0]} the first"
+            yield f"{chipset.folder}: {lost}; run the geoembed chip that made them again"
+        present = [path for path in paths if path not in set(missing)]
+        for path in present if verify else _sampled(present):
+            try:
+                chip = chip_folder.read_chip(path)
+            except GeoembedError as error:
+                yield str(error)
+                continue
+            strange = set(chip.channels) - set(chipset.channels[name])
+            if chip.values.shape[1:] != (chipset.size, chipset.size) or strange:
+                fault = "holds other pixels or channels than the index says"
+                yield f"{path}: {fault}; delete it and run the geoembed chip that made it again"
+
+
+def _version(folder: Path) -> str | None:
+    described: dict[str, Any] = json.loads((folder / chip_folder.DESCRIPTION).read_text(encoding="utf-8"))
+    return described.get("geoembed_version")
