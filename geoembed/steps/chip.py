@@ -26,7 +26,7 @@ from geoembed.ground import aoi as areas_of_interest
 from geoembed.ground.grid import Grid
 from geoembed.imagery import inspection, modalities
 from geoembed.imagery.modalities import Modality
-from geoembed.outputs import atomic, digests, journal, locks, records, styles
+from geoembed.outputs import atomic, digests, geopackage, journal, locks, records, styles
 from geoembed.outputs.journal import Journal
 from geoembed.outputs.records import Record, Standing
 from geoembed.progress import Progress, Result, Steps, verb
@@ -170,6 +170,8 @@ def _standing(folder: Path, earlier: Record | None, record: Record, *, update: b
     if earlier is None and any(path.name != locks.NAME for path in folder.iterdir()):
         raise ChipError(f"{folder}: exists and was not made by geoembed chip; choose another -o")
     atomic.sweep(folder, deep=not finished)
+    if standing is not Standing.KEPT:
+        geopackage.require_closed(folder / chip_folder.INDEX)
     return standing
 
 
@@ -197,7 +199,7 @@ def _describe(
 def _delete(folder: Path) -> None:
     """Delete the index, the chips that the journal names, and the description; other files stay."""
     index = folder / chip_folder.INDEX
-    index.unlink(missing_ok=True)
+    geopackage.remove(index)
     folders: set[Path] = set()
     _, lines = journal.read(folder / JOURNAL)
     for chip_id, contents in cutting.finished(lines).items():
@@ -260,7 +262,7 @@ def _finish(
     index, apart = chip_index.build(area_cells, contents, list(channels), seed)
     path = folder / chip_folder.INDEX
     if cut_now or not chip_index.is_of(path, index):
-        path.unlink(missing_ok=True)
+        geopackage.remove(path)
         units = {name: description["modalities"][name]["unit"] for name in channels}
         described = {name: {"channels": channels[name], "unit": units[name]} for name in channels}
         atomic.write_json(folder / chip_folder.DESCRIPTION, {**description, "modalities": described})
