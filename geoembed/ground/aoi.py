@@ -22,6 +22,9 @@ ALL = "all"
 MAY_BE_POLYGONS = ("Polygon", "Surface", "Collection", "Unknown")
 """Words in the geometry types of layers that can hold polygons."""
 
+NAMELESS = ("", "null", "<null>")
+"""Texts that stand for no name, in lower case."""
+
 log = logging.getLogger(__name__)
 
 
@@ -53,16 +56,16 @@ def load(path: Path, layer: str | None = None) -> geopandas.GeoDataFrame:
         raise AoiError(f"{path}: {stranger}; name a vector file of polygons")
     kinds = vectors.layers(path, AoiError)
     possible = [name for name, kind in kinds.items() if kind and any(word in kind for word in MAY_BE_POLYGONS)]
-    wanted = [layer] if layer in possible else possible
-    tables = {name: _polygons(vectors.read(path, name, AoiError)) for name in wanted}
+    tables = {
+        name: _polygons(vectors.read(path, name, AoiError)) for name in ([layer] if layer in possible else possible)
+    }
     holding = [name for name, table in tables.items() if len(table)]
     if not holding:
         raise AoiError(f"{path}: has no polygons; an area of interest is made of polygons")
-    name = vectors.chosen(path, layer, holding, "polygon layer", AoiError)
-    table = tables[name]
+    table = tables[vectors.chosen(path, layer, holding, "polygon layer", AoiError)]
     if table.attrs["left_out"]:
         log.warning("%s: %d rows that are no polygons are left out", path, table.attrs["left_out"])
-    vectors.require_place(path, table, AoiError)
+    vectors.require_place(path, table.crs, table.geometry.to_numpy(), AoiError)
     return table
 
 
@@ -71,8 +74,8 @@ def _polygons(table: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
     shapes = table.geometry.to_numpy()
     collections = np.flatnonzero(shapely.get_type_id(shapes) == shapely.GeometryType.GEOMETRYCOLLECTION)
     for row in collections:
-        parts = shapely.get_parts(shapes[row])
-        shapes[row] = shapely.union_all(parts[shapely.get_dimensions(parts) == 2])
+        parts, _ = vectors.parts(shapes[[row]])
+        shapes[row] = shapely.union_all(shapely.make_valid(parts[shapely.get_dimensions(parts) == 2]))
     usable = (shapely.get_dimensions(shapes) == 2) & ~shapely.is_empty(shapes) & ~shapely.is_missing(shapes)
     kept = table.set_geometry(geopandas.GeoSeries(shapes, index=table.index, crs=table.crs))[usable]
     kept.attrs["left_out"] = int((~usable).sum())
@@ -83,19 +86,14 @@ def areas(path: Path, table: geopandas.GeoDataFrame) -> list[Area]:
     """Return a table's areas: rows of the same name are one area; rows without a name take the file's stem."""
     column = next((name for name in table.columns if str(name).casefold() == "name"), None)
     values = [None] * len(table) if column is None else table[column].astype(object)
-    names = np.array([_text(value) or path.stem for value in values], dtype=object)
+    texts = ["" if (name := vectors.text(value)).casefold() in NAMELESS else name for value in values]
+    stripped = sum(isinstance(value, str) and text not in ("", value) for text, value in zip(texts, values, strict=True))
+    if stripped:
+        log.warning("%s: %d names lost outer blanks", path, stripped)
+    names = np.array([text or path.stem for text in texts], dtype=object)
     by_name = table.geometry.groupby(names, sort=False)
-    crs_text = table.crs.to_wkt()
+    crs_text = crs.horizontal(table.crs.to_wkt())
     return [Area(name, shapely.union_all(shapely.make_valid(rows.to_numpy())), crs_text) for name, rows in by_name]
-
-
-def _text(value: Any) -> str:
-    """Return a name as text: empty for NULL, and without decimals for a whole number in a column of floats."""
-    if value is None or value != value:
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
 
 
 def read(paths: tuple[Path, ...], layer: str | None = None) -> tuple[tuple[Area, ...], list[tuple[str, str]]]:

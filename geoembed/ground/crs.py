@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
 
 LONLAT = "EPSG:4326"
 """WGS 84 in degrees; in this package always in the order east, north."""
@@ -39,11 +40,15 @@ def is_geographic(crs: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def is_on_earth(crs: str) -> bool:
-    """Tell whether a CRS can be converted to longitudes and latitudes; local and engineering ones cannot."""
-    parsed = CRS.from_user_input(crs)
-    return bool(parsed.is_geographic or parsed.is_projected or parsed.is_bound or parsed.is_derived) and (
-        parsed.geodetic_crs is not None and parsed.geodetic_crs.is_geographic
-    )
+    """Tell whether a CRS leads to longitudes and latitudes on the Earth; local ones and those of Mars do not."""
+    geodetic = CRS.from_user_input(crs).geodetic_crs
+    if geodetic is None or not geodetic.is_geographic:
+        return False
+    try:
+        transformer(crs, LONLAT)
+    except ProjError:
+        return False
+    return True
 
 
 def name(crs: str) -> str:

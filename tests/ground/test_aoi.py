@@ -116,10 +116,10 @@ def test_of_several_layers_one_has_to_be_chosen(tmp_path: Path) -> None:
     for layer, east in (("north", 15), ("south", 16)):
         square = geopandas.GeoDataFrame(geometry=[shapely.box(14, 40, east, 41)], crs=4326)
         square.to_file(tmp_path / "a.gpkg", layer=layer, mode="a" if layer == "south" else "w")
-    with pytest.raises(AoiError, match="has 2 polygon layers, north, south; choose one with --layer north"):
+    with pytest.raises(AoiError, match="has 2 polygon layers, north, south; choose one, as in --layer north"):
         aoi.read((tmp_path / "a.gpkg",))
     assert aoi.read((tmp_path / "a.gpkg",), "south")[0][0].polygon.bounds[2] == 16
-    with pytest.raises(AoiError, match=r"no polygon layer called soth; did you mean south\?"):
+    with pytest.raises(AoiError, match=r"--layer soth: .* has no polygon layer of this name; did you mean south\?"):
         aoi.read((tmp_path / "a.gpkg",), "soth")
 
 
@@ -147,10 +147,13 @@ LOCAL = 'LOCAL_CS["site",LOCAL_DATUM["site",0],UNIT["metre",1],AXIS["X",EAST],AX
 @pytest.mark.parametrize(
     ("crs", "bounds", "words"),
     [
-        (LOCAL, (0, 0, 9, 9), "its CRS, site, is no place on the Earth"),
-        ("EPSG:4326", (414_639, 4_428_145, 423_287, 4_439_335), "coordinates from 414639 .* in a CRS of degrees"),
-        ("EPSG:4326", (14, 108, 15, 109), "coordinates from 14 108 to 15 109 in a CRS of degrees"),
-        ("EPSG:4326", (4_000, 40, 4_001, 41), "in a CRS of degrees"),
+        (LOCAL, (0, 0, 9, 9), "its CRS, site, leads to no place on the Earth"),
+        ("EPSG:4326", (414_639, 4_428_145, 423_287, 4_439_335), "coordinates from 414639 .* cannot be degrees as its CRS .WGS 84. says"),
+        ("EPSG:4326", (14, 108, 15, 109), "coordinates from 14 108 to 15 109, which cannot be degrees"),
+        ("EPSG:4807", (5, 100, 6, 101), "coordinates from 5 100 to 6 101"),  # the pole is at 100 grads
+        ("ESRI:104905", (14, 40, 15, 41), "CRS, GCS_Mars_2000, leads to no place on the Earth"),
+        ("EPSG:4978", (14, 40, 15, 41), "leads to no place on the Earth"),
+        ("EPSG:4326", (4_000, 40, 4_001, 41), "cannot be degrees"),
     ],
 )
 def test_a_crs_that_leads_nowhere_is_told(tmp_path: Path, crs: str, bounds: Any, words: str) -> None:
@@ -165,7 +168,7 @@ def test_a_geopackage_of_undefined_crs_is_told(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "a.gpkg")) as base, base:
         for table in ("gpkg_geometry_columns", "gpkg_contents"):
             base.execute(f"UPDATE {table} SET srs_id = -1")
-    with pytest.raises(AoiError, match="Undefined Cartesian SRS, is no place on the Earth"):
+    with pytest.raises(AoiError, match="Undefined Cartesian SRS, leads to no place on the Earth"):
         aoi.read((tmp_path / "a.gpkg",))
 
 
@@ -186,3 +189,32 @@ def test_units_and_rows_without_geometry_raise_no_warnings_of_python(tmp_path: P
         (area,) = aoi.read((tmp_path / "a.gpkg",))[0]
     assert area.name == "a"
     assert aoi.holds(area, np.array([[13.93, 39.79], [14.9, 39.8]])).tolist() == [True, False]
+
+
+def test_names_lose_outer_blanks_and_blank_ones_are_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = ["north ", "north", "", "  ", "NULL", None]
+    squares = [shapely.box(14 + i, 40, 14.5 + i, 41) for i in range(6)]
+    table = geopandas.GeoDataFrame({"name": names}, geometry=squares, crs=4326)
+    for name in ("a.gpkg", "a.geojson", "a.shp", "a.fgb"):
+        table.to_file(tmp_path / name)
+        with caplog.at_level(logging.WARNING):
+            areas = aoi.read((tmp_path / name,))[0]
+        sizes = {area.name: area.polygon.area for area in areas}
+        assert sizes == pytest.approx({"north": 1.0, "a": 2.0})
+    assert "a.gpkg: 1 names lost outer blanks" in caplog.text
+
+
+def test_polygons_in_collections_of_collections(tmp_path: Path) -> None:
+    inner = shapely.geometrycollections([shapely.box(0, 0, 1, 1), shapely.multipolygons([shapely.box(5, 0, 7, 1)])])
+    geometry = shapely.geometrycollections([inner, shapely.Point(9, 9), shapely.box(0.5, 0, 1.5, 1)])
+    geopandas.GeoDataFrame({"name": ["a"]}, geometry=[geometry], crs=4326).to_file(tmp_path / "a.gpkg")
+    ((area,), _) = aoi.read((tmp_path / "a.gpkg",))
+    assert area.polygon.area == pytest.approx(1.5 + 2)
+
+
+def test_heights_do_not_matter(tmp_path: Path) -> None:
+    square = shapely.box(414_000, 4_428_000, 424_000, 4_440_000)
+    geopandas.GeoDataFrame(geometry=[square], crs="EPSG:32633+5773").to_file(tmp_path / "a.gpkg")
+    ((area,), _) = aoi.read((tmp_path / "a.gpkg",))
+    middle = geopandas.GeoSeries([square.centroid], crs=32633).to_crs(4326)[0]
+    assert aoi.holds(area, np.array([[middle.x, middle.y], [middle.x + 1, middle.y]])).tolist() == [True, False]

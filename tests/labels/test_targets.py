@@ -227,7 +227,7 @@ def test_what_cannot_be_used_says_the_remedy(tmp_path: Path) -> None:
         with pytest.raises(LabelError, match=words):
             join(path)
     (tmp_path / "text.gpkg").write_text("no")
-    with pytest.raises(LabelError, match="not a vector file"):
+    with pytest.raises(LabelError, match="cannot be read as a vector file"):
         join(tmp_path / "text.gpkg")
     with pytest.warns(UserWarning, match="crs"):
         geopandas.GeoDataFrame({"label": [0, 1]}, geometry=two_points).to_file(tmp_path / "h.fgb", driver="FlatGeobuf")
