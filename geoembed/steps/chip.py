@@ -44,6 +44,7 @@ Sources: TypeAlias = Mapping[str, Paths] | Sequence[str | Modality]
 def chip(
     aoi: Paths,
     *,
+    layer: str | None = None,
     source: Sources = (),
     output: PathLike = "chips",
     size: int | None = None,
@@ -60,6 +61,7 @@ def chip(
     """Cut the chips of areas into a folder; the result is its index. Chips of the same inputs and options are kept.
 
     aoi: vector files of polygons.
+    layer: the layer of each that has the areas; None: the only one with polygons.
     source: where imagery lies, by modality or as `s2=PATH`, in place of what `config` says; or modalities.
     config: the settings file whose [modalities] tables say what imagery there is; None: geoembed.toml if it exists.
     size: pixels along a chip's side; None: that of chips that are there, else chosen by the area, 448 or less.
@@ -72,7 +74,7 @@ def chip(
     folder = Path(output)
     if (size is not None and size < 1) or (resolution is not None and not 0.0 < resolution < float("inf")):
         raise ConfigError(f"--size {size} --resolution {resolution}: both must be above 0")
-    areas, aoi_files = areas_of_interest.read(settings.paths(aoi))
+    areas, aoi_files = areas_of_interest.read(settings.paths(aoi), layer)
     table = settings.file(config)
     imagery = tuple(cutting.imagery_of(modality) for modality in _modalities(source, table))
     names = ", ".join(map(str, settings.paths(aoi)))
@@ -102,6 +104,7 @@ def chip(
             },
             options={
                 "aoi": [name for name, _ in aoi_files],
+                **({"layer": layer} if layer else {}),
                 "modalities": {each.modality.name: each.settings() for each in imagery},
                 "size": size,
                 "resolution": resolution,
