@@ -43,7 +43,7 @@ def write(path: Path, layer: str, table: geopandas.GeoDataFrame, record: Record 
 def remove(path: Path) -> None:
     """Delete a GeoPackage where there is one, a link's target in its place; raises StaleError as `require_closed` does."""
     require_closed(path)
-    path.resolve().unlink(missing_ok=True)
+    atomic.remove(path)
 
 
 def require_closed(path: Path) -> None:
@@ -52,7 +52,7 @@ def require_closed(path: Path) -> None:
     A write-ahead log that stayed beside a new file would be taken for its own edits, and garble it. Raises StaleError
     where another program has the file open.
     """
-    path = path.resolve()  # SQLite's files lie beside a link's target
+    path = atomic.target(path)  # SQLite's files lie beside a link's target
     if not any(file.exists() for file in _beside(path)):
         return
     is_open = f"{path}: is open in another program, with edits that it has not merged; close it there and run again"
