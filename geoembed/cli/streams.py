@@ -103,7 +103,9 @@ def listen(quiet: bool, verbose: bool) -> None:
     warnings.showwarning = _note
 
 
-def _note(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+def _note(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
     """Tell those who want to hear more of a warning of a library, which is about our code and not about their files."""
     log.debug("%s, line %d: %s: %s", filename, lineno, category.__name__, message)
 

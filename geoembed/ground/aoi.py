@@ -87,7 +87,9 @@ def areas(path: Path, table: geopandas.GeoDataFrame) -> list[Area]:
     column = next((name for name in table.columns if str(name).casefold() == "name"), None)
     values = [None] * len(table) if column is None else table[column].astype(object)
     texts = ["" if (name := vectors.text(value)).casefold() in NAMELESS else name for value in values]
-    stripped = sum(isinstance(value, str) and text not in ("", value) for text, value in zip(texts, values, strict=True))
+    stripped = sum(
+        isinstance(value, str) and text not in ("", value) for text, value in zip(texts, values, strict=True)
+    )
     if stripped:
         log.warning("%s: %d names lost outer blanks", path, stripped)
     names = np.array([text or path.stem for text in texts], dtype=object)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyogrio
 import shapely
 from numpy.typing import NDArray
@@ -68,9 +69,9 @@ def read(path: Path, layer: str, error: type[GeoembedError]) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as of a ring that is closed for the reader; what matters is checked
             try:
-                return pyogrio.read_dataframe(path, layer=layer)
+                return _whole(path, layer, pyogrio.read_dataframe(path, layer=layer))
             except UnicodeDecodeError:
-                table = pyogrio.read_dataframe(path, layer=layer, encoding=BYTES)
+                table = _whole(path, layer, pyogrio.read_dataframe(path, layer=layer, encoding=BYTES))
     except FAULTS as fault:
         raise _unreadable(path, fault, error) from None
     log.warning("%s: has texts that are not UTF-8; they are read as %s", path, ENCODING)
@@ -78,6 +79,18 @@ def read(path: Path, layer: str, error: type[GeoembedError]) -> Any:
         if table[name].dtype != "geometry" and any(isinstance(value, str) for value in table[name]):
             table[name] = table[name].map(_decoded, na_action="ignore")
     return table.rename(columns=_decoded)
+
+
+def _whole(path: Path, layer: str, table: Any) -> Any:
+    """Return a table in which integers that floats cannot hold, as which those beside NULL are read, are whole."""
+    for name in table.select_dtypes("float64").columns:
+        if not (table[name].abs() >= 2.0**53).any() or columns(path, layer, GeoembedError).get(name) != "int64":
+            continue
+        column, of = (word.replace('"', '""') for word in (name, layer))
+        query = f'SELECT CAST("{column}" AS character(20)) AS whole FROM "{of}"'
+        texts = pyogrio.read_dataframe(path, sql=query, read_geometry=False)["whole"]
+        table[name] = pd.array([pd.NA if pd.isna(text) else int(text) for text in texts], dtype="Int64")
+    return table
 
 
 def _decoded(text: Any) -> Any:
@@ -107,7 +120,7 @@ def chosen(path: Path, layer: str | None, among: list[str], what: str, error: ty
 
 
 def parts(shapes: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return the points, lines and polygons that geometries consist of, collections in collections too, and their rows."""
+    """Return the points, lines and polygons that geometries consist of, at any depth, and the rows that they are of."""
     single, rows = shapely.get_parts(shapes, return_index=True)
     while (shapely.get_type_id(single) > shapely.GeometryType.POLYGON).any():
         single, inner = shapely.get_parts(single, return_index=True)
@@ -117,7 +130,7 @@ def parts(shapes: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
 
 def text(value: Any) -> str:
     """Return a name or an id as text: empty for NULL and blanks, and without decimals for a whole number."""
-    if value is None or value != value:
+    if pd.isna(value):
         return ""
     if isinstance(value, float | np.floating) and value.is_integer():
         return str(int(value))

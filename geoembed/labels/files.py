@@ -96,9 +96,10 @@ def read(path: Path, reading: Reading = Reading()) -> LabelFile:
     """Read a label file; its target column is `label` by default, else `value`, else `class`, whatever their case.
 
     Integers, text, true and false are classes; fractions and all numbers in `value` are numbers to be predicted. Text
-    loses outer blanks; what is blank, or NULL or NaN in words, is no label, nor is a number beyond MOST. Without geometry
-    and `chip_id`, rows lie where their columns lon and lat, x and y or WKT say. A path that is not there is looked for
-    in labels/, and with any ending if it has none. Raises LabelError where the file or its column cannot be used.
+    loses outer blanks; what is blank, or NULL or NaN in words, is no label, nor is a number beyond MOST. Where there is
+    neither geometry nor `chip_id`, rows lie where their columns lon and lat, x and y or WKT say. A path that is not
+    there is looked for in labels/, and with any ending if it has none. Raises LabelError where the file or its column
+    cannot be used.
     """
     stranger = remedies.labels(path)
     if stranger:
@@ -242,14 +243,12 @@ def _cleaned(path: Path, values: pd.Series) -> pd.Series:
     if stripped:
         log.warning("%s: column %s: %s labels lost outer blanks", path, values.name, f"{stripped:,}")
     known = [None if isinstance(text, str) and text.casefold() in tables.MISSING else text for text in texts]
-    names = set(known)
-    twins = {f"{name}.0": name for name in names if isinstance(name, str) and f"{name}.0" in names}
+    names: set[Any] = set(known)
+    twins: dict[Any, str] = {f"{name}.0": name for name in names if isinstance(name, str) and f"{name}.0" in names}
     if twins:
         names_told = ", ".join(f"{twin} and {name}" for twin, name in sorted(twins.items())[:3])
         log.warning("%s: column %s: %s are one class each", path, values.name, names_told)
-    return pd.Series(
-        [twins.get(text, text) for text in known], index=values.index, name=values.name, dtype=object
-    )
+    return pd.Series([twins.get(text, text) for text in known], index=values.index, name=values.name, dtype=object)
 
 
 def _weight(path: Path, table: pd.DataFrame, weight: str | None) -> str | None:

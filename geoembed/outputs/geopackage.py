@@ -41,7 +41,7 @@ def write(path: Path, layer: str, table: geopandas.GeoDataFrame, record: Record 
 
 
 def remove(path: Path) -> None:
-    """Delete a GeoPackage where there is one, a link's target in its place; raises StaleError as `require_closed` does."""
+    """Delete a GeoPackage if it is there, of a link the target; raises StaleError as `require_closed` does."""
     require_closed(path)
     atomic.remove(path)
 
@@ -65,7 +65,9 @@ def require_closed(path: Path) -> None:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise StaleError(is_open) from error
-            raise StaleError(f"{path}: has edits beside it that cannot be merged ({error}); choose another -o") from error
+            raise StaleError(
+                f"{path}: has edits beside it that cannot be merged ({error}); choose another -o"
+            ) from error
         except sqlite3.DatabaseError:
             mode = "delete"  # no database: what lies beside it belongs to nothing
         if mode != "delete":

@@ -130,6 +130,15 @@ def test_names_that_are_numbers_stay_whole(tmp_path: Path, names: list[float]) -
     assert [area.name for area in aoi.read((tmp_path / "a.gpkg",))[0]] == [str(int(name)) for name in names]
 
 
+@pytest.mark.parametrize("suffix", ["gpkg", "geojson", "fgb"])
+def test_large_numbers_beside_null_stay_whole(tmp_path: Path, suffix: str) -> None:
+    names = pd.array([9007199254740993, 9007199254740992, None], dtype="Int64")  # floats cannot tell these apart
+    squares = [shapely.box(14 + i, 40, 14.5 + i, 41) for i in range(3)]
+    geopandas.GeoDataFrame({"name": names}, geometry=squares, crs=4326).to_file(tmp_path / f"a.{suffix}")
+    names_read = [area.name for area in aoi.read((tmp_path / f"a.{suffix}",))[0]]
+    assert sorted(names_read) == ["9007199254740992", "9007199254740993", "a"]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "cp1252"])
 def test_texts_in_other_encodings_are_read_and_told(
     tmp_path: Path, encoding: str, caplog: pytest.LogCaptureFixture
@@ -148,7 +157,11 @@ LOCAL = 'LOCAL_CS["site",LOCAL_DATUM["site",0],UNIT["metre",1],AXIS["X",EAST],AX
     ("crs", "bounds", "words"),
     [
         (LOCAL, (0, 0, 9, 9), "its CRS, site, leads to no place on the Earth"),
-        ("EPSG:4326", (414_639, 4_428_145, 423_287, 4_439_335), "coordinates from 414639 .* cannot be degrees as its CRS .WGS 84. says"),
+        (
+            "EPSG:4326",
+            (414_639, 4_428_145, 423_287, 4_439_335),
+            "coordinates from 414639 .* cannot be degrees as its CRS .WGS 84. says",
+        ),
         ("EPSG:4326", (14, 108, 15, 109), "coordinates from 14 108 to 15 109, which cannot be degrees"),
         ("EPSG:4807", (5, 100, 6, 101), "coordinates from 5 100 to 6 101"),  # the pole is at 100 grads
         ("ESRI:104905", (14, 40, 15, 41), "CRS, GCS_Mars_2000, leads to no place on the Earth"),

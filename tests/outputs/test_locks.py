@@ -55,7 +55,7 @@ def test_a_link_to_a_folder_that_is_to_be_makes_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("folder", [True, False])
 def test_a_link_to_a_disk_that_is_not_there(tmp_path: Path, folder: bool) -> None:
     (tmp_path / "out").symlink_to(tmp_path / "disk" / "out")
-    with pytest.raises(StaleError, match=r"out: is a link to .*disk/out, whose folder is not there"):
-        with locks.hold(tmp_path / "out", folder=folder):
-            pass
+    fault = r"out: is a link to .*disk/out, whose folder is not there"
+    with pytest.raises(StaleError, match=fault), locks.hold(tmp_path / "out", folder=folder):
+        pass
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
