@@ -147,7 +147,7 @@ def test_a_probe_finds_water_and_a_report_is_written(five: Path) -> None:
     metrics = json.loads((five / "all" / "metrics.json").read_text())
     assert metrics["scores"]["all"]["roc_auc"] > 0.8
     tasks = [word for name in ("water", "crops", "trees", "built") for word in ("--labels", f"labels/{name}.gpkg")]
-    words = ("evaluate", *tasks, "--sizes", "20,100,all", "--repeats", 2)
+    words = ("evaluate", *tasks, "--sizes", "20,100,all", "--repeats", 2, "--hold-out")
     assert geoembed(five, *words) == "report/report.html"
     results = pd.read_csv(five / "report" / "results.csv")
     assert {"task", "aoi", "features", "classifier", "n", "seed", "metric", "value", "seconds"} <= set(results.columns)

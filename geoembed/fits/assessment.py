@@ -155,6 +155,8 @@ def _by_folds(
     asked: Asked,
 ) -> Generator[Progress, None, HeldOut]:
     """Predict each fold of the labelled chips from the others, in several repetitions."""
+    from threadpoolctl import threadpool_limits
+
     predictions, decisions = [], []
     repeats = heldout.REPEATS if len(labelled) < heldout.FEW else 1
     partitions = list(heldout.partitions(file, labelled, repeats, asked.seed))
@@ -168,9 +170,10 @@ def _by_folds(
             learned = draw(labelled[~inside], targets, keys, replace(asked, seed=asked.seed + repeat))
             if not inside.any():
                 continue
-            p, classes = heldout.predict(
-                learner, Z, targets, learned, labelled[inside], rule=asked.rule, seed=asked.seed
-            )
+            with threadpool_limits(1):  # small matrices gain nothing from threads, and crawl where cores are shared
+                p, classes = heldout.predict(
+                    learner, Z, targets, learned, labelled[inside], rule=asked.rule, seed=asked.seed
+                )
             predicted[inside] = p
             if targets.classes:
                 decided[inside] = classes

@@ -49,7 +49,7 @@ def scene(path: Path, side: int, crs: str, x: float, y: float) -> None:
         blockxsize=512, blockysize=512, transform=Affine(10.0, 0.0, x, 0.0, -10.0, y), **CODECS["zstd"],
     ) as file:  # fmt: skip
         file.write(image.astype("uint16"))
-        file.descriptions = NAMES
+        file.descriptions, file.scales = NAMES, (1e-4,) * len(NAMES)
 
 
 def plain_loop(source: Path, places: list[tuple[str, Any, Any]], size: int, output: Path, codec: str) -> None:

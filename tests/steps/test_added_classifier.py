@@ -48,13 +48,13 @@ def fitted(found: Embeddings, water: np.ndarray[Any, Any], seed: int, n: int = N
 
 def test_probe_and_apply_map_with_it(tmp_path: Path, world: Any) -> None:
     found, water = world
-    options: dict[str, Any] = {"n": N, "classifier": NAME, "features": "s2", "seed": SEED}
+    options: dict[str, Any] = {"n": N, "classifier": NAME, "features": "s2", "seed": SEED, "hold_out": True}
     done = probe(tmp_path / "e.h5", labels=tmp_path / "water.csv", output=tmp_path / "out", **options)
     model = fitted(found, water, SEED)
     p = model.predict_proba(scaled(found, found.vectors("s2")))[:, 1]
-    assert geopandas.read_file(done.paths[0])["probability"].to_numpy(float) == pytest.approx(p, abs=1e-6)
+    assert geopandas.read_file(done.paths[0])["p_1"].to_numpy(float) == pytest.approx(p, abs=1e-6)
     test = found.split == "test"
-    scores = json.loads((tmp_path / "out/metrics.json").read_text())["test"]["all"]
+    scores = json.loads((tmp_path / "out/metrics.json").read_text())["scores"]["all"]
     assert scores["roc_auc"] == pytest.approx(roc_auc_score(water[test], p[test]), abs=1e-6)
     assert scores["brier"] == pytest.approx(brier_score_loss(water[test], p[test]), abs=1e-6)
     assert scores["balanced_accuracy"] > 0.8
@@ -63,19 +63,26 @@ def test_probe_and_apply_map_with_it(tmp_path: Path, world: Any) -> None:
     embeddings_file(tmp_path / "far.h5", {"s2": far, "fused": far}, columns=20)
     mapped = geopandas.read_file(probe(tmp_path / "far.h5", apply=tmp_path / "out", output=tmp_path / "far").paths[0])
     p = model.predict_proba(scaled(found, far))[:, 1]
-    assert mapped["probability"].to_numpy(float) == pytest.approx(p, abs=1e-6)
+    assert mapped["p_1"].to_numpy(float) == pytest.approx(p, abs=1e-6)
 
 
 def test_evaluate_scores_it_and_nothing_else_in_its_name(tmp_path: Path, world: Any) -> None:
     found, water = world
-    options: dict[str, Any] = {"sizes": ("20", str(N), "all"), "n": N, "repeats": 2, "features": ("s2",), "seed": SEED}
+    options: dict[str, Any] = {
+        "sizes": ("20", str(N), "all"),
+        "n": N,
+        "repeats": 2,
+        "features": ("s2",),
+        "seed": SEED,
+        "hold_out": True,
+    }
     kinds = ("logistic", NAME, "forest")
     evaluate(
         tmp_path / "e.h5", labels=(tmp_path / "water.csv",), output=tmp_path / "report", classifiers=kinds, **options
     )
     table = pd.read_csv(tmp_path / "report/results.csv")
     table = table[table["question"] == "curve"]
-    assert table.groupby("classifier").size().to_dict() == dict.fromkeys(kinds, 6 * 5)  # metrics, and fits
+    assert table.groupby("classifier").size().to_dict() == dict.fromkeys(kinds, 7 * 5)  # metrics, and fits
     test = found.split == "test"
     Z, truth = scaled(found, found.vectors("s2"))[test], water[test]
     whole = int((found.split == "train").sum())
@@ -93,6 +100,7 @@ def test_evaluate_scores_it_and_nothing_else_in_its_name(tmp_path: Path, world: 
 
 def test_a_dry_run_tells_how_long_it_takes(tmp_path: Path, world: Any) -> None:
     options: dict[str, Any] = {"sizes": ("20", "all"), "n": 20, "repeats": 2, "features": ("s2",), "dry_run": True}
+    options["hold_out"] = True
     done = evaluate(
         tmp_path / "e.h5", labels=(tmp_path / "water.csv",), output=tmp_path / "r", classifiers=(NAME,), **options
     )

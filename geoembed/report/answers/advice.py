@@ -37,17 +37,18 @@ def promise(view: View) -> str:
     held = [task for task, n in needs.items() if n is not None and n <= few[task]]
     rest = [task for task, n in needs.items() if n is not None and n > few[task]]
     unknown = [task for task, n in needs.items() if n is None]
-    claim = f"The promise that few labels (at most {min(few.values(), default=FEW):,}) do what all do"
+    claim = f"few labels (at most {min(few.values(), default=FEW):,})"
     gain = f"{100 * LEVELS[0]:.0f} % of what all {whole:,} labels gain over guessing"
     parts = []
     if held:
-        each = listed([f"{task} ({needs[task]:,} labels)" for task in held])
+        each = listed([f"{task} reached {gain if task == held[0] else 'it'} with {needs[task]:,}" for task in held])
         where = "" if len(needs) == 1 else f" on {_count(len(held), len(needs))} tasks"
-        parts.append(f"{claim} held{where}: {each} reached {gain}.")
+        parts.append(f"The promise held{where}: {claim} do what all do. {each[:1].upper()}{each[1:]}.")
     if rest:
-        each = listed([f"{task} ({_needed(needs[task], whole)})" for task in rest])
-        begin = "It did not hold on" if held else f"{claim} did not hold on"
-        parts.append(f"{begin} {each}{'' if held else f', for {gain}'}.")
+        each = listed([f"{task} needs {_needed(needs[task], whole)}" for task in rest])
+        where = f"on {listed(rest)}" if held else f"on {listed(rest)}: {claim} do not do what all do"
+        parts.append(f"It did not hold {where}. " if held else f"The promise did not hold {where}. ")
+        parts[-1] += f"For {gain}, {each}."
     if unknown:
         parts.append(f"It cannot be judged on {listed(unknown)}, where all labels score about what guessing does.")
     if held or rest:
@@ -64,7 +65,7 @@ def _count(some: int, whole: int) -> str:
 
 
 def _needed(n: int | None, whole: int) -> str:
-    return "all labels needed" if n == whole else f"{number(n)} labels needed"
+    return "them all" if n == whole else f"{number(n)}"
 
 
 def advised(view: View) -> str:
