@@ -55,7 +55,7 @@ def require_closed(path: Path) -> None:
     path = atomic.target(path)  # SQLite's files lie beside a link's target
     if not any(file.exists() for file in _beside(path)):
         return
-    is_open = f"{path}: is open in another program, with edits that it has not merged; close it there and run again"
+    is_open = f"{path}: is open in another program, such as QGIS; close it there and run again"
     if path.exists():
         try:
             with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as base:
@@ -84,7 +84,7 @@ def _beside(path: Path) -> list[Path]:
 def renew(path: Path, layer: str, record: Record) -> None:
     """Replace the record of a layer that `write` wrote, in place: its rows, other layers and styles stay.
 
-    The record of a file that is open in another program stays too: new stamps only save time.
+    The record of a file that is open elsewhere, or cannot be written, stays too: new stamps only save time.
     """
     query = (
         "SELECT id, metadata FROM gpkg_metadata JOIN gpkg_metadata_reference ON id = md_file_id"
@@ -92,16 +92,16 @@ def renew(path: Path, layer: str, record: Record) -> None:
     )
     try:
         require_closed(path)
-    except StaleError:
+        with closing(sqlite3.connect(path)) as base, base:
+            for number, text in base.execute(query, (layer, f'%key="{_RECORD}"%')).fetchall():
+                document = ElementTree.fromstring(text)
+                for item in document.iter("MDI"):
+                    if item.get("key") == _RECORD:
+                        item.text = json.dumps(record.to_json())
+                metadata = ElementTree.tostring(document, encoding="unicode")
+                base.execute("UPDATE gpkg_metadata SET metadata = ? WHERE id = ?", (metadata, number))
+    except (StaleError, sqlite3.OperationalError):
         return
-    with closing(sqlite3.connect(path)) as base, base:
-        for number, text in base.execute(query, (layer, f'%key="{_RECORD}"%')).fetchall():
-            document = ElementTree.fromstring(text)
-            for item in document.iter("MDI"):
-                if item.get("key") == _RECORD:
-                    item.text = json.dumps(record.to_json())
-            metadata = ElementTree.tostring(document, encoding="unicode")
-            base.execute("UPDATE gpkg_metadata SET metadata = ? WHERE id = ?", (metadata, number))
 
 
 def faults(path: Path, *, whole: bool) -> list[str]:
