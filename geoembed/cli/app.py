@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from copy import copy
 from pathlib import Path
@@ -15,8 +16,9 @@ import typer
 from typer.core import TyperGroup
 
 from geoembed import display, interrupts, settings
+from geoembed.cli import faults
 from geoembed.cli.options import Config, Json, Quiet, Verbose, place
-from geoembed.errors import ConfigError, GeoembedError
+from geoembed.errors import ConfigError
 from geoembed.settings import Option
 from geoembed.version import __version__
 
@@ -35,11 +37,10 @@ class Commands(TyperGroup):
         """Run the command line."""
         try:
             return super().main(*args, **kwargs)
-        except GeoembedError as error:
-            _say(error)
-        except OSError as error:
-            fault = f"{error.filename}: {error.strerror}" if error.filename else str(error).splitlines()[0]
-            _say(f"{fault}; check that path, its permissions and the space left")
+        except Exception as error:  # typer's own are told and end before
+            for line in "".join(traceback.format_exception(error)).splitlines():
+                log.debug("%s", line)
+            _say(faults.told(error))
         sys.exit(1)
 
     def invoke(self, context: Any) -> Any:

@@ -135,6 +135,11 @@ def read(path: Path) -> Embeddings:
             attributes = {name: _parsed(value) for name, value in file.attrs.items()}
     except (OSError, ValueError) as error:
         fault = str(error).partition("\n")[0]  # HDF5 writes its whole stack of errors
+        if "unable to lock file" in fault:
+            raise EmbeddingsError(
+                f"{path}: is in use by another program; close it there, or wait; where the disk knows no locks, set"
+                " HDF5_USE_FILE_LOCKING=FALSE"
+            ) from None
         raise EmbeddingsError(f"{path}: cannot be read as HDF5 ({fault}); {again}") from None
     lacking = [name for name in ("modalities", "grids", "digest") if name not in attributes]
     if lacking:

@@ -4,6 +4,7 @@ An address is a path, `netcdf:file.nc:variable` (a variable of a file; other dri
 such as `/vsizip/archive.zip/file.tif`, `https://...` or `s3://...`. It is text, as a URL loses a slash in pathlib.Path.
 """
 
+import glob
 import re
 from pathlib import Path, PurePath
 
@@ -27,6 +28,13 @@ def resolve(folder: Path, address: str) -> str:
         return address
     if variable and not (folder / address).exists():
         return variable[1] + resolve(folder, variable[2]) + variable[3]
+    return _beside(folder, address)
+
+
+def _beside(folder: Path, address: str) -> str:
+    """Return a path or a glob in a folder, in whose own name nothing stands for anything else."""
+    if glob.has_magic(address) and not (folder / address).exists():
+        folder = Path(glob.escape(str(folder)))
     return str(folder / address)
 
 

@@ -184,8 +184,9 @@ class Session:
         if value is None:
             return math.nan
         if not math.isfinite(figure := float(value.detach())):
-            remedy = "train again with a lower --lr and --overwrite"
-            raise ModelError(f"{self.folder}: the loss is {figure} at step {self.run.step}; {remedy}")
+            raise ModelError(
+                f"{self.folder}: the loss is {figure} at step {self.run.step}; train again with a lower --lr"
+            )
         training.update(self.model, self.optimiser, value, rate)
         return figure
 

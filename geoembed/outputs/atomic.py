@@ -1,12 +1,15 @@
 """Writing files whole: under another name first, renamed when they are complete."""
 
 import json
+import logging
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 _PART = ".part-"
 
@@ -56,9 +59,15 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def touch(*paths: Path) -> None:
-    """Set the modification time of kept files to now, so that Make takes them for newer than their inputs."""
+    """Set the modification time of kept files to now, so that Make takes them for newer than their inputs.
+
+    Files of another user keep theirs, aloud.
+    """
     for path in paths:
-        os.utime(path)
+        try:
+            os.utime(path)
+        except PermissionError:
+            log.warning("%s: belongs to another user, so its time stamp stays; make may run this step again", path)
 
 
 def sweep(folder: Path, name: str = "*", *, deep: bool = False) -> None:

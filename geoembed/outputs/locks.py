@@ -17,21 +17,27 @@ NAME = ".lock"
 def hold(output: Path, *, folder: bool) -> Iterator[None]:
     """Hold the lock of an output, a file or a `folder`; folders that do not exist are made.
 
-    Raises StaleError where another process holds the lock, a file stands where a folder has to be, or a link leads
-    nowhere.
+    Raises StaleError where another process holds the lock, a file stands where a folder has to be, a link leads
+    nowhere, or the user may not write.
     """
     inside = output if folder else output.parent
     require_folder(inside)
     _require_target(output)
     there = atomic.target(inside)
     new_folders = [path for path in (there, *there.parents) if not path.exists()]
-    there.mkdir(parents=True, exist_ok=True)
+    try:
+        there.mkdir(parents=True, exist_ok=True)
+    except PermissionError:
+        above = next(path for path in there.parents if path.exists())
+        raise StaleError(f"{output}: {_whose(above)}; choose another -o, or ask for the right to write") from None
     path = inside / (NAME if folder else f".{output.name}{NAME}")
     lock = filelock.FileLock(path)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise StaleError(f"{output}: another run writes there; wait for it, or write elsewhere") from None
+    except PermissionError:
+        raise StaleError(f"{output}: {_whose(inside)}; choose another -o, or ask for the right to write") from None
     try:
         yield
     finally:
@@ -41,6 +47,15 @@ def hold(output: Path, *, folder: bool) -> Iterator[None]:
         for new_folder in new_folders:
             with suppress(OSError):  # a folder that holds something stays
                 new_folder.rmdir()
+
+
+def _whose(folder: Path) -> str:
+    """Say that a folder cannot be written, and whose it is."""
+    try:
+        owner = f", which belongs to {folder.owner()}"
+    except (KeyError, NotImplementedError):  # a user whose name this machine does not know, or a system without owners
+        owner = ""
+    return f"the folder {folder}{owner} cannot be written"
 
 
 def require_folder(output: Path) -> None:

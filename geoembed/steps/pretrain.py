@@ -18,7 +18,7 @@ from geoembed import display, interrupts, settings
 from geoembed.chips import batches
 from geoembed.chips import folder as chip_folder
 from geoembed.chips.batches import Reader, Statistics
-from geoembed.errors import ChipError
+from geoembed.errors import ChipError, ModelError
 from geoembed.learning import checkpoint, sessions
 from geoembed.learning.checkpoint import Description
 from geoembed.learning.model import choose_device
@@ -116,6 +116,9 @@ def _train(session: Session, started: float, workers: int) -> Generator[Progress
         session.finish()
     except KeyboardInterrupt as interrupt:
         interrupt.add_note(f"{session.saved()}; run the same command again to go on")
+        raise
+    except ModelError:
+        checkpoint.remove(session.folder)  # it cannot go on, and is not to refuse a training with other options
         raise
 
 

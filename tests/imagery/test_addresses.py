@@ -1,3 +1,4 @@
+import glob
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,15 @@ def test_the_local_file_behind_an_address(tmp_path: Path) -> None:
 )
 def test_the_name_of_an_address(address: str, expected: str) -> None:
     assert addresses.stem(address) == expected
+
+
+@pytest.mark.parametrize("name", ["run [1]", "a*b", "what?", "plain"])
+def test_globs_in_a_folder_whose_name_looks_like_one(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    (folder / "s2").mkdir(parents=True)
+    for file in ("s2/1.tif", "s2/2 [b].tif", "s2/x.txt"):
+        (folder / file).write_bytes(b"")
+    found = glob.glob(addresses.resolve(folder, "s2/*.tif"))  # noqa: PTH207 (absolute patterns)
+    assert sorted(found) == [str(folder / "s2/1.tif"), str(folder / "s2/2 [b].tif")]
+    assert addresses.resolve(folder, "s2/2 [b].tif") == str(folder / "s2/2 [b].tif")
+    assert addresses.resolve(folder, "s2") == str(folder / "s2")

@@ -230,6 +230,9 @@ def test_a_loss_that_is_not_finite_stops(chips: Path, tmp_path: Path, monkeypatc
     monkeypatch.setattr(training, "batch_loss", lambda *_, **__: torch.tensor(float("nan")))
     with pytest.raises(ModelError, match="the loss is nan at step 0; train again with a lower --lr"):
         pretrain.pretrain(chips, output=tmp_path / "model", epochs=1, **SMALL)
+    assert not (tmp_path / "model").exists()
+    monkeypatch.undo()
+    pretrain.pretrain(chips, output=tmp_path / "model", **{**SMALL, "epochs": 1, "lr": 1e-4})
 
 
 def test_a_broken_chip_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,98 @@
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Run
+
+from geoembed.cli import faults
+from geoembed.errors import AoiError, EmbeddingsError, StaleError
+from geoembed.fits import embeddings
+from geoembed.outputs import atomic, locks
+from geoembed.settings import read_toml
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (AoiError("a.gpkg: no such file; mend it"), "a.gpkg: no such file; mend it"),
+        (OSError(errno.ENOSPC, "No space left on device", "x.h5"), "x.h5: No space left on device; make room there"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "x.h5"), "x.h5: Disk quota exceeded; make room there"),
+        (
+            OSError(errno.EMFILE, "Too many open files", "a.tif"),
+            "a.tif: Too many open files; raise the limit with ulimit",
+        ),
+        (OSError(errno.EACCES, "Permission denied", "x"), "x: Permission denied; check that path"),
+        (MemoryError("Unable to allocate 9 GiB"), "not enough memory (Unable to allocate 9 GiB); close"),
+        (KeyError("secret"), "KeyError: 'secret'; this is a fault of geoembed: run it again with -v"),
+        (RuntimeError("two\nlines"), "RuntimeError: two lines; this is a fault"),
+    ],
+)
+def test_every_fault_is_one_line(error: Exception, words: str) -> None:
+    told = faults.told(error)
+    assert told.startswith(words) and "\n" not in told
+
+
+@pytest.mark.parametrize("variable", faults.PROJ)
+def test_the_data_of_another_proj_is_named(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "/opt/other/share/proj")
+    error = ValueError("The EPSG code is unknown. PROJ: internal_proj_create_from_database: Cannot find proj.db")
+    assert faults.told(error).endswith(f"Cannot find proj.db); unset {variable}")
+
+
+def raise_lost(*_: object) -> None:
+    raise KeyError("lost")
+
+
+def test_a_bug_is_one_line_and_a_traceback_where_asked(
+    here: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("geoembed.fits.maps.build", raise_lost)
+    for verbose in ((), ("-v",)):
+        result = run("probe", "--labels", "labels/water.gpkg", "-o", tmp_path / "map", *verbose)
+        assert result.exit_code == 1 and "KeyError: 'lost'; this is a fault of geoembed" in result.stderr
+        assert ("Traceback" in result.stderr) == bool(verbose)
+
+
+def test_settings_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "geoembed.toml").write_bytes(b"\xef\xbb\xbf[chip]\nsize = 32\n")
+    assert read_toml(tmp_path / "geoembed.toml") == {"chip": {"size": 32}}
+
+
+HOLDING = """
+import sys, time, h5py
+with h5py.File(sys.argv[1], "w"):
+    print("open", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_embeddings_that_are_open_elsewhere_are_sound(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", HOLDING, str(tmp_path / "e.h5")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout and holder.stdout.readline() == b"open\n"
+        with pytest.raises(EmbeddingsError, match=r"is in use by another program.*HDF5_USE_FILE_LOCKING=FALSE"):
+            embeddings.read(tmp_path / "e.h5")
+        holder.kill()
+
+
+def refuse(path: object, *_: object, **__: object) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+
+def test_what_another_user_finished_is_kept_or_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(os, "utime", refuse)
+    atomic.touch(tmp_path / "embeddings.h5")
+    assert "embeddings.h5: belongs to another user, so its time stamp stays" in caplog.text
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    whose = f"which belongs to {tmp_path.owner()} cannot be written"
+    with pytest.raises(StaleError, match=whose), locks.hold(tmp_path / "out", folder=True):
+        pass
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    whose = f"the folder {tmp_path}, which belongs to"
+    with pytest.raises(StaleError, match=whose), locks.hold(tmp_path / "a" / "b", folder=True):
+        pass
