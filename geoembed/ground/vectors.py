@@ -171,5 +171,7 @@ def require_place(
 
 
 def _unreadable(path: Path, fault: Exception, error: type[GeoembedError]) -> GeoembedError:
+    if "proj.db" in str(fault):
+        raise fault  # a fault of the machine, not of the file
     first = (str(fault).splitlines() or [type(fault).__name__])[0].partition("; It might help")[0]
     return error(f"{path}: cannot be read as a vector file ({first}); give GeoPackage or GeoJSON")
