@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from geoembed.errors import ChipError
 from geoembed.ground import grid
 from geoembed.imagery.storage import Storage
-from geoembed.outputs import atomic, digests
+from geoembed.outputs import atomic, digests, geopackage
 from geoembed.outputs.records import Record
 from geoembed.project import remedies
 from geoembed.project.kinds import Kind
@@ -201,5 +201,4 @@ def write_chip(
 
 def write_index(path: Path, index: geopandas.GeoDataFrame) -> None:
     """Write the index of chips as a GeoPackage, whole."""
-    with atomic.replacing(path) as part:
-        index.to_file(part, layer=LAYER, driver="GPKG", engine="pyogrio")
+    geopackage.write(path, LAYER, index)

@@ -12,6 +12,9 @@ Aoi = Annotated[
     list[Path],
     typer.Option("--aoi", metavar="FILE", help="Polygons of the area of interest; any vector file. Repeatable."),
 ]
+Layer = Annotated[
+    str | None, typer.Option("--layer", metavar="NAME", help="The areas' layer, where several have polygons.")
+]
 Source = Annotated[
     list[str],
     typer.Option("--source", metavar="NAME=PATH", help="Where a modality's imagery lies, such as s2=scenes/*.tif."),
@@ -42,6 +45,7 @@ MinValid = Annotated[
 @command
 def chip(
     aoi: Aoi,
+    layer: Layer = None,
     source: Source = [],  # noqa: B006 (typer copies it)
     output: Output = Path("chips"),
     size: Size = None,

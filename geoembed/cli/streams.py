@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import os
 import sys
 import time
 import warnings
@@ -35,6 +36,7 @@ def run(step: Verb[..., Any], options: dict[str, Any], *, quiet: bool) -> tuple[
         options.pop("config")
     reader = str(getattr(step, "__name__", "this command"))
     options = {name: value if name in WRITTEN else _piped(value, reader) for name, value in options.items()}
+    _require_utf8(options)
     began = time.monotonic()
     result = progress.run(step.steps(**options), shown=not quiet)
     seconds = time.monotonic() - began
@@ -43,6 +45,17 @@ def run(step: Verb[..., Any], options: dict[str, Any], *, quiet: bool) -> tuple[
     if seconds >= display.FIRST:
         log.info("took %s", display.duration(seconds))
     return result, seconds
+
+
+def _require_utf8(options: dict[str, Any]) -> None:
+    """Raise ConfigError for a path or another text that is not UTF-8, which GDAL, HDF5 and JSON do not take."""
+    values = [item for value in options.values() for item in (value if isinstance(value, list) else [value])]
+    for text in [str(value) for value in values if isinstance(value, str | Path)]:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(text).decode("ascii", "backslashreplace")
+            raise ConfigError(f"{shown}: this name is not UTF-8; rename it") from None
 
 
 def _piped(value: Any, reader: str) -> Any:
@@ -58,7 +71,10 @@ def _piped(value: Any, reader: str) -> Any:
 
 
 def _paths(reader: str) -> list[str]:
-    paths = [line.strip() for line in sys.stdin if line.strip()]
+    try:
+        paths = [line.strip() for line in sys.stdin or () if line.strip()]  # None: standard input is closed
+    except UnicodeDecodeError:
+        raise ConfigError("standard input: holds a path that is not UTF-8; rename that file") from None
     if not paths:
         raise ConfigError(
             f"standard input: holds no path for geoembed {reader}, as the command before it failed; mend that one"
@@ -84,6 +100,14 @@ def listen(quiet: bool, verbose: bool) -> None:
     logger.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
     # rasterio hides this warning of its own in-memory rasters, but not when two threads warp at once.
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")
+    warnings.showwarning = _note
+
+
+def _note(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    """Tell those who want to hear more of a warning of a library, which is about our code and not about their files."""
+    log.debug("%s, line %d: %s: %s", filename, lineno, category.__name__, message)
 
 
 def tell(result: Result[Any], seconds: float, as_json: bool) -> None:

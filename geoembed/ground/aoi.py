@@ -7,18 +7,23 @@ from typing import Any
 
 import geopandas
 import numpy as np
-import pyogrio
 import shapely
 from numpy.typing import NDArray
 
 from geoembed.errors import AoiError
-from geoembed.ground import crs
+from geoembed.ground import crs, vectors
 from geoembed.outputs import digests
 from geoembed.project import remedies
 from geoembed.project.kinds import Kind
 
 ALL = "all"
 """Name of the results of all areas together; no area may have it."""
+
+MAY_BE_POLYGONS = ("Polygon", "Surface", "Collection", "Unknown")
+"""Words in the geometry types of layers that can hold polygons."""
+
+NAMELESS = ("", "null", "<null>")
+"""Texts that stand for no name, in lower case."""
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +42,11 @@ class Area:
     crs: str
 
 
-def load(path: Path) -> geopandas.GeoDataFrame:
-    """Read the polygons of a vector file; raises AoiError where there are none or the CRS is unknown."""
+def load(path: Path, layer: str | None = None) -> geopandas.GeoDataFrame:
+    """Read the polygons of a layer; raises AoiError where there are none, or they have no place on the Earth.
+
+    Without a `layer`, the only one that has polygons is read.
+    """
     if not path.exists():
         other = remedies.nearest_file(path, Kind.VECTOR)
         remedy = f"did you mean {other}?" if other else "name a vector file of polygons"
@@ -46,46 +54,52 @@ def load(path: Path) -> geopandas.GeoDataFrame:
     stranger = remedies.of_another_kind(path, Kind.VECTOR, "an area of interest")
     if stranger:
         raise AoiError(f"{path}: {stranger}; name a vector file of polygons")
-    try:
-        layers = pyogrio.list_layers(path)
-        named = [str(name) for name, kind in layers if kind is None or "Polygon" in str(kind) or kind == "Unknown"]
-        if not named:
-            raise AoiError(f"{path}: has no polygon layer; an area of interest is made of polygons")
-        if len(named) > 1:
-            log.warning("%s: has %d polygon layers; layer %s is used", path, len(named), named[0])
-        table = geopandas.read_file(path, layer=named[0])
-    except pyogrio.errors.DataSourceError as error:
-        fault = str(error).splitlines()[0]
-        raise AoiError(f"{path}: cannot be read as a vector file ({fault}); give GeoPackage or GeoJSON") from None
-    if table.crs is None:
-        raise AoiError(f"{path}: has no CRS; assign one in QGIS or with ogr2ogr -a_srs")
-    geometry = table.geometry
-    usable = geometry.notna() & ~geometry.is_empty & geometry.geom_type.isin(["Polygon", "MultiPolygon"])
-    if not usable.any():
+    kinds = vectors.layers(path, AoiError)
+    possible = [name for name, kind in kinds.items() if kind and any(word in kind for word in MAY_BE_POLYGONS)]
+    tables = {
+        name: _polygons(vectors.read(path, name, AoiError)) for name in ([layer] if layer in possible else possible)
+    }
+    holding = [name for name, table in tables.items() if len(table)]
+    if not holding:
         raise AoiError(f"{path}: has no polygons; an area of interest is made of polygons")
-    if not usable.all():
-        log.warning("%s: %d rows that are no polygons are left out", path, int((~usable).sum()))
-    return table[usable]
+    table = tables[vectors.chosen(path, layer, holding, "polygon layer", AoiError)]
+    if table.attrs["left_out"]:
+        log.warning("%s: %d rows that are no polygons are left out", path, table.attrs["left_out"])
+    vectors.require_place(path, table.crs, table.geometry.to_numpy(), AoiError)
+    return table
+
+
+def _polygons(table: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
+    """Return the rows with polygons, also those in a collection; attribute `left_out` counts the others."""
+    shapes = table.geometry.to_numpy()
+    collections = np.flatnonzero(shapely.get_type_id(shapes) == shapely.GeometryType.GEOMETRYCOLLECTION)
+    for row in collections:
+        parts, _ = vectors.parts(shapes[[row]])
+        shapes[row] = shapely.union_all(shapely.make_valid(parts[shapely.get_dimensions(parts) == 2]))
+    usable = (shapely.get_dimensions(shapes) == 2) & ~shapely.is_empty(shapes) & ~shapely.is_missing(shapes)
+    kept = table.set_geometry(geopandas.GeoSeries(shapes, index=table.index, crs=table.crs))[usable]
+    kept.attrs["left_out"] = int((~usable).sum())
+    return kept
 
 
 def areas(path: Path, table: geopandas.GeoDataFrame) -> list[Area]:
     """Return a table's areas: rows of the same name are one area; rows without a name take the file's stem."""
-    values = table["name"].astype(object) if "name" in table.columns else [None] * len(table)
-    names = np.array([_text(value) or path.stem for value in values], dtype=object)
+    column = next((name for name in table.columns if str(name).casefold() == "name"), None)
+    values = [None] * len(table) if column is None else table[column].astype(object)
+    texts = ["" if (name := vectors.text(value)).casefold() in NAMELESS else name for value in values]
+    stripped = sum(
+        isinstance(value, str) and text not in ("", value) for text, value in zip(texts, values, strict=True)
+    )
+    if stripped:
+        log.warning("%s: %d names lost outer blanks", path, stripped)
+    names = np.array([text or path.stem for text in texts], dtype=object)
     by_name = table.geometry.groupby(names, sort=False)
-    crs_text = table.crs.to_wkt()
+    crs_text = crs.horizontal(table.crs.to_wkt())
     return [Area(name, shapely.union_all(shapely.make_valid(rows.to_numpy())), crs_text) for name, rows in by_name]
 
 
-def _text(value: Any) -> str:
-    """Return a name as text: empty for NULL, and without decimals for a whole number in a column of floats."""
-    if value is None or value != value:
-        return ""
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def read(paths: tuple[Path, ...]) -> tuple[tuple[Area, ...], list[tuple[str, str]]]:
-    """Return the areas of several files, in order, and name and digest of each file.
+def read(paths: tuple[Path, ...], layer: str | None = None) -> tuple[tuple[Area, ...], list[tuple[str, str]]]:
+    """Return the areas of several files (of a `layer` of each), in order, and name and digest of each file.
 
     Raises AoiError where a file has no polygons or no CRS, an area is called all, or areas of one name differ in CRS.
     """
@@ -94,7 +108,7 @@ def read(paths: tuple[Path, ...]) -> tuple[tuple[Area, ...], list[tuple[str, str
     area_of: dict[str, Area] = {}
     fingerprints = []
     for path in paths:
-        table = load(path)
+        table = load(path, layer)
         fingerprints.append((path.name, digests.of_table(table)))
         for area in areas(path, table):
             name = area.name

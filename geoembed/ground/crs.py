@@ -4,6 +4,7 @@ import math
 from functools import lru_cache
 
 from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
 
 LONLAT = "EPSG:4326"
 """WGS 84 in degrees; in this package always in the order east, north."""
@@ -43,6 +44,19 @@ def circle(crs: str) -> float | None:
     if not parsed.is_geographic or parsed.is_derived:
         return None
     return round(2.0 * math.pi / float(parsed.axis_info[0].unit_conversion_factor), 9)
+
+
+@lru_cache(maxsize=1024)
+def is_on_earth(crs: str) -> bool:
+    """Tell whether a CRS leads to longitudes and latitudes on the Earth; local ones and those of Mars do not."""
+    geodetic = CRS.from_user_input(crs).geodetic_crs
+    if geodetic is None or not geodetic.is_geographic:
+        return False
+    try:
+        transformer(crs, LONLAT)
+    except ProjError:
+        return False
+    return True
 
 
 def name(crs: str) -> str:

@@ -5,9 +5,9 @@ from typing import Any
 
 import geopandas
 import pandas as pd
-import pyogrio
 
 from geoembed.errors import GeoembedError, LabelError
+from geoembed.ground import vectors
 from geoembed.inventory import facts, places
 from geoembed.inventory.facts import Facts, Rows
 from geoembed.labels import files as label_files
@@ -45,17 +45,15 @@ def of_file(path: Path, *, verify: bool) -> Facts:
 
 
 def _read(path: Path) -> tuple[Any, list[str]]:
-    """Return a file's table and the names of its layers, that of the table first."""
+    """Return a file's table and the names of its layers, that of the table first, which has geometry if any has."""
+    kinds_of = vectors.layers(path, GeoembedError)
+    layers = sorted(kinds_of, key=lambda layer: kinds_of[layer] is None)
+    if not layers:
+        raise GeoembedError(f"{path}: has no layers; name another")
     try:
-        layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
-        try:
-            table = label_files.read(path).table
-        except LabelError:  # no labels, then
-            table = pyogrio.read_dataframe(path, layer=layers[0])
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, IndexError, UnicodeDecodeError) as error:
-        fault = (str(error).splitlines() or [type(error).__name__])[0]
-        raise GeoembedError(f"{path}: cannot be read as a vector file ({fault}); mend it, or name another") from None
-    return table, layers
+        return label_files.read(path).table, layers
+    except LabelError:  # no labels, then
+        return vectors.read(path, layers[0], GeoembedError), layers
 
 
 def _target(table: Any, name: str) -> Rows:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyogrio
 
 from geoembed.errors import LabelError, nearest
+from geoembed.ground import vectors
 from geoembed.labels import tables
 from geoembed.labels.places import Overlap
 from geoembed.outputs import digests, geopackage
@@ -31,6 +31,13 @@ USUAL = (CLASS_COLUMN, NUMBER_COLUMN, "class")
 SUFFIXES = (".gpkg", ".geojson", ".json", ".fgb", ".shp", ".gml", ".kml", ".kmz", ".xlsx", ".ods", ".zip",
             *tables.CSV, *tables.PARQUET)  # fmt: skip
 """Endings of the files that are looked for where a name has none, and that are named where a file is missing."""
+
+
+MOST = 1e30
+"""Numbers beyond it are no label, as infinity is none: nothing that is measured has them, and fills of rasters do."""
+
+WHOLE = 2.0**53
+"""Numbers of classes beyond it are not kept whole in a column of floats."""
 
 
 @dataclass(frozen=True)
@@ -89,23 +96,25 @@ def read(path: Path, reading: Reading = Reading()) -> LabelFile:
     """Read a label file; its target column is `label` by default, else `value`, else `class`, whatever their case.
 
     Integers, text, true and false are classes; fractions and all numbers in `value` are numbers to be predicted. Text
-    loses outer blanks; what is blank, or NULL or NaN in words, is no label, and infinity is no number. Without geometry
-    and `chip_id`, rows lie where their columns lon and lat, x and y or WKT say. A path that is not there is looked for
-    in labels/, and with any ending if it has none. Raises LabelError where the file or its column cannot be used.
+    loses outer blanks; what is blank, or NULL or NaN in words, is no label, nor is a number beyond MOST. Where there is
+    neither geometry nor `chip_id`, rows lie where their columns lon and lat, x and y or WKT say. A path that is not
+    there is looked for in labels/, and with any ending if it has none. Raises LabelError where the file or its column
+    cannot be used.
     """
     stranger = remedies.labels(path)
     if stranger:
         raise LabelError(f"{path}: {stranger}")
     overlap = Overlap.parsed(reading.overlap)
     path = find(path)
+    vectors.require_name(path, LabelError)
     layer, column, dtype, table = _open(path, reading)
     for name in tables.matching(tables.CHIP_ID, table.columns)[:1]:
         table = table.rename(columns={name: tables.CHIP_ID})
     usual = column.casefold() in USUAL and reading.target is None
     if column.casefold() == NUMBER_COLUMN or not _is_text(dtype):
+        table[column] = _possible(path, table[column], MOST)
         numeric = _is_numeric(path, column, dtype, table[column], reading.target)
-        values = table[column]
-        table[column] = values.where(np.isfinite(values.to_numpy(dtype=float, na_value=np.nan))) if numeric else values
+        table[column] = table[column] if numeric else _possible(path, table[column], WHOLE)
     else:
         numeric, table[column] = False, _cleaned(path, table[column])
     return LabelFile(
@@ -159,22 +168,12 @@ def _open(path: Path, reading: Reading) -> tuple[str, str, str, pd.DataFrame]:
         types = {str(name): str(dtype) for name, dtype in table.dtypes.items()}
         layer, column = _choose_column(path, {path.stem: types}, reading)
         return layer, column, types[column].lower(), table
-    try:
-        layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
-        if reading.layer and reading.layer not in layers:
-            raise LabelError(f"--layer {reading.layer}: {path} has none such{nearest(reading.layer, layers)}")
-        types_of = {layer: _column_types(path, layer) for layer in ([reading.layer] if reading.layer else layers)}
-        layer, column = _choose_column(path, types_of, reading)
-        return layer, column, types_of[layer][column], pyogrio.read_dataframe(path, layer=layer)
-    except pyogrio.errors.DataSourceError as error:
-        fault = (str(error).splitlines() or [type(error).__name__])[0]
-        raise LabelError(f"{path}: not a vector file that GDAL reads ({fault}); give another") from None
-
-
-def _column_types(path: Path, layer: str) -> dict[str, str]:
-    """Return the types of a layer's columns as the file has them; integers with NULL are read as floats."""
-    info = pyogrio.read_info(path, layer=layer)
-    return dict(zip(map(str, info["fields"]), map(str, info["dtypes"]), strict=True))
+    layers = list(vectors.layers(path, LabelError))
+    if reading.layer:
+        layers = [vectors.chosen(path, reading.layer, layers, "layer", LabelError)]
+    types_of = {layer: vectors.columns(path, layer, LabelError) for layer in layers}
+    layer, column = _choose_column(path, types_of, reading)
+    return layer, column, types_of[layer][column], vectors.read(path, layer, LabelError)
 
 
 def _choose_column(path: Path, types_of: dict[str, dict[str, str]], reading: Reading) -> tuple[str, str]:
@@ -220,8 +219,23 @@ def _is_numeric(path: Path, column: str, dtype: str, values: pd.Series, target: 
     return True
 
 
+def _possible(path: Path, values: pd.Series, most: float) -> pd.Series:
+    """Return a column, NULL in place of numbers that are infinite or beyond `most`."""
+    if not pd.api.types.is_float_dtype(values):
+        return values
+    beyond = np.abs(values.to_numpy(dtype=np.float64, na_value=np.nan)) > most
+    if not beyond.any():
+        return values
+    message = "%s: column %s: %s numbers are infinite or beyond %g, which is no label"
+    log.warning(message, path, values.name, f"{np.count_nonzero(beyond):,}", most)
+    return values.mask(beyond)
+
+
 def _cleaned(path: Path, values: pd.Series) -> pd.Series:
-    """Return a column of text without outer blanks, None where it is blank or says that there is no value."""
+    """Return a column of text without outer blanks, None where it is blank or says that there is no value.
+
+    Numbers with and without decimals, such as 80.0 and 80, are one class.
+    """
     texts = [value.strip() if isinstance(value, str) else value for value in values.astype(object)]
     stripped = sum(
         isinstance(text, str) and text != "" and text != old for text, old in zip(texts, values, strict=True)
@@ -229,7 +243,12 @@ def _cleaned(path: Path, values: pd.Series) -> pd.Series:
     if stripped:
         log.warning("%s: column %s: %s labels lost outer blanks", path, values.name, f"{stripped:,}")
     known = [None if isinstance(text, str) and text.casefold() in tables.MISSING else text for text in texts]
-    return pd.Series(known, index=values.index, name=values.name, dtype=object)
+    names: set[Any] = set(known)
+    twins: dict[Any, str] = {f"{name}.0": name for name in names if isinstance(name, str) and f"{name}.0" in names}
+    if twins:
+        names_told = ", ".join(f"{twin} and {name}" for twin, name in sorted(twins.items())[:3])
+        log.warning("%s: column %s: %s are one class each", path, values.name, names_told)
+    return pd.Series([twins.get(text, text) for text in known], index=values.index, name=values.name, dtype=object)
 
 
 def _weight(path: Path, table: pd.DataFrame, weight: str | None) -> str | None:
@@ -240,7 +259,7 @@ def _weight(path: Path, table: pd.DataFrame, weight: str | None) -> str | None:
     if len(found) != 1:
         raise _no_column(path, [weight], map(str, table.columns), "--weight")
     values = table[found[0]]
-    if values.dtype.kind not in "iufb" or (values < 0).any() or not np.isfinite(values.dropna()).all():
+    if values.dtype.kind not in "iufb" or (values < 0).any() or (values > MOST).any():
         raise LabelError(f"{path}: column {found[0]} holds no weights; they are numbers from 0 on")
     return found[0]
 

@@ -36,7 +36,7 @@ def of_places(table: Any, pieces: Pieces | None, overlap: Overlap, cells: Cells)
             f"no class covers more than {overlap.share:g} of a chip: the polygons have {_km2(size * chip)} (median), a"
             f" chip has {_km2(chip)}; {_remedy(pieces)}"
         )
-    crs = table.crs.to_wkt()
+    crs = crs_.horizontal(table.crs.to_wkt())
     points = shapely.get_coordinates(table.geometry.to_numpy())
     turned = places.points_in_chips(points[:, ::-1], crs, cells)[1].size
     if turned:

@@ -25,7 +25,7 @@ CHIP_ID = "chip_id"
 CSV, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".geoparquet", ".pq")
 """Endings of the files that `read` reads."""
 
-MISSING = ("", "na", "n/a", "#n/a", "nan", "null", "<na>")
+MISSING = ("", "na", "n/a", "#n/a", "nan", "null", "<na>", "<null>")
 """Texts that stand for no value, whatever their case."""
 
 DELIMITERS = ",;\t|"
@@ -97,6 +97,8 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     try:
         is_geographic = b"geo" in (parquet.read_schema(path).metadata or {})
         table: pd.DataFrame = geopandas.read_parquet(path) if is_geographic else pd.read_parquet(path)
+        for name in [name for name in table if _is_text(table[name])]:
+            table[name] = table[name].astype(object)  # raises for texts that are not UTF-8
     except (ArrowException, OSError, ValueError) as error:
         fault = (str(error).splitlines() or [type(error).__name__])[0]
         raise LabelError(f"{path}: cannot be read as Parquet ({fault}); give another") from None
@@ -141,8 +143,8 @@ def parsed(crs: str) -> str:
 
 
 def _assigned(path: Path, table: Any, crs: str | None) -> pd.DataFrame:
-    if crs is not None and table.crs is None:
-        table = table.set_crs(parsed(crs))
+    if crs is not None and (table.crs is None or not crs_.is_on_earth(table.crs.to_wkt())):
+        table = table.set_crs(parsed(crs), allow_override=True)
     elif crs is not None and not crs_.same(table.crs.to_wkt(), parsed(crs)):
         log.warning("%s: has a CRS of its own, %s, so --crs is not about it", path, crs_.name(table.crs.to_wkt()))
     located: pd.DataFrame = table

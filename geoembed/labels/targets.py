@@ -12,7 +12,9 @@ import shapely
 from numpy.typing import NDArray
 
 from geoembed.errors import LabelError
+from geoembed.ground import crs as crs_
 from geoembed.ground import grid as grids_
+from geoembed.ground import vectors
 from geoembed.ground.grid import Cells, Grid
 from geoembed.labels import misses, places
 from geoembed.labels.files import LabelFile
@@ -73,7 +75,7 @@ def join(label_file: LabelFile, chip_ids: NDArray[Any], grids: Sequence[Grid]) -
     weights = table[label_file.weight].to_numpy(dtype=np.float64) if label_file.weight else np.ones(len(table))
     pieces = None
     if CHIP_ID in table:
-        rows = pd.Index(chip_ids).get_indexer(table[CHIP_ID].astype(str))
+        rows = pd.Index(chip_ids).get_indexer(table[CHIP_ID].map(vectors.text))
         labels = np.flatnonzero(rows >= 0)
         matches = Matches(rows[labels], labels, weights[labels])
         if not labels.size:
@@ -122,10 +124,13 @@ def _by_place(
             f"{label_file.path}: has neither a column chip_id nor geometry nor coordinates; add one of them,"
             f" such as columns lon and lat (it has {', '.join(map(str, table.columns))})"
         )
-    if table.crs is None:
-        raise LabelError(f"{label_file.path}: has no CRS; name it with --crs")
-    shapes, rows = shapely.get_parts(table.geometry.to_numpy(), return_index=True)
-    crs, dimensions = table.crs.to_wkt(), shapely.get_dimensions(shapes)
+    shapes, rows = vectors.parts(table.geometry.to_numpy())
+    finite = np.isfinite(shapely.bounds(shapes)).all(axis=1)
+    shapes, rows, dimensions = shapes[finite], rows[finite], shapely.get_dimensions(shapes[finite])
+    if not np.isin(dimensions, (0, 2)).any():
+        raise LabelError(f"{label_file.path}: has no points or polygons; labels are such, or have a column chip_id")
+    vectors.require_place(label_file.path, table.crs, shapes, LabelError, "name it with --crs")
+    crs = crs_.horizontal(table.crs.to_wkt())
     points = shapely.get_coordinates(shapes[dimensions == 0])
     chips, held = places.points_in_chips(points, crs, cells)
     labels = rows[dimensions == 0][held]

@@ -169,7 +169,7 @@ def read_progress(folder: Path) -> dict[str, Any]:
 def remove(folder: Path) -> None:
     """Delete a model's files, first the weights, whose presence means finished; other files stay."""
     for name in (WEIGHTS, STATE, LOG, CONFIG):
-        (folder / name).unlink(missing_ok=True)
+        atomic.remove(folder / name)
 
 
 def _header(described: Description) -> str:

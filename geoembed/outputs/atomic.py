@@ -19,8 +19,10 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a path to write to, beside `path` and with its suffix; rename it to `path` where no error is raised.
 
     The file's mode is that of the user's umask, as SQLite makes files that a group cannot write, and safetensors files
-    that it cannot read. A process killed before the end leaves `path` as it was, and a part that `sweep` removes.
+    that it cannot read. A link stays, and its target is replaced. A process killed before the end leaves `path` as it
+    was, and a part that `sweep` removes.
     """
+    path = target(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{_PART}{secrets.token_hex(4)}-{path.name}")
     part.touch()
@@ -33,6 +35,16 @@ def replacing(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def target(path: Path) -> Path:
+    """Return the path that a link leads to, whether anything is there or not; other paths as they are."""
+    return path.resolve() if path.is_symlink() else path
+
+
+def remove(path: Path) -> None:
+    """Delete a file if it is there; a link stays, and its target is deleted."""
+    target(path).unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -63,6 +75,9 @@ def sweep(folder: Path, name: str = "*", *, deep: bool = False) -> None:
 
     The caller holds the lock of the output (`locks.hold`), so that no live process is writing there.
     """
+    if (folder / name).is_symlink():
+        there = target(folder / name)
+        folder, name = there.parent, there.name
     pattern = f"{_PART}{'[0-9a-f]' * 8}-{name}"
     for part in folder.rglob(pattern) if deep else folder.glob(pattern):
         part.unlink(missing_ok=True)

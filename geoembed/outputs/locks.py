@@ -7,6 +7,7 @@ from pathlib import Path
 import filelock
 
 from geoembed.errors import StaleError
+from geoembed.outputs import atomic
 
 NAME = ".lock"
 """Name of a folder's lock file; a file's lock is called after the file."""
@@ -16,16 +17,18 @@ NAME = ".lock"
 def hold(output: Path, *, folder: bool) -> Iterator[None]:
     """Hold the lock of an output, a file or a `folder`; folders that do not exist are made.
 
-    Raises StaleError where another process holds the lock, a file stands where a folder has to be, or the user may not
-    write.
+    Raises StaleError where another process holds the lock, a file stands where a folder has to be, a link leads
+    nowhere, or the user may not write.
     """
     inside = output if folder else output.parent
     require_folder(inside)
-    new_folders = [path for path in (inside, *inside.parents) if not path.exists()]
+    _require_target(output)
+    there = atomic.target(inside)
+    new_folders = [path for path in (there, *there.parents) if not path.exists()]
     try:
-        inside.mkdir(parents=True, exist_ok=True)
+        there.mkdir(parents=True, exist_ok=True)
     except PermissionError:
-        above = next(path for path in inside.parents if path.exists())
+        above = next(path for path in there.parents if path.exists())
         raise StaleError(f"{output}: {_whose(above)}; choose another -o, or ask for the right to write") from None
     path = inside / (NAME if folder else f".{output.name}{NAME}")
     lock = filelock.FileLock(path)
@@ -60,3 +63,10 @@ def require_folder(output: Path) -> None:
     for path in (output, *output.parents):
         if path.exists() and not path.is_dir():
             raise StaleError(f"{path}: is a file, and {output} has to be a folder; choose another -o")
+
+
+def _require_target(output: Path) -> None:
+    """Raise StaleError where `output` is a link into a folder that is not there, as on a disk that is not mounted."""
+    there = atomic.target(output)
+    if there != output and not there.parent.is_dir():
+        raise StaleError(f"{output}: is a link to {there}, whose folder is not there; make it, or choose another -o")

@@ -5,11 +5,12 @@ Only the symbology is set (`styleCategories="Symbology"`), so that labels and fo
 
 import logging
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import quoteattr
+from xml.sax import saxutils
 
 from geoembed.outputs import atomic, colours
 from geoembed.outputs.colours import GREY, RAMP, VERMILION, YELLOW
@@ -21,6 +22,9 @@ _OURS = "<!-- made by geoembed -->"
 CONFIDENCE = "confidence"
 """The name of a map's second style, which QGIS loads on demand (Layer Properties > Style > Load Style)."""
 
+
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Letters that XML 1.0 cannot have (https://www.w3.org/TR/xml/#charsets)."""
 
 _ANSWERS = (["0", "1"], ["false", "true"], ["no", "yes"])
 
@@ -57,11 +61,11 @@ def write(vector: Path, style: str, name: str = "") -> Path:
 def categorised(column: str, categories: Sequence[Category]) -> str:
     """Return the style of polygons coloured by the value of a column."""
     rows = "".join(
-        f'<category render="true" type="string" symbol="{i}" value={quoteattr(category.value)}'
-        f" label={quoteattr(category.name)}/>\n"
+        f'<category render="true" type="string" symbol="{i}" value={_quoted(category.value)}'
+        f" label={_quoted(category.name)}/>\n"
         for i, category in enumerate(categories)
     )
-    head = f'type="categorizedSymbol" attr={quoteattr(column)}'
+    head = f'type="categorizedSymbol" attr={_quoted(column)}'
     return _document(head, f"<categories>\n{rows}</categories>", [category.colour for category in categories])
 
 
@@ -105,7 +109,7 @@ def ramp(column: str, lowest: float, highest: float) -> str:
         f'<range render="true" symbol="{i}" lower="{low!r}" upper="{high!r}" label="{spelled(low, high)}"/>\n'
         for i, (low, high, _) in enumerate(each)
     )
-    head = f'type="graduatedSymbol" graduatedMethod="GraduatedColor" attr={quoteattr(column)}'
+    head = f'type="graduatedSymbol" graduatedMethod="GraduatedColor" attr={_quoted(column)}'
     return _document(head, f"<ranges>\n{rows}</ranges>", [colour for _, _, colour in each])
 
 
@@ -125,6 +129,11 @@ def _document(head: str, classes: str, fills: Sequence[str | None]) -> str:
         f"{classes}\n<symbols>\n{symbols}</symbols>\n</renderer-v2>\n"
         "<layerOpacity>0.7</layerOpacity>\n</qgis>\n"
     )
+
+
+def _quoted(text: str) -> str:
+    """Return a text as the value of an attribute, without the letters that XML cannot have."""
+    return saxutils.quoteattr(_FORBIDDEN.sub("", text))
 
 
 def _fill(name: str, colour: str | None) -> str:

@@ -26,7 +26,7 @@ from geoembed.ground import aoi as areas_of_interest
 from geoembed.ground.grid import Grid
 from geoembed.imagery import inspection, modalities
 from geoembed.imagery.modalities import Modality
-from geoembed.outputs import atomic, digests, journal, locks, records, styles
+from geoembed.outputs import atomic, digests, geopackage, journal, locks, records, styles
 from geoembed.outputs.journal import Journal
 from geoembed.outputs.records import Record, Standing
 from geoembed.progress import Progress, Result, Steps, verb
@@ -44,6 +44,7 @@ Sources: TypeAlias = Mapping[str, Paths] | Sequence[str | Modality]
 def chip(
     aoi: Paths,
     *,
+    layer: str | None = None,
     source: Sources = (),
     output: PathLike = "chips",
     size: int | None = None,
@@ -60,6 +61,7 @@ def chip(
     """Cut the chips of areas into a folder; the result is its index. Chips of the same inputs and options are kept.
 
     aoi: vector files of polygons.
+    layer: the layer of each that has the areas; None: the only one with polygons.
     source: where imagery lies, by modality or as `s2=PATH`, in place of what `config` says; or modalities.
     config: the settings file whose [modalities] tables say what imagery there is; None: geoembed.toml if it exists.
     size: pixels along a chip's side; None: that of chips that are there, else chosen by the area, 448 or less.
@@ -72,7 +74,7 @@ def chip(
     folder = Path(output)
     if (size is not None and size < 1) or (resolution is not None and not 0.0 < resolution < float("inf")):
         raise ConfigError(f"--size {size} --resolution {resolution}: both must be above 0")
-    areas, aoi_files = areas_of_interest.read(settings.paths(aoi))
+    areas, aoi_files = areas_of_interest.read(settings.paths(aoi), layer)
     table = settings.file(config)
     imagery = tuple(cutting.imagery_of(modality) for modality in _modalities(source, table))
     names = ", ".join(map(str, settings.paths(aoi)))
@@ -102,6 +104,7 @@ def chip(
             },
             options={
                 "aoi": [name for name, _ in aoi_files],
+                **({"layer": layer} if layer else {}),
                 "modalities": {each.modality.name: each.settings() for each in imagery},
                 "size": size,
                 "resolution": resolution,
@@ -170,6 +173,8 @@ def _standing(folder: Path, earlier: Record | None, record: Record, *, update: b
     if earlier is None and any(path.name != locks.NAME for path in folder.iterdir()):
         raise ChipError(f"{folder}: exists and was not made by geoembed chip; choose another -o")
     atomic.sweep(folder, deep=not finished)
+    if standing is not Standing.KEPT:
+        geopackage.require_closed(folder / chip_folder.INDEX)
     return standing
 
 
@@ -197,7 +202,7 @@ def _describe(
 def _delete(folder: Path) -> None:
     """Delete the index, the chips that the journal names, and the description; other files stay."""
     index = folder / chip_folder.INDEX
-    index.unlink(missing_ok=True)
+    geopackage.remove(index)
     folders: set[Path] = set()
     _, lines = journal.read(folder / JOURNAL)
     for chip_id, contents in cutting.finished(lines).items():
@@ -260,7 +265,7 @@ def _finish(
     index, apart = chip_index.build(area_cells, contents, list(channels), seed)
     path = folder / chip_folder.INDEX
     if cut_now or not chip_index.is_of(path, index):
-        path.unlink(missing_ok=True)
+        geopackage.remove(path)
         units = {name: description["modalities"][name]["unit"] for name in channels}
         described = {name: {"channels": channels[name], "unit": units[name]} for name in channels}
         atomic.write_json(folder / chip_folder.DESCRIPTION, {**description, "modalities": described})

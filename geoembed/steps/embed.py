@@ -130,7 +130,7 @@ def _is_kept(output: Path, record: Record, *, update: bool, overwrite: bool) -> 
     unfinished, finished = chunks.beside(output), output.exists()
     existing = _record_of(output) if finished else journal.read(unfinished.journal)[0]
     atomic.sweep(output.parent, output.name)
-    remove = partial(output.unlink, missing_ok=True)
+    remove = partial(atomic.remove, output)
     standing = records.settle(
         output, record, existing, finished=finished, remove=remove, update=update, overwrite=overwrite
     )

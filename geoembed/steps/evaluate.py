@@ -227,7 +227,7 @@ def answer(
     findings = replace(findings, made=_made(study, folder, command))
     scores = _scores(study, findings)
     # The page says that all is there: it goes first and comes last. The summary says whose the other files are.
-    (folder / REPORT).unlink(missing_ok=True)
+    atomic.remove(folder / REPORT)
     atomic.write_json(folder / SUMMARY, _summary(study, findings, record, scores))
     results.write(folder / RESULTS, measurements.fits)
     atomic.write_text(folder / REPORT, page.html(findings))

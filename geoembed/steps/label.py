@@ -152,7 +152,7 @@ def _label(
             if wanted[i].of_all:
                 counts |= {"chips_labelled": len(table), "chips_mixed": labelled - len(table)}
                 _require_pure(rasters, table, shares, wanted[i])
-            paths[i].unlink(missing_ok=True)
+            geopackage.remove(paths[i])
             styles.write(paths[i], _style(table, wanted[i].name))
             geopackage.write(paths[i], label_files.LAYER, table, made_from[i])
             figures[paths[i].name] = _figures(table)
@@ -222,6 +222,7 @@ def _is_kept(path: Path, record: Record, *, update: bool, overwrite: bool) -> bo
     finished = styles.beside(path).exists()
     standing = records.settle(path, record, existing, finished=finished, update=update, overwrite=overwrite)
     if standing is not Standing.KEPT:
+        geopackage.require_closed(path)
         return False
     if existing and existing.stamps != record.stamps:
         geopackage.renew(path, label_files.LAYER, record)

@@ -154,7 +154,7 @@ def _fit_anew(
     report = _report(file, targets, assessed, options, record)
     report["counts"] |= {f"chips_without_{features}": int(np.count_nonzero(~usable))}
     task = Task(targets.name, targets.column, targets.classes)
-    (output / PREDICTIONS).unlink(missing_ok=True)
+    geopackage.remove(output / PREDICTIONS)
     atomic.write_json(output / METRICS, report)  # first of all files, as it says whose they are
     arrays = {"mean": scaling.mean, "deviation": scaling.deviation}
     described = _described(file, task, features) | {"decide": asked.rule}
@@ -196,7 +196,7 @@ def _apply(
             usable = features_of.usable(file, features)
             scaling = features_of.Scaling(arrays["mean"], arrays["deviation"])
             predicted = model.predict(features_of.scaled(features_of.read(file, features), scaling))
-            predictions.unlink(missing_ok=True)
+            geopackage.remove(predictions)
             decided = model.decide(predicted, described["decide"]) if task.classes else np.empty(0, np.int64)
             maps.write(predictions, maps.build(file, task, predicted, decided, usable), task, record)
             counts[f"chips_without_{features}"] = int(np.count_nonzero(~usable))
@@ -235,6 +235,7 @@ def _is_kept(output: Path, record: Record, beside: tuple[str, ...], *, update: b
     existing = mapped or (scored if METRICS in beside else None)
     standing = records.settle(path, record, existing, finished=finished, update=update, overwrite=overwrite)
     if standing is not Standing.KEPT:
+        geopackage.require_closed(path)
         return False
     atomic.touch(*(output / name for name in names))
     return True

@@ -26,7 +26,7 @@ from geoembed.earth.places import PLACES, Place
 from geoembed.earth.surfaces import LEGEND
 from geoembed.errors import GeoembedError, StaleError
 from geoembed.ground import aoi, crs
-from geoembed.outputs import atomic, locks, records
+from geoembed.outputs import atomic, geopackage, locks, records
 from geoembed.outputs.records import Record, Standing
 from geoembed.progress import Progress, Result, Steps, verb
 from geoembed.settings import PathLike
@@ -122,6 +122,7 @@ def _simulate(folder: Path, seed: int, update: bool, overwrite: bool) -> Steps[g
 def _remove(folder: Path) -> None:
     """Delete the files that the record names, unless they lie outside the folder, and the record."""
     path = folder / RECORD
+    geopackage.require_closed(folder / "aoi.gpkg")
     for name in json.loads(path.read_text(encoding="utf-8")).get("files", []):
         if isinstance(name, str) and not Path(name).is_absolute() and ".." not in Path(name).parts:
             (folder / name).unlink(missing_ok=True)
@@ -237,7 +238,6 @@ def _write_areas(path: Path) -> None:
     # A GeoPackage carries the hour it was written; a fixed one keeps the bytes the same.
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "2026-01-01T00:00:00.000Z"})
     try:
-        with atomic.replacing(path) as part:
-            table.to_file(part, layer="aoi", driver="GPKG", engine="pyogrio")
+        geopackage.write(path, "aoi", table)
     finally:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})

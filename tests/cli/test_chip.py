@@ -1,6 +1,8 @@
 import json
 from pathlib import Path
 
+import geopandas
+import shapely
 from conftest import Run
 
 
@@ -39,3 +41,18 @@ def test_other_options_are_refused_with_the_remedy(place: Path, run: Run) -> Non
     assert (result.exit_code, result.stdout) == (1, "")
     assert "size was 16, now 20" in result.stderr
     assert "--overwrite" in result.stderr
+
+
+def test_of_several_layers_of_areas_one_is_chosen(place: Path, run: Run) -> None:
+    areas = geopandas.read_file("aoi.gpkg")
+    areas.to_file("areas.gpkg", layer="whole")
+    corner = areas.geometry.iloc[0].bounds
+    part = shapely.box(corner[0], corner[1], (corner[0] + corner[2]) / 2, corner[3])
+    geopandas.GeoDataFrame(geometry=[part], crs=areas.crs).to_file("areas.gpkg", layer="west", mode="a")
+    result = run("chip", "--aoi", "areas.gpkg")
+    assert result.exit_code == 1
+    assert "areas.gpkg: has 2 polygon layers, whole, west; choose one, as in --layer whole" in result.stderr
+    assert "chips: 100 cells cut" in run("chip", "--aoi", "areas.gpkg", "--layer", "whole").stderr
+    result = run("chip", "--aoi", "areas.gpkg", "--layer", "west")
+    assert result.exit_code == 1 and 'layer was "whole", now "west"' in result.stderr
+    assert "did you mean west?" in run("chip", "--aoi", "areas.gpkg", "--layer", "wets").stderr

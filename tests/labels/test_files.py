@@ -1,6 +1,9 @@
 """Label files as people have them: any table, any names of columns, and where a file is looked for."""
 
 import logging
+import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +185,7 @@ def test_two_layers_of_labels_are_asked_about(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="layers north and south have a column label; name one with --layer"):
         files.read(path)
     assert files.read(path, Reading(layer="south")).table["label"].tolist() == ["a", "b", "c"]
-    with pytest.raises(LabelError, match=r"--layer suoth: .* did you mean south"):
+    with pytest.raises(LabelError, match=r"--layer suoth: .* has no layer of this name; did you mean south"):
         files.read(path, Reading(layer="suoth"))
 
 
@@ -197,22 +200,91 @@ def test_a_file_without_crs_takes_the_one_given(tmp_path: Path, caplog: pytest.L
     assert places_of(read) == pytest.approx(XY, abs=1e-3) and "has a CRS of its own, EPSG:4326" in caplog.text
 
 
-def test_blank_text_is_no_class(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("name", ["a.gpkg", "b.geojson", "c.csv", "d.shp", "e.fgb", "f.parquet", "g.parquet"])
+def test_blank_text_is_no_class(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
     names = ["water ", "water", "", "  ", "NULL", None]
     table = geopandas.GeoDataFrame({"label": names}, geometry=list(POINTS) * 2, crs=LATTICE.crs)
-    table.to_file(tmp_path / "a.gpkg")
-    table.to_file(tmp_path / "b.geojson")
-    table.assign(lon=list(LONLAT.x) * 2, lat=list(LONLAT.y) * 2).drop(columns="geometry").to_csv(tmp_path / "c.csv")
-    for name in ("a.gpkg", "b.geojson", "c.csv"):
-        with caplog.at_level(logging.WARNING, "geoembed"):
-            read = files.read(tmp_path / name)
-        assert read.table["label"].dropna().tolist() == ["water", "water"] and len(read.table) == 6
+    flat = table.assign(lon=list(LONLAT.x) * 2, lat=list(LONLAT.y) * 2).drop(columns="geometry")
+    if name.endswith(".parquet"):
+        pytest.importorskip("pyarrow")
+        (flat if name == "g.parquet" else table).to_parquet(tmp_path / name)
+    elif name == "c.csv":
+        flat.to_csv(tmp_path / name)
+    else:
+        table.to_file(tmp_path / name)
+    with caplog.at_level(logging.WARNING, "geoembed"):
+        read = files.read(tmp_path / name)
+    assert read.table["label"].dropna().tolist() == ["water", "water"] and len(read.table) == 6
+    if name != "d.shp":  # a Shapefile has no outer blanks
         assert f"{name}: column label: 1 labels lost outer blanks" in caplog.text
 
 
-def test_infinity_is_no_number(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("value,lon,lat\ninf,9,46\n1.5,9,46\n")
-    assert files.read(tmp_path / "a.csv").table["value"].isna().tolist() == [True, False]
+def test_infinite_and_absurd_numbers_are_no_label(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    values = [np.inf, 1e308, -3.4e38, 1.5, np.nan]
+    table = geopandas.GeoDataFrame({"value": values}, geometry=[*POINTS, *POINTS[:2]], crs=LATTICE.crs)
+    table.to_file(tmp_path / "a.gpkg")
+    table.assign(lon=9, lat=46).drop(columns="geometry").to_csv(tmp_path / "a.csv")
+    for name in ("a.gpkg", "a.csv"):
+        with caplog.at_level(logging.WARNING, "geoembed"):
+            assert files.read(tmp_path / name).table["value"].dropna().tolist() == [1.5]
+        assert f"{name}: column value: 3 numbers are infinite or beyond 1e+30" in caplog.text
+    table.rename(columns={"value": "label"}).assign(label=[1.0, 2.0, 1e308, np.inf, 2.0]).to_file(tmp_path / "b.gpkg")
+    read = files.read(tmp_path / "b.gpkg")
+    assert not read.numeric and read.table["label"].dropna().tolist() == [1, 2, 2]
+
+
+def test_codes_with_and_without_decimals_are_one_class(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = geopandas.GeoDataFrame({"label": ["80", "80.0", "v1.0"]}, geometry=list(POINTS), crs=LATTICE.crs)
+    table.to_file(tmp_path / "a.gpkg")
+    with caplog.at_level(logging.WARNING, "geoembed"):
+        assert files.read(tmp_path / "a.gpkg").table["label"].tolist() == ["80", "80", "v1.0"]
+    assert "80.0 and 80 are one class each" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", ["gpkg", "geojson", "shp", "fgb"])
+def test_texts_in_other_encodings_are_read_and_told(
+    tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, names = tmp_path / f"a.{suffix}", ["forêt", "façade", "água"]
+    table = geopandas.GeoDataFrame({"label": names, "été": names}, geometry=list(LONLAT), crs=LONLAT.crs)
+    table.to_file(path, encoding="UTF-8")
+    content = path.with_suffix(".dbf" if suffix == "shp" else path.suffix)
+    in_place = suffix != "geojson"  # the other formats tell how many bytes a text has
+    for name in names:
+        latin = name.encode("latin-1") + b" " * in_place
+        content.write_bytes(content.read_bytes().replace(name.encode(), latin))
+    with caplog.at_level(logging.WARNING, "geoembed"):
+        read = files.read(path)
+    assert sorted(read.table["label"]) == sorted(names) and "été" in read.table
+    assert "has texts that are not UTF-8" in caplog.text
+
+
+def test_parquet_that_is_not_utf8(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    content = pyarrow.array([b"M\xe1laga"])
+    table = pyarrow.table({"label": pyarrow.Array.from_buffers(pyarrow.string(), 1, content.buffers())})
+    pytest.importorskip("pyarrow.parquet").write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(LabelError, match=r"a\.parquet: cannot be read as Parquet"):
+        files.read(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("suffix", ["gpkg", "csv"])
+def test_a_file_name_that_is_not_utf8(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / os.fsdecode(b"na\xefve." + suffix.encode())
+    path.write_bytes(b"label\na\n")
+    with pytest.raises(LabelError, match=rf"na\\xefve.{suffix} has a name that is not UTF-8"):
+        files.read(path)
+
+
+def test_layers_of_styles_and_of_notes_are_no_labels(tmp_path: Path) -> None:
+    path = tmp_path / "a.gpkg"
+    pyogrio.write_dataframe(pd.DataFrame({"note": ["x"]}), path, layer="notes")
+    geopandas.GeoDataFrame({"label": LABELS}, geometry=POINTS).to_file(path, layer="fields", mode="a")
+    with closing(sqlite3.connect(path)) as base, base:  # as QGIS keeps styles
+        base.execute("CREATE TABLE layer_styles (id INTEGER PRIMARY KEY, label TEXT)")
+        base.execute("INSERT INTO gpkg_contents (table_name, data_type) VALUES ('layer_styles', 'attributes')")
+    read = files.read(path)
+    assert read.table["label"].tolist() == LABELS and places_of(read) == pytest.approx(XY, abs=1e-3)
 
 
 def test_a_file_is_found_in_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,13 @@
 import logging
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import geopandas
 import numpy as np
 import pandas as pd
+import pyogrio
 import pytest
 import shapely
 from synthetic import LATTICE, ids
@@ -227,7 +230,7 @@ def test_what_cannot_be_used_says_the_remedy(tmp_path: Path) -> None:
         with pytest.raises(LabelError, match=words):
             join(path)
     (tmp_path / "text.gpkg").write_text("no")
-    with pytest.raises(LabelError, match="not a vector file"):
+    with pytest.raises(LabelError, match="cannot be read as a vector file"):
         join(tmp_path / "text.gpkg")
     with pytest.warns(UserWarning, match="crs"):
         geopandas.GeoDataFrame({"label": [0, 1]}, geometry=two_points).to_file(tmp_path / "h.fgb", driver="FlatGeobuf")
@@ -253,3 +256,76 @@ def test_polygons_agree_with_an_overlay_of_geopandas(tmp_path: Path) -> None:
         expected = [winners.get(chip) for chip in range(12)]
         assert [None if np.isnan(v) else joined.classes[int(v)] for v in joined.values] == expected
         assert joined.counts["chips_disagreeing"] == int(((areas > share).sum(axis=1) > 1).sum())
+
+
+def test_collections_are_their_parts(tmp_path: Path) -> None:
+    inner = shapely.geometrycollections([shapely.multipoints(points((1.5, 0.5), (2.5, 0.5))), box(3, 0, 4, 1)])
+    line = shapely.linestrings(shapely.get_coordinates(points((0, 2), (4, 2))))
+    collection = shapely.geometrycollections([inner, line, *points((0.5, 0.5))])
+    joined = join(save(tmp_path / "a.gpkg", {"label": ["a", "b"]}, [collection, *points((0.5, 1.5))]))
+    assert joined.classes == ("a", "b")
+    assert joined.values[:5].tolist() == [0, 0, 0, 0, 1] and joined.known.sum() == 5
+
+
+UNDEFINED = "UPDATE {} SET srs_id = -1"
+LOCAL = 'LOCAL_CS["site",LOCAL_DATUM["site",0],UNIT["metre",1],AXIS["X",EAST],AXIS["Y",NORTH]]'
+
+
+@pytest.mark.parametrize(
+    ("crs", "words"),
+    [
+        (LOCAL, "its CRS, site, leads to no place on the Earth; name it with --crs"),
+        ("ESRI:104905", "leads to no place on the Earth"),
+        ("EPSG:4326", "coordinates from 480160 .* cannot be degrees as its CRS"),
+        (None, "has no CRS; name it with --crs"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:'crs' was not provided")
+def test_a_crs_that_leads_nowhere_is_told(tmp_path: Path, crs: str | None, words: str) -> None:
+    path = save(tmp_path / "a.gpkg", {"label": ["a", "b"]}, points((0.5, 0.5), (1.5, 0.5)), crs)
+    with pytest.raises(LabelError, match=words):
+        join(path)
+    if crs != "EPSG:4326" and crs != "ESRI:104905":  # what is given is the CRS of what has none
+        assert join(path, crs=LATTICE.crs).values[:2].tolist() == [0, 1]
+
+
+def test_a_geopackage_of_undefined_crs_takes_the_one_given(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.gpkg", {"label": ["a", "b"]}, points((0.5, 0.5), (1.5, 0.5)))
+    with closing(sqlite3.connect(path)) as base, base:
+        for table in ("gpkg_geometry_columns", "gpkg_contents"):
+            base.execute(UNDEFINED.format(table))
+    with pytest.raises(LabelError, match="Undefined Cartesian SRS, leads to no place on the Earth; name it with --crs"):
+        join(path)
+    assert join(path, crs=LATTICE.crs).values[:2].tolist() == [0, 1]
+
+
+def test_heights_do_not_matter(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.gpkg", {"label": ["a", "b"]}, points((0.5, 0.5), (1.5, 0.5)), "EPSG:32632+5773")
+    assert join(path).values[:2].tolist() == [0, 1]
+
+
+def test_a_point_at_infinity_is_on_no_chip(tmp_path: Path) -> None:
+    shapes = [*points((0.5, 0.5), (1.5, 0.5)), shapely.Point(np.inf, 0)]
+    joined = join(save(tmp_path / "a.gpkg", {"label": ["a", "b", "a"]}, shapes))
+    assert joined.values[:2].tolist() == [0, 1] and joined.counts["labels_unmatched"] == 1
+
+
+def test_lines_label_nothing(tmp_path: Path) -> None:
+    line = shapely.linestrings(shapely.get_coordinates(points((0, 2), (4, 2))))
+    with pytest.raises(LabelError, match="has no points or polygons"):
+        join(save(tmp_path / "a.gpkg", {"label": ["a", "b"]}, [line, None]))
+
+
+def test_codes_that_are_floats_because_of_null_are_whole(tmp_path: Path) -> None:
+    shapes = points((0.5, 0.5), (1.5, 0.5), (2.5, 0.5))
+    codes = pd.array([8212000, 8212001, None], dtype="Int64")
+    joined = join(save(tmp_path / "a.gpkg", {"label": codes}, shapes))
+    assert joined.classes == (8212000, 8212001) and joined.values[:2].tolist() == [0, 1]
+
+
+def test_ids_of_chips_that_are_numbers(tmp_path: Path) -> None:
+    ids_of_chips = np.array(["8212000", "8212001"], dtype=object)
+    table = pd.DataFrame({"chip_id": [8212001.0, 8212000.0, np.nan], "label": ["a", "b", "a"]})
+    pyogrio.write_dataframe(table, tmp_path / "a.gpkg", layer="mine")
+    joined = targets.join(files.read(tmp_path / "a.gpkg"), ids_of_chips, (LATTICE,))
+    assert joined.values.tolist() == [1, 0] and joined.counts["labels_unmatched"] == 1

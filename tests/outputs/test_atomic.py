@@ -40,3 +40,20 @@ def test_json_is_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         atomic.write_json(tmp_path / "a.json", {"x": float("nan")})
     assert not (tmp_path / "a.json").exists()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_stays_and_its_target_is_written(tmp_path: Path, is_there: bool) -> None:
+    (tmp_path / "disk").mkdir()
+    there, link = tmp_path / "disk" / "a.txt", tmp_path / "b.txt"
+    link.symlink_to(there)
+    if is_there:
+        there.write_text("old")
+    atomic.write_text(link, "new")
+    assert link.is_symlink() and there.read_text() == "new"
+    assert [file.name for file in (tmp_path / "disk").iterdir()] == ["a.txt"]
+    (tmp_path / "disk/.part-12ab34cd-a.txt").touch()
+    atomic.sweep(tmp_path, "b.txt")
+    assert [file.name for file in (tmp_path / "disk").iterdir()] == ["a.txt"]
+    atomic.remove(link)
+    assert link.is_symlink() and not there.exists()

@@ -77,3 +77,8 @@ def test_a_users_own_style_stays(tmp_path: Path) -> None:
     styles.beside(layer).write_text("<qgis>mine</qgis>")
     styles.write(layer, styles.splits())
     assert styles.beside(layer).read_text() == "<qgis>mine</qgis>"
+
+
+def test_letters_that_xml_cannot_have_are_left_out() -> None:
+    style = styles.classes("la\x01bel", ["wa\x00ter\x1b", "tree\ufffes", "føø 🌲\n"], "task")
+    assert list(categories(style)) == ["water", "trees", "føø 🌲\n"]
