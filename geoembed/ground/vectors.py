@@ -161,9 +161,8 @@ def require_place(
     west, south, east, north = shapely.total_bounds(shapes)
     if not np.isfinite([west, south, east, north]).all():
         raise error(f"{path}: has coordinates that are not finite; mend them")
-    quarter = math.pi / 2 / crs.axis_info[0].unit_conversion_factor  # 90 degrees, 100 grads
-    most = quarter * (1 + 1e-9)
-    if crs_.is_geographic(wkt) and (max(-south, north) > most or max(-west, east) > 6 * most):
+    most = (crs_.circle(wkt) or math.inf) / 4 * (1 + 1e-9)  # 90 degrees, 100 grads
+    if max(-south, north) > most or max(-west, east) > 6 * most:
         raise error(
             f"{path}: has coordinates from {west:g} {south:g} to {east:g} {north:g}, which cannot be degrees as its CRS"
             f" ({crs.name}) says; {ASSIGNING}"
