@@ -35,17 +35,23 @@ def folds(
     """Return for each chip which of `count` folds it is in, (N,): whole bands of an area are dealt out, evenly.
 
     For cross-validation in blocks (Roberts et al. 2017, doi:10.1111/ecog.02881): chips near each other are mostly
-    tested together. Every area is dealt out by itself, the fold that lacks most chips first.
+    tested together. Every area is dealt out by itself, its largest parts to the folds with fewest chips so far; so no
+    fold holds all chips, if there are two or more.
 
     lonlat: (N, 2) degrees east and north.
     aoi: (N,) areas.
     cell: metres along a chip's side.
     """
-    fold_of = np.empty(len(lonlat), dtype=np.int64)
+    fold_of, chips = np.empty(len(lonlat), dtype=np.int64), np.zeros(count)
     for area in np.unique(aoi):
         rows = np.flatnonzero(aoi == area)
         dealt = _deal(_bands(lonlat[rows], cell, count, generator), (1 / count,) * count, generator)
-        fold_of[rows] = generator.permutation(count)[dealt]
+        sizes = np.bincount(dealt, minlength=count)
+        turn = generator.permutation(count)  # which of equal folds comes first
+        fold_for = np.empty(count, dtype=np.int64)
+        fold_for[np.argsort(-sizes, kind="stable")] = turn[np.argsort(chips[turn], kind="stable")]
+        fold_of[rows] = fold_for[dealt]
+        chips[fold_for] += sizes
     return fold_of
 
 

@@ -59,7 +59,7 @@ Classifier = Annotated[
     ),
 ]
 HoldOut = Annotated[
-    bool, typer.Option("--hold-out", help="Score on the test split, however few its labels, and learn none of them.")
+    bool, typer.Option("--hold-out", help="Learn from the train split alone, and score on the test split.")
 ]
 Target = Annotated[
     str | None,

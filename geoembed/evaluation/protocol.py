@@ -252,10 +252,10 @@ class Layout:
             of_task = draws.of_task(
                 number, task, train, self.keys, sizes, full=self.options.full, repeats=repeats, seed=seed
             )
-            truth = task.values[tested[0].rows]
+            needed = tested if tested[0].question == TRANSFER else tested[:1]
             if of_task is None:
                 empty["cells_with_one_class_to_learn_from"] += 1
-            elif len(np.unique(truth[~np.isnan(truth)])) < 2:
+            elif not any(heldout.distinct(task, chips.rows) > 1 for chips in needed):
                 empty["cells_with_one_class_to_test_on"] += 1
             else:
                 drawn.append(of_task)
@@ -274,7 +274,7 @@ def layout(
     everywhere = np.ones(len(chips), dtype=bool)
     folds = np.empty((0, len(chips)), dtype=np.int64)
     if not options.hold_out and any(
-        heldout.by_hand_or_few(task, everywhere, by_hand=hand) for task, hand in zip(tasks, hands, strict=True)
+        heldout.by_folds(task, everywhere, chips.split, by_hand=hand) for task, hand in zip(tasks, hands, strict=True)
     ):
         labelled = np.flatnonzero(np.any([task.known for task in tasks], axis=0))
         repeats = options.repeats if len(labelled) < heldout.FEW else max(1, options.repeats // heldout.FOLDS)
@@ -286,14 +286,14 @@ def layout(
 
 
 def _held_by_all(tasks: Sequence[Targets], folds: NDArray[np.int64], options: Options) -> int:
-    """Return n, or the largest smaller size that can be drawn for every task whatever fold is tested."""
+    """Return n, or the largest smaller number that can be drawn for every task whatever fold is tested."""
     least = min(
         int(np.count_nonzero(task.known & (fold_of != fold)))
         for task in tasks
         for fold_of in folds
         for fold in range(heldout.FOLDS)
     )
-    return max((size for size in (*options.sizes, options.n) if size <= options.n and size < least), default=options.n)
+    return min(options.n, max(least - 1, 2))
 
 
 def parted(chip_ids: NDArray[np.str_], split: NDArray[np.str_]) -> float:

@@ -94,7 +94,9 @@ def assess(classes: Sequence[str], counts: NDArray[np.float64], mapped: NDArray[
     """Estimate a map's accuracy and areas from a confusion matrix (K, K) and the square kilometres of each class (K,).
 
     Equations 1 to 11 of Olofsson et al. 2014. A class of the map with fewer than two labels is left out, as nothing is
-    known of what lies there.
+    known of what lies there; of such a class, and of one without labels, no area is estimated. Where all or none of a
+    class's labels are right, the variance is that with one more label right and one wrong (as Agresti and Coull 1998,
+    doi:10.1080/00031305.1998.10480550, widen intervals), as no label in error does not prove certainty.
     """
     per_stratum = counts.sum(axis=1)
     checked = per_stratum >= 2
@@ -108,6 +110,9 @@ def assess(classes: Sequence[str], counts: NDArray[np.float64], mapped: NDArray[
     share = np.where(checked[:, None], counts / n[:, None], 0.0)  # of class j on the ground within stratum i
     p = weight[:, None] * share
     spread = share * (1 - share) / (n - 1)[:, None]  # variance of a share within its stratum
+    sure = np.flatnonzero(checked & np.isin(np.diag(share), (0.0, 1.0)))
+    softened = (counts[sure, sure] + 1) / (n[sure] + 2)
+    spread[sure, sure] = softened * (1 - softened) / (n[sure] - 1)
     right, on_ground = np.diag(p), p.sum(axis=0)
     overall = _interval(float(right.sum()), float((weight**2 * np.diag(spread)).sum()))
     users = [
@@ -116,6 +121,8 @@ def assess(classes: Sequence[str], counts: NDArray[np.float64], mapped: NDArray[
     area_variance = (weight[:, None] ** 2 * spread).sum(axis=0)
     areas = [_interval(float(a), float(v), total) for a, v in zip(on_ground, area_variance, strict=True)]
     producers = [_producers(j, weight, share, spread, on_ground) for j in range(len(n))]
+    for j in np.flatnonzero((counts.sum(axis=0) == 0) | ~checked & (mapped > 0)):
+        areas[j] = producers[j] = Estimate(math.nan)
     return Accuracy(
         tuple(classes), counts, mapped, overall, tuple(users), tuple(producers), tuple(areas),
         float(mapped[~checked].sum()),

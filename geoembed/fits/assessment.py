@@ -95,8 +95,9 @@ def assess(
     labelled = np.flatnonzero(usable & targets.known)
     train = labelled[file.split[labelled] == "train"]
     tested = labelled[file.split[labelled] == "test"]
-    by_folds = not asked.hold_out and heldout.by_hand_or_few(targets, usable, by_hand=by_hand)
-    by_folds |= not asked.hold_out and min(len(np.unique(targets.values[rows])) for rows in (train, tested)) < 2
+    by_folds = not asked.hold_out and heldout.by_folds(targets, usable, file.split, by_hand=by_hand)
+    if asked.hold_out and heldout.distinct(targets, tested) < 2:
+        raise ProbeError(f"{targets.name}: the test split has no labels of two classes; drop --hold-out")
     keys = draws.keys(file.chip_id)
     pool = labelled if by_folds else train
     require_two(targets, pool, asked.n, "" if by_folds else " in the train split")
@@ -118,7 +119,8 @@ def assess(
         return Assessment(rows, fitted, everywhere, nothing, held, None, tuple(_cautions(file, held, None)))
     classes = fitted.decide(everywhere, asked.rule)
     square_metres = outlines.areas(grid.cells(file.grids, file.chip_id))
-    mapped = np.bincount(classes[usable], square_metres[usable], len(targets.classes)) / 1e6
+    judged = usable & np.isin(file.aoi, np.unique(file.aoi[held.rows]))  # labels tell nothing of other areas
+    mapped = np.bincount(classes[judged], square_metres[judged], len(targets.classes)) / 1e6
     estimated = accuracy.assess(held.classes, held.confusion(), mapped)
     return Assessment(rows, fitted, everywhere, classes, held, estimated, tuple(_cautions(file, held, estimated)))
 
@@ -167,9 +169,9 @@ def _by_folds(
         for fold in range(heldout.FOLDS):
             yield Progress(repeat * heldout.FOLDS + fold, total, "folds", "cross-validation")
             inside = fold_of == fold
-            learned = draw(labelled[~inside], targets, keys, replace(asked, seed=asked.seed + repeat))
             if not inside.any():
                 continue
+            learned = draw(labelled[~inside], targets, keys, replace(asked, seed=asked.seed + repeat))
             with threadpool_limits(1):  # small matrices gain nothing from threads, and crawl where cores are shared
                 p, classes = heldout.predict(
                     learner, Z, targets, learned, labelled[inside], rule=asked.rule, seed=asked.seed
@@ -187,8 +189,12 @@ def _cautions(file: Embeddings, held: HeldOut, estimated: Accuracy | None) -> li
     """Return what makes the scores of a map uncertain."""
     cautions = []
     if held.lacking:
+        cautions.append(f"no label of {', '.join(held.lacking)} is held out; scores are over the other classes")
+    silent = sorted(set(map(str, np.unique(file.aoi))) - set(map(str, file.aoi[held.rows])))
+    if silent:
         cautions.append(
-            f"no label of {', '.join(held.lacking)} is in the test split; scores are over the other classes"
+            f"no label held out lies in {', '.join(silent)}: how true the map is there is not known, and accuracies and"
+            " areas leave it out"
         )
     count = Counter(held.truth.astype(int).tolist()) if held.classes else Counter()
     few = [f"{name} ({count[k]})" for k, name in enumerate(held.classes) if 0 < count[k] < FEW_PER_CLASS]

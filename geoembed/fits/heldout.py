@@ -63,7 +63,7 @@ class HeldOut:
     def scores(self, which: NDArray[np.bool_] | None = None) -> dict[str, NDArray[np.float64]]:
         """Return the scores of each repetition, (R,) per metric, over some of the chips (m,) or over all."""
         some = slice(None) if which is None else which
-        decided = self.decided if self.classes else np.empty((len(self.predicted), len(self.truth)), np.int64)
+        decided = self.decided if self.classes else np.zeros(self.predicted.shape, np.int64)
         each = [
             metrics.score(self.truth[some], predicted[some], of_classes[some], len(self.classes))
             for predicted, of_classes in zip(self.predicted, decided, strict=True)
@@ -76,9 +76,19 @@ class HeldOut:
         return np.asarray(np.mean(each, axis=0))
 
 
-def by_hand_or_few(targets: Targets, usable: NDArray[np.bool_], *, by_hand: bool) -> bool:
-    """Tell whether labels on usable chips are to be cross-validated."""
-    return by_hand or int(np.count_nonzero(targets.known & usable)) < FEW
+def by_folds(targets: Targets, usable: NDArray[np.bool_], split: NDArray[np.str_], *, by_hand: bool) -> bool:
+    """Tell whether labels on usable chips are to be cross-validated.
+
+    They are where they are few or were given by hand, and where a split holds no two classes to learn or to test.
+    """
+    labelled = np.flatnonzero(usable & targets.known)
+    parts = [labelled[split[labelled] == name] for name in ("train", "test")]
+    return by_hand or len(labelled) < FEW or any(distinct(targets, rows) < 2 for rows in parts)
+
+
+def distinct(targets: Targets, rows: NDArray[np.int64]) -> int:
+    """Return how many classes, or different numbers, the labels of some chips hold."""
+    return len(np.unique(targets.values[rows][targets.known[rows]]))
 
 
 def partitions(file: Embeddings, labelled: NDArray[np.int64], repeats: int, seed: int) -> Iterator[NDArray[np.int64]]:

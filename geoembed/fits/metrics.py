@@ -37,13 +37,14 @@ def score(
 
     `truth` is (N,) positions of classes, or numbers where `classes` is 0. `predicted` is (N, K) probabilities, or (N,)
     numbers; `decided` is (N,) the class predicted, unused for numbers. Means over classes are over those that the test
-    chips hold. NaN throughout where these are fewer than two, or numbers do not vary.
+    chips hold. Of fewer than two, only accuracy and the worth of probabilities are told; of numbers that do not vary,
+    nothing.
     """
     if classes == 0:
         return _numeric(truth, predicted)
     counts = np.bincount(truth.astype(np.int64), minlength=classes)
     held = counts > 0
-    if np.count_nonzero(held) < 2:
+    if not len(truth):
         return dict.fromkeys(names(classes), float("nan"))
     confusion = np.zeros((classes, classes))
     np.add.at(confusion, (truth.astype(np.int64), decided), 1)
@@ -52,6 +53,8 @@ def score(
     balanced = float((hits / counts[held]).mean())
     right = float(hits.sum() / len(truth))
     trusted = {"brier": calibration.brier(truth, predicted), "ece": calibration.ece(truth, predicted)}
+    if np.count_nonzero(held) < 2:
+        return dict.fromkeys(names(classes), float("nan")) | {"accuracy": right, **trusted}
     if classes > 2:
         return {"balanced_accuracy": balanced, "accuracy": right, "macro_f1": float(f1.mean()), **trusted}
     area, precision = ranking(truth > 0, predicted[:, 1])

@@ -133,7 +133,7 @@ def _next(folder: Path, rows: Rows) -> str | None:
 
 def _command(folder: Path, outputs: dict[str, Path]) -> str | None:
     if "chip" not in outputs:
-        return remedies.cutting(here=folder)
+        return None if outputs else remedies.cutting(here=folder)  # a folder of labels alone is no place for chips
     if "pretrain" not in outputs:
         return remedies.pretraining(Path("model"), outputs["chip"])
     if "embed" not in outputs:

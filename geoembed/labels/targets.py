@@ -23,6 +23,9 @@ from geoembed.labels.tables import CHIP_ID
 
 log = logging.getLogger(__name__)
 
+MANY_CLASSES = 20
+"""Classes above which a column with fewer than two rows per class may be an identifier."""
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -112,7 +115,21 @@ def _codes(label_file: LabelFile, table: pd.DataFrame) -> tuple[tuple[Any, ...],
     elif values.dtype.kind not in "iub":
         values = values.astype(str)
     classes, codes = np.unique(values.to_numpy(), return_inverse=True)
+    _warn_of_classes(label_file, classes.tolist(), len(values))
     return tuple(classes.tolist()), codes.astype(np.float64)
+
+
+def _warn_of_classes(label_file: LabelFile, classes: list[Any], rows: int) -> None:
+    """Warn of classes that differ in case only, and of as many classes as an identifier would give."""
+    spelled: dict[str, list[str]] = {}
+    for name in map(str, classes):
+        spelled.setdefault(name.casefold(), []).append(name)
+    for names in spelled.values():
+        if len(names) > 1:
+            log.warning("%s: %s are different classes; rename them if they are one", label_file.path, ", ".join(names))
+    if len(classes) > MANY_CLASSES and rows < 2 * len(classes):
+        message = "%s: column %s holds %d classes in %d rows; name another with --target if it tells rows apart"
+        log.warning(message, label_file.path, label_file.column, len(classes), rows)
 
 
 def _by_place(

@@ -135,7 +135,7 @@ def labels(path: Path) -> str:
     assert kind is not None
     fault, label_files = f"is {kind.value}, not a label file", kinds.finished(Kind.LABELS)
     if kind is Kind.RASTER:
-        return f"{fault}; label the chips from it: {command('label', path)} with --class NAME=NUMBER"
+        return f"{fault}; label the chips from it: {command('label', path)}"
     if label_files:
         return f"{fault}; name one, such as {label_files[0]}"
     return f"{fault}; make one with geoembed label, or give points or polygons with a column label"

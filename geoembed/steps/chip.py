@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 
 JOURNAL = ".journal.jsonl"
 
+MANY_CELLS = 100_000
+"""Cells above which it is said how many there are, as cutting them takes long."""
+
 Sources: TypeAlias = Mapping[str, Paths] | Sequence[str | Modality]
 
 
@@ -121,6 +124,8 @@ def chip(
             _delete(folder)
         description = _describe(folder, described, record, imagery, area_cells)
         cutter = Cutter(folder, imagery, min_valid)
+        if (total := sum(map(len, area_cells))) > MANY_CELLS:
+            log.warning("%s cells are to be cut; a larger --size gives fewer", f"{total:,}")
         kept = interrupts.noted("the chips cut so far are kept; run the same command again to cut the others")
         with closing(Journal(folder / JOURNAL, record)) as finished, closing(cutter), kept:
             try:

@@ -13,6 +13,8 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 from geoembed import interrupts, settings
 from geoembed.earth.places import PLACES
 from geoembed.errors import ProbeError
@@ -21,7 +23,7 @@ from geoembed.evaluation.measurements import Measurements
 from geoembed.evaluation.options import Options
 from geoembed.evaluation.study import Study
 from geoembed.fits import classifiers as models
-from geoembed.fits import curves, metrics
+from geoembed.fits import curves, heldout, metrics
 from geoembed.fits import embeddings as embeddings_file
 from geoembed.fits import features as features_of
 from geoembed.fits.curves import OURS
@@ -162,6 +164,10 @@ def prepare(read: Inputs, asked: Options) -> Study:
     tasks = [targets_of.join(label_file, file.chip_id, file.grids) for label_file in read.label_files]
     by_hand = [not label_file.made_by_label for label_file in read.label_files]
     layout = protocol.layout(file, tasks, asked, by_hand)
+    tested = np.flatnonzero(layout.tested)
+    if asked.hold_out and not any(heldout.distinct(task, tested) > 1 for task in tasks):
+        names = ", ".join(str(label_file.path) for label_file in read.label_files)
+        raise ProbeError(f"{names}: the test split has no labels of two classes; drop --hold-out, or add labels")
     if layout.options.n < asked.n:
         log.warning("--n %d: there are too few labels to draw as many; %d are drawn", asked.n, layout.options.n)
     files = {OURS: file, **read.against}

@@ -160,6 +160,9 @@ def _label(
         if labelled < total:
             log.warning("%s of %s chips have no valid pixel and no label", f"{total - labelled:,}", f"{total:,}")
     atomic.touch(*paths)
+    for path in paths:
+        if path.name not in figures:
+            figures[path.name] = _figures(pyogrio.read_dataframe(path, layer=label_files.LAYER, read_geometry=False))
     return Result(tuple(paths), counts, report={"files": figures}, read=partial(_read_all, paths))
 
 

@@ -4,6 +4,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Generator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from geoembed.labels.files import LabelFile, Reading
 from geoembed.labels.targets import Targets
 from geoembed.outputs import atomic, digests, geopackage, locks, records, styles
 from geoembed.outputs.records import Record, Standing
-from geoembed.progress import Progress, Result, Steps, verb
+from geoembed.progress import Progress, Result, Steps, Table, verb
 from geoembed.settings import PathLike
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,8 @@ def probe(
     made by `label`, else on the test split. With `hold_out` always on the test split, of which the map then learns
     nothing. `decide` says which class a chip gets: the `likeliest`, or `balanced`, the one that is likeliest relative
     to its share among the labels. `output` is a folder, by default probe/<labels name>.
-    With `apply`, a fitted probe's file or folder, nothing is fitted; the folder is probe/<task>-<embeddings name>.
+    With `apply`, a fitted probe's file or folder, nothing is fitted; the folder is by default
+    probe/<probe's folder>-<embeddings name>.
 
     Raises ProbeError, LabelError, EmbeddingsError and StaleError.
     """
@@ -187,21 +189,32 @@ def _apply(
             f"{path}: fitted on embeddings of another kind than {embeddings} ({', '.join(differing)} differ);"
             " embed with the same model, or fit a probe on these"
         )
-    output = output or Path("probe") / f"{task.name.replace(':', '-')}-{embeddings.stem}"
+    output = output or Path("probe") / f"{path.resolve().parent.name}-{embeddings.stem}"
     record = Record("probe --apply", {"embeddings": file.digest, "probe": digests.of_bytes(path)}, {})
     with locks.hold(output, folder=True):
-        predictions, counts = output / PREDICTIONS, {"chips": len(file)}
+        predictions, usable = output / PREDICTIONS, features_of.usable(file, features)
         if not _is_kept(output, record, (), update=update, overwrite=overwrite):
             yield Progress(0, 1, "steps", "mapping")
-            usable = features_of.usable(file, features)
             scaling = features_of.Scaling(arrays["mean"], arrays["deviation"])
             predicted = model.predict(features_of.scaled(features_of.read(file, features), scaling))
             geopackage.remove(predictions)
             decided = model.decide(predicted, described["decide"]) if task.classes else np.empty(0, np.int64)
             maps.write(predictions, maps.build(file, task, predicted, decided, usable), task, record)
-            counts[f"chips_without_{features}"] = int(np.count_nonzero(~usable))
             _warn_of_missing(features, usable)
-        return Result((predictions,), {**counts}, read=partial(maps.read, predictions))
+        counts = {"chips": len(file), f"chips_without_{features}": int(np.count_nonzero(~usable))}
+        return _applied(predictions, task, described["decide"], counts)
+
+
+def _applied(path: Path, task: Task, rule: str, counts: dict[str, int]) -> Result[geopandas.GeoDataFrame]:
+    """Tell how classes were decided on a map, and how many chips got each."""
+    result = Result((path,), {**counts}, read=partial(maps.read, path))
+    if not task.classes:
+        return result
+    made = result.made["prediction"]
+    per_class = {str(name): int((made == name).sum()) for name in task.classes}
+    log.info("%s: a chip's class is %s", path, DECISIONS[rule])
+    table = Table("Chips per class", [("class", "chips"), *((name, f"{n:,}") for name, n in per_class.items())])
+    return replace(result, tables=(table,), report={"decision": DECISIONS[rule], "classes": per_class})
 
 
 def _described(file: Embeddings, task: Task, features: str) -> dict[str, Any]:

@@ -51,3 +51,14 @@ def test_rows_are_the_map() -> None:
     rng = np.random.default_rng(0)
     decided, truth = rng.integers(0, 3, 50), rng.integers(0, 3, 50)
     assert (accuracy.confusion(decided, truth.astype(float), 3) == confusion_matrix(truth, decided).T).all()
+
+
+def test_what_was_not_checked_has_no_area_and_no_error_is_no_certainty() -> None:
+    # "c" is mapped but no label lies there, "d" is neither mapped nor labelled, all labels in "a" are right
+    counts = np.array([[13.0, 0, 0, 0], [2, 9, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    found = accuracy.assess("abcd", counts, np.array([5.0, 20, 4, 0]))
+    assert [np.isnan(area.value) for area in found.areas] == [False, False, True, True]
+    assert found.unchecked == 4 and found.areas[0].value == pytest.approx(5 + 20 * 2 / 11)
+    assert found.users[0].value == 1.0 and found.users[0].low < 0.9 < found.users[0].high == 1.0
+    share = 14 / 15
+    assert found.users[0].low == pytest.approx(1 - accuracy.Z * (share * (1 - share) / 12) ** 0.5)

@@ -53,6 +53,9 @@ def test_scores_are_named_in_order(classes: int) -> None:
 
 
 def test_what_cannot_be_scored_is_nan() -> None:
-    assert all(np.isnan(list(metrics.score(np.zeros(5), np.ones((5, 2)), np.ones(5, int), 2).values())))
+    one_class = metrics.score(np.zeros(5), np.tile([0.8, 0.2], (5, 1)), np.zeros(5, int), 2)
+    told = {name: value for name, value in one_class.items() if not np.isnan(value)}
+    assert told == pytest.approx({"accuracy": 1.0, "brier": 0.04, "ece": 0.2})
+    assert all(np.isnan(list(metrics.score(np.empty(0), np.empty((0, 2)), NONE, 2).values())))
     assert all(np.isnan(list(metrics.score(np.ones(5), np.ones(5), NONE, 0).values())))
     assert all(np.isnan(list(metrics.score(np.array([]), np.ones((0, 2)), NONE, 2).values())))

@@ -329,3 +329,16 @@ def test_ids_of_chips_that_are_numbers(tmp_path: Path) -> None:
     pyogrio.write_dataframe(table, tmp_path / "a.gpkg", layer="mine")
     joined = targets.join(files.read(tmp_path / "a.gpkg"), ids_of_chips, (LATTICE,))
     assert joined.values.tolist() == [1, 0] and joined.counts["labels_unmatched"] == 1
+
+
+def test_classes_that_may_be_a_mistake_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    chip_ids = ids(LATTICE, 6, 5)
+    for labels, words in (
+        (["Water", "water", "crops"] * 10, "Water, water are different classes; rename them if they are one"),
+        ([f"parcel {i}" for i in range(30)], "column label holds 30 classes in 30 rows; name another with --target"),
+        (["water", "crops", "trees"] * 10, ""),
+    ):
+        caplog.clear()
+        pd.DataFrame({"chip_id": chip_ids, "label": labels}).to_csv(tmp_path / "a.csv", index=False)
+        targets.join(files.read(tmp_path / "a.csv"), chip_ids, (LATTICE,))
+        assert words in caplog.text and bool(words) == ("class" in caplog.text)

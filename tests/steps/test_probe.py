@@ -79,6 +79,10 @@ def test_the_likeliest_class_by_default(tmp_path: Path, world: Any) -> None:
     assert balanced["prediction"].sum() > table["prediction"].sum() and (balanced["p_1"] == table["p_1"]).all()
     again = probe(tmp_path / "e.h5", apply=tmp_path / "out", output=tmp_path / "again").made
     assert (again["prediction"] == balanced["prediction"]).all()
+    for _ in range(2):  # made, and kept
+        told = probe(tmp_path / "e.h5", apply=tmp_path / "out", output=tmp_path / "again")
+        assert "relative to its share" in told.report["decision"]
+        assert told.report["classes"] == {str(k): int((again["prediction"] == k).sum()) for k in (0, 1)}
 
 
 def points(tmp_path: Path, world: Any, names: list[str], counts: list[int]) -> pd.DataFrame:
@@ -137,7 +141,7 @@ def test_held_out_a_class_that_test_lacks_is_named(
     frame[["chip_id", "label"]].to_csv(tmp_path / "labels.csv", index=False)
     with caplog.at_level(logging.WARNING, "geoembed"):
         done = probe(tmp_path / "e.h5", labels=tmp_path / "labels.csv", output=tmp_path / "out", hold_out=True)
-    assert "no label of snow is in the test split; scores are over the other classes" in caplog.text
+    assert "no label of snow is held out; scores are over the other classes" in caplog.text
     test = done.made[(done.made["split"] == "test") & done.made["label"].notna()]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # classes predicted that the truth lacks
@@ -155,6 +159,42 @@ def test_labels_of_one_area_or_of_neighbouring_chips(tmp_path: Path, world: Any)
         run(tmp_path, overwrite=True)
         report = json.loads((tmp_path / "out/metrics.json").read_text())
         assert report["scores"]["all"]["labels"] == len(rows) and set(report["scores"]) == {"all", "aoi0"}
+
+
+def test_two_labels_in_two_areas_are_tested_by_each_other(tmp_path: Path, world: Any) -> None:
+    embedded, _ = world
+    for column, values in (("label", ["water", "trees"]), ("value", [1.0, 2.0])):
+        rows = [int(np.flatnonzero(embedded.aoi == area)[0]) for area in ("aoi0", "aoi1")]
+        frame = pd.DataFrame({"chip_id": embedded.chip_id[rows], column: values})
+        frame.to_csv(tmp_path / f"{column}.csv", index=False)
+        probe(tmp_path / "e.h5", labels=tmp_path / f"{column}.csv", output=tmp_path / column)
+        report = json.loads((tmp_path / column / "metrics.json").read_text())
+        assert report["scores"]["all"]["labels"] == 2
+        assert report["scores"]["all"].get("balanced_accuracy", 0) == 0
+
+
+def test_nothing_is_held_out_where_test_has_no_two_classes(tmp_path: Path, world: Any) -> None:
+    embedded, water = world
+    kept = embedded.split != "test"
+    frame = pd.DataFrame({"chip_id": embedded.chip_id[kept], "label": water[kept].astype(int)})
+    frame.to_csv(tmp_path / "water.csv", index=False)
+    with pytest.raises(ProbeError, match="the test split has no labels of two classes; drop --hold-out"):
+        run(tmp_path, hold_out=True)
+
+
+def test_areas_without_labels_are_named_and_left_out(
+    tmp_path: Path, world: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    embedded, water = world
+    rows = np.flatnonzero(embedded.aoi == "aoi0")[::3]
+    frame = pd.DataFrame({"chip_id": embedded.chip_id[rows], "label": water[rows].astype(int)})
+    frame.to_csv(tmp_path / "water.csv", index=False)
+    table = run(tmp_path).made
+    assert "no label held out lies in aoi1" in caplog.text
+    report = json.loads((tmp_path / "out/metrics.json").read_text())
+    inside = table[table["aoi"] == "aoi0"]
+    area = (inside.to_crs(inside.estimate_utm_crs()).area * (inside["prediction"] == 1)).sum() / 1e6
+    assert report["accuracy"]["classes"]["1"]["mapped_km2"] == pytest.approx(area, rel=0.002)
 
 
 def test_a_transductive_model_is_told(tmp_path: Path, world: Any, caplog: pytest.LogCaptureFixture) -> None:
