@@ -92,10 +92,14 @@ def areas(path: Path, table: geopandas.GeoDataFrame) -> list[Area]:
     )
     if stripped:
         log.warning("%s: %d names lost outer blanks", path, stripped)
-    names = np.array([text or path.stem for text in texts], dtype=object)
-    by_name = table.geometry.groupby(names, sort=False)
-    crs_text = crs.horizontal(table.crs.to_wkt())
-    return [Area(name, shapely.union_all(shapely.make_valid(rows.to_numpy())), crs_text) for name, rows in by_name]
+    polygons, crs_text = shapely.make_valid(table.geometry.to_numpy()), crs.horizontal(table.crs.to_wkt())
+    rows_of: dict[str, list[int]] = {}
+    for row, text in enumerate(texts):
+        rows_of.setdefault(text or path.stem, []).append(row)
+    return [
+        Area(name, polygons[rows[0]] if len(rows) == 1 else shapely.union_all(polygons[rows]), crs_text)
+        for name, rows in rows_of.items()
+    ]
 
 
 def read(paths: tuple[Path, ...], layer: str | None = None) -> tuple[tuple[Area, ...], list[tuple[str, str]]]:
