@@ -205,6 +205,15 @@ def test_what_cannot_be_labelled_says_the_remedy(tmp_path: Path, chips: Path) ->
             label((colours,), output=tmp_path / "y.gpkg", chips=chips, **options)
 
 
+def test_complex_numbers_are_no_labels(tmp_path: Path, chips: Path) -> None:
+    values = (np.ones((96, 128)) + 2j).astype(np.complex64)
+    path = raster(tmp_path / "slc.tif", values, LEFT, BOTTOM + 960, 10.0)
+    for classes in ((), ("water=1",)):
+        with pytest.raises(ImageryError, match="band 1 is complex"):
+            label((path,), output=tmp_path / "a.gpkg", chips=chips, classes=classes)
+    assert not (tmp_path / "a.gpkg").exists()
+
+
 def test_a_class_that_is_nowhere_is_warned_of(tmp_path: Path, chips: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = raster(tmp_path / "c.tif", np.full((96, 128), 40, dtype=np.uint8), LEFT, BOTTOM + 960, 10.0)
     with caplog.at_level(logging.WARNING, "geoembed"):
