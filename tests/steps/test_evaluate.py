@@ -197,6 +197,18 @@ def test_folds_are_learned_and_tested_apart(tmp_path: Path, world: embeddings.Em
         assert all(task.known[one.train[order[:10]]].all() for draws in one.draws for order in draws.orders)
 
 
+def test_a_fold_that_holds_two_classes_is_tested_in_other_ways(tmp_path: Path, world: embeddings.Embeddings) -> None:
+    values = np.full(1000, np.nan)
+    values[:200] = 0.0
+    asked = Options((10,), True, n=10, repeats=1, classifiers=("ridge",), features=("s2",), seed=0)
+    for rare in (3, 60, 117, 199):  # all labels of the second class lie in one band
+        values[[rare - 1, rare]] = 1.0
+        task = targets.Targets("rare", "label", values.copy(), (0, 1))
+        laid = protocol.layout(world, [task], asked, [True])
+        assert len(np.unique(values[laid.main.tested & ~np.isnan(values)])) == 2
+        values[[rare - 1, rare]] = 0.0
+
+
 def test_numbers_are_fitted_by_ridge(
     tmp_path: Path, world: embeddings.Embeddings, caplog: pytest.LogCaptureFixture
 ) -> None:
