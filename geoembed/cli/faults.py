@@ -16,8 +16,10 @@ def told(error: BaseException) -> str:
     if isinstance(error, GeoembedError):
         return str(error)
     text = " ".join(str(error).split())
-    if "proj.db" in text or "PROJ installation" in text:
+    if any(word in text for word in ("proj.db", "PROJ installation", "proj_create")):
         return _of_proj(text)
+    if text.startswith("Symlink loop"):
+        return f"{text}; it is a link that leads to itself: remove it"
     if isinstance(error, MemoryError):
         return f"not enough memory ({text or 'MemoryError'}); close other programs, or take fewer chips or --workers"
     if isinstance(error, OSError):

@@ -47,6 +47,14 @@ def layers(path: Path, error: type[GeoembedError]) -> dict[str, str | None]:
     return kinds
 
 
+def count(path: Path, layer: str, error: type[GeoembedError]) -> int:
+    """Return how many rows a layer has."""
+    try:
+        return int(pyogrio.read_info(path, layer=layer, encoding=BYTES, force_feature_count=True)["features"])
+    except FAULTS as fault:
+        raise _unreadable(path, fault, error) from None
+
+
 def columns(path: Path, layer: str, error: type[GeoembedError]) -> dict[str, str]:
     """Return the types of a layer's columns as the file has them; `read` has floats for integers with NULL."""
     try:

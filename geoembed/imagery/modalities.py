@@ -110,8 +110,7 @@ def read(config: Path | None, located: dict[str, tuple[str, ...]] | None = None)
     """
     tables: dict[str, Any] = {}
     if config is not None:
-        with config.open("rb") as file:
-            tables = tomllib.load(file).get("modalities", {})
+        tables = tomllib.loads(config.read_text(encoding="utf-8-sig")).get("modalities", {})
         if not isinstance(tables, dict):
             raise ConfigError(f"{config}: modalities must be tables; write [modalities.s2]")
     built_in = {modality.name: modality for modality in BUILT_IN}

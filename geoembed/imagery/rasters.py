@@ -1,6 +1,7 @@
 """Rasters: the bands of a data set that are channels of a modality or labels, read from its header."""
 
 import errno
+import math
 import os
 import re
 import sys
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp
@@ -240,10 +242,14 @@ def _encoding(modality: Modality, source: Source, address: str, file: Any, band:
     if dtype.startswith("complex"):
         remedy = f"gdal_translate DERIVED_SUBDATASET:AMPLITUDE:{address} OUT.tif"
         raise ImageryError(f"{address}: band {band} is complex; give its amplitude: {remedy}")
+    nodata = file.nodatavals[band - 1] if source.nodata is None else float(source.nodata)
+    if nodata is not None and math.isinf(nodata) and dtype == "float64":
+        # A tag such as -1.797693134862316e+308 is read as infinite; infinite pixels are no values whatever the tag.
+        nodata = math.copysign(float(np.finfo(dtype).max), nodata)
     return Encoding(
         dtype=dtype,
         scale=float(file.scales[band - 1] if source.scale is None else source.scale),
         offset=float(file.offsets[band - 1] if source.offset is None else source.offset),
-        nodata=file.nodatavals[band - 1] if source.nodata is None else float(source.nodata),
+        nodata=nodata,
         stored=source.stored or ("db" if modality.decibel else "value"),
     )

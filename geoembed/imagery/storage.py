@@ -130,7 +130,8 @@ def _with_nodata(dtype: np.dtype[Any], tag: float | None) -> tuple[np.dtype[Any]
         # Chips are read as float32.
         return dtype, tag if tag is not None and abs(tag) <= float(np.finfo(np.float32).max) else np.nan
     limits = np.iinfo(dtype)
-    if tag is not None and tag.is_integer() and limits.min <= tag <= limits.max:
+    # A tag is written and read as a float, which holds whole numbers up to LOWEST_TAG's size only.
+    if tag is not None and tag.is_integer() and max(limits.min, LOWEST_TAG) <= tag <= min(limits.max, -LOWEST_TAG):
         return dtype, tag
     signed = np.dtype(_SIGNED.get(dtype.name, dtype.name))
     return signed, np.nan if signed.kind == "f" else max(float(np.iinfo(signed).min), LOWEST_TAG)

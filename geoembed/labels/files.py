@@ -168,10 +168,18 @@ def _open(path: Path, reading: Reading) -> tuple[str, str, str, pd.DataFrame]:
         types = {str(name): str(dtype) for name, dtype in table.dtypes.items()}
         layer, column = _choose_column(path, {path.stem: types}, reading)
         return layer, column, types[column].lower(), table
-    layers = list(vectors.layers(path, LabelError))
+    kinds = vectors.layers(path, LabelError)
+    layers = list(kinds)
     if reading.layer:
         layers = [vectors.chosen(path, reading.layer, layers, "layer", LabelError)]
     types_of = {layer: vectors.columns(path, layer, LabelError) for layer in layers}
+    # Layers that hold no rows, or rows without a place, are no labels, unless there is nothing else.
+    placed = {
+        layer: types
+        for layer, types in types_of.items()
+        if (kinds[layer] or tables.matching(tables.CHIP_ID, types)) and vectors.count(path, layer, LabelError)
+    }
+    types_of = placed or types_of
     layer, column = _choose_column(path, types_of, reading)
     return layer, column, types_of[layer][column], vectors.read(path, layer, LabelError)
 
@@ -223,7 +231,7 @@ def _possible(path: Path, values: pd.Series, most: float) -> pd.Series:
     """Return a column, NULL in place of numbers that are infinite or beyond `most`."""
     if not pd.api.types.is_float_dtype(values):
         return values
-    beyond = np.abs(values.to_numpy(dtype=np.float64, na_value=np.nan)) > most
+    beyond = np.abs(values.to_numpy(dtype=np.float64, na_value=np.nan)) >= most
     if not beyond.any():
         return values
     message = "%s: column %s: %s numbers are infinite or beyond %g, which is no label"
@@ -243,12 +251,25 @@ def _cleaned(path: Path, values: pd.Series) -> pd.Series:
     if stripped:
         log.warning("%s: column %s: %s labels lost outer blanks", path, values.name, f"{stripped:,}")
     known = [None if isinstance(text, str) and text.casefold() in tables.MISSING else text for text in texts]
+    beyond = [isinstance(text, str) and _is_beyond(text) for text in known]
+    if any(beyond):
+        message = "%s: column %s: %s labels are infinite or beyond %g, which is no label"
+        log.warning(message, path, values.name, f"{sum(beyond):,}", MOST)
+        known = [None if absurd else text for text, absurd in zip(known, beyond, strict=True)]
     names: set[Any] = set(known)
     twins: dict[Any, str] = {f"{name}.0": name for name in names if isinstance(name, str) and f"{name}.0" in names}
     if twins:
         names_told = ", ".join(f"{twin} and {name}" for twin, name in sorted(twins.items())[:3])
         log.warning("%s: column %s: %s are one class each", path, values.name, names_told)
     return pd.Series([twins.get(text, text) for text in known], index=values.index, name=values.name, dtype=object)
+
+
+def _is_beyond(text: str) -> bool:
+    """Tell whether a text is a number that no label is: infinite or absurdly large. Digits alone may be a name."""
+    try:
+        return abs(float(text)) > MOST and not text.isdigit()
+    except ValueError:
+        return False
 
 
 def _weight(path: Path, table: pd.DataFrame, weight: str | None) -> str | None:

@@ -115,7 +115,12 @@ def faults(path: Path, *, whole: bool) -> list[str]:
 
 
 def record_of(path: Path, layer: str) -> Record | None:
-    """Return the record of a GeoPackage; None where the file is missing or was not written by `write`."""
+    """Return the record of a GeoPackage; None where the file is missing or was not written by `write`.
+
+    What a killed program left half written is rolled back. Raises StaleError where another is writing.
+    """
+    if path.with_name(f"{path.name}-journal").exists():
+        require_closed(path)
     try:
         metadata = pyogrio.read_info(path, layer=layer).get("layer_metadata") or {}
         return Record.from_json(json.loads(metadata.get(_RECORD, "null")))

@@ -10,6 +10,7 @@ from conftest import Run
 from geoembed.cli import faults
 from geoembed.errors import AoiError, EmbeddingsError, StaleError
 from geoembed.fits import embeddings
+from geoembed.imagery import modalities
 from geoembed.outputs import atomic, locks
 from geoembed.settings import read_toml
 
@@ -26,6 +27,8 @@ from geoembed.settings import read_toml
         ),
         (OSError(errno.EACCES, "Permission denied", "x"), "x: Permission denied; check that path"),
         (MemoryError("Unable to allocate 9 GiB"), "not enough memory (Unable to allocate 9 GiB); close"),
+        (RuntimeError("Symlink loop from 'loop'"), "Symlink loop from 'loop'; it is a link that leads to itself"),
+        (ValueError("x PROJ: proj_create: SQLite error: file is not a database"), "PROJ, which knows coordinate"),
         (KeyError("secret"), "KeyError: 'secret'; this is a fault of geoembed: run it again with -v"),
         (RuntimeError("two\nlines"), "RuntimeError: two lines; this is a fault"),
     ],
@@ -59,6 +62,11 @@ def test_a_bug_is_one_line_and_a_traceback_where_asked(
 def test_settings_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "geoembed.toml").write_bytes(b"\xef\xbb\xbf[chip]\nsize = 32\n")
     assert read_toml(tmp_path / "geoembed.toml") == {"chip": {"size": 32}}
+    text = '[modalities.s2]\r\nsource = "s2"\r\nscale = 0.5\r\n'
+    (tmp_path / "geoembed.toml").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (tmp_path / "s2").mkdir()
+    (s2,) = modalities.read(tmp_path / "geoembed.toml", {})
+    assert s2.name == "s2" and s2.sources[0].scale == 0.5
 
 
 HOLDING = """

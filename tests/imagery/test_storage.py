@@ -19,6 +19,8 @@ def raster(channel: str, encoding: Encoding) -> Raster:
         ("int16", None, ("int16", -32768)),
         ("int16", 99999, ("int16", -32768)),
         ("float32", -9999.0, ("float32", -9999.0)),
+        ("int64", float(-(2**63)), ("int64", -(2**53))),
+        ("int64", 2.0**53, ("int64", 2**53)),
     ],
 )
 def test_numbers_keep_their_type_where_it_can_say_nodata(dtype: str, nodata: float | None, expected: object) -> None:

@@ -314,3 +314,22 @@ def test_it_knows_which_files_label_made(tmp_path: Path) -> None:
     assert files.read(made).made_by_label
     geopandas.read_file(made).to_file(tmp_path / "b.gpkg", layer="labels")
     assert not files.read(tmp_path / "b.gpkg").made_by_label
+
+
+def test_absurd_numbers_among_texts_are_no_classes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a.csv").write_text(
+        "lon,lat,label\n9,47,forest\n9,47,inf\n9,47,1e308\n9,47,12345678901234567890123456789012\n"
+    )
+    labels = files.read(tmp_path / "a.csv").table["label"].tolist()
+    assert labels == ["forest", None, None, "12345678901234567890123456789012"]
+    assert "2 labels are infinite or beyond 1e+30" in caplog.text
+
+
+def test_layers_without_rows_or_places_are_no_labels(tmp_path: Path) -> None:
+    points = geopandas.GeoDataFrame({"label": ["a", "b"]}, geometry=shapely.points([[9, 47], [9, 48]]), crs=4326)
+    pyogrio.write_dataframe(pd.DataFrame({"label": ["code"]}), tmp_path / "a.gpkg", layer="lookup")
+    points.rename(columns={"label": "class"}).to_file(tmp_path / "a.gpkg", layer="parcels", mode="a")
+    assert files.read(tmp_path / "a.gpkg").table["class"].tolist() == ["a", "b"]
+    points[:0].to_file(tmp_path / "b.gpkg", layer="empty")
+    points.to_file(tmp_path / "b.gpkg", layer="full", mode="a")
+    assert len(files.read(tmp_path / "b.gpkg").table) == 2

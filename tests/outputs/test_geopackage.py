@@ -128,3 +128,24 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.gpkg")], capture_output=True, text=True)
     assert done.returncode == 1 and "OSError: [Errno 5] cannot be written" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import os, sqlite3, sys
+base = sqlite3.connect(sys.argv[1], isolation_level=None)
+base.execute("PRAGMA cache_size = 1")
+base.execute("BEGIN")
+base.execute("UPDATE gpkg_contents SET description = 'half'")
+base.execute("CREATE TABLE filler AS SELECT randomblob(9000) AS x FROM gpkg_extensions, gpkg_spatial_ref_sys")
+os._exit(9)
+"""
+
+
+def test_what_a_killed_writer_left_half_done_is_rolled_back(tmp_path: Path) -> None:
+    path = tmp_path / "a.gpkg"
+    geopackage.write(path, "labels", TABLE, RECORD)
+    subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    assert path.with_name("a.gpkg-journal").exists()
+    assert geopackage.record_of(path, "labels") == RECORD
+    with closing(sqlite3.connect(path)) as base:
+        assert base.execute("SELECT description FROM gpkg_contents").fetchone() != ("half",)
