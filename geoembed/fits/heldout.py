@@ -42,7 +42,7 @@ class HeldOut:
     rows: (m,) of the chips.
     truth: (m,) positions of their classes, or numbers.
     predicted: (R, m, K) probabilities, or (R, m) numbers.
-    decided: (R, m) classes predicted; empty for numbers.
+    decided: (R, m) classes predicted; unused for numbers.
     classes: names of the K classes; none for numbers.
     """
 
@@ -115,7 +115,7 @@ def predict(
     """
     values, classes = targets.values[learned], len(targets.classes)
     if len(np.unique(values)) < 2:
-        same = np.full(len(tested), values[0] if len(values) else np.nan)
+        same = np.full(len(tested), values[0])
         if not classes:
             return same, np.empty(0, np.int64)
         decided = same.astype(np.int64)

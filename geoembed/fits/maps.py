@@ -80,6 +80,14 @@ def write(path: Path, table: geopandas.GeoDataFrame, task: Task, record: Record)
     geopackage.write(path, LAYER, table, record)
 
 
+def predictions(path: Path) -> pd.Series:
+    """Read the predictions of a map alone, without its geometry."""
+    column: pd.Series = pyogrio.read_dataframe(path, layer=LAYER, columns=["prediction"], read_geometry=False)[
+        "prediction"
+    ]
+    return column
+
+
 def read(path: Path) -> geopandas.GeoDataFrame:
     """Read a map."""
     return pyogrio.read_dataframe(path, layer=LAYER)

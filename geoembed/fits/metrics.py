@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geoembed.fits import calibration
+from geoembed.fits import accuracy, calibration
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,8 +46,7 @@ def score(
     held = counts > 0
     if not len(truth):
         return dict.fromkeys(names(classes), float("nan"))
-    confusion = np.zeros((classes, classes))
-    np.add.at(confusion, (truth.astype(np.int64), decided), 1)
+    confusion = accuracy.confusion(decided, truth, classes)
     hits = np.diag(confusion)[held]
     f1 = 2 * hits / (confusion.sum(axis=0) + confusion.sum(axis=1))[held]
     balanced = float((hits / counts[held]).mean())

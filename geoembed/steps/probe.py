@@ -210,7 +210,7 @@ def _applied(path: Path, task: Task, rule: str, counts: dict[str, int]) -> Resul
     result = Result((path,), {**counts}, read=partial(maps.read, path))
     if not task.classes:
         return result
-    made = result.made["prediction"]
+    made = maps.predictions(path)
     per_class = {str(name): int((made == name).sum()) for name in task.classes}
     log.info("%s: a chip's class is %s", path, DECISIONS[rule])
     table = Table("Chips per class", [("class", "chips"), *((name, f"{n:,}") for name, n in per_class.items())])

@@ -1,3 +1,4 @@
+import math
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -99,6 +100,14 @@ def test_all_files_that_a_data_set_reads_are_told(write_raster: WriteRaster, tmp
     assert set(names[1:]) == {"inner.vrt", "a.tif", "a.tif.msk", "a.tif.aux.xml"}
     (raster,) = sources.find(placed(S2, path))
     assert [Path(file).name for file in raster.files] == ["a.tif", "a.tif.msk", "a.tif.aux.xml"]
+
+
+def test_an_infinite_tag_of_doubles_is_the_largest_number(write_raster: WriteRaster, tmp_path: Path) -> None:
+    path = write_raster("a.tif", ONE.astype("float64"), names=("jja_red",))
+    with rasterio.open(path, "r+") as file:
+        file.nodata = -math.inf  # as -1.797693134862316e+308 is read
+    (raster,) = sources.find(placed(S2, path))
+    assert raster.encodings[0].nodata == -np.finfo("float64").max
 
 
 def test_an_address_on_the_net_stays_whole(tmp_path: Path) -> None:

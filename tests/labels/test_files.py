@@ -333,3 +333,10 @@ def test_layers_without_rows_or_places_are_no_labels(tmp_path: Path) -> None:
     points[:0].to_file(tmp_path / "b.gpkg", layer="empty")
     points.to_file(tmp_path / "b.gpkg", layer="full", mode="a")
     assert len(files.read(tmp_path / "b.gpkg").table) == 2
+
+
+def test_whole_numbers_that_floats_confuse_are_no_classes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = ["9007199254740992", "9007199254740993", "", "80"]  # the blank makes a column of floats
+    (tmp_path / "a.csv").write_text("lon,lat,label\n" + "".join(f"9,47,{row}\n" for row in rows))
+    assert files.read(tmp_path / "a.csv").table["label"].dropna().tolist() == [80]
+    assert "2 numbers are infinite or beyond" in caplog.text
