@@ -121,23 +121,37 @@ def run() -> Run:
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which every step has run, but for the report."""
+def work(folder: Path, *commands: str) -> None:
+    """Run commands in a folder."""
     from typer.testing import CliRunner
 
     from geoembed.cli import app
 
-    folder, before = tmp_path_factory.mktemp("finished"), Path.cwd()
-    make_place(folder)
+    before = Path.cwd()
     os.chdir(folder)
     try:
-        for words in ("chip --aoi aoi.gpkg", "label landcover.tif --class water", "pretrain", "embed",
-                      "probe --labels labels/water.gpkg"):  # fmt: skip
+        for words in commands:
             result = CliRunner().invoke(app, words.split())
             assert result.exit_code == 0, result.stderr
     finally:
         os.chdir(before)
+
+
+@pytest.fixture(scope="session")
+def worked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which chip, label, pretrain and embed have run."""
+    folder = tmp_path_factory.mktemp("worked")
+    make_place(folder)
+    work(folder, "chip --aoi aoi.gpkg", "label landcover.tif --class water", "pretrain", "embed")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(worked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which every step has run, but for the report."""
+    folder = tmp_path_factory.mktemp("finished") / "here"
+    shutil.copytree(worked, folder)
+    work(folder, "probe --labels labels/water.gpkg")
     return folder
 
 

@@ -36,7 +36,6 @@ class Targets:
     values: (N,) float64: the number, or the position of the class in `classes`; NaN where a chip has no label.
     classes: the classes in order, the last being the positive one of two; empty where the target is a number.
     counts: how many labels and chips were matched, and how many were dropped and why.
-    labels_per_chip: (N,) number of labels that each chip had; None where that is not known.
     """
 
     name: str
@@ -44,7 +43,6 @@ class Targets:
     values: NDArray[np.float64]
     classes: tuple[str | int | bool, ...]
     counts: dict[str, int] = field(default_factory=dict)
-    labels_per_chip: NDArray[np.int64] | None = None
 
     @property
     def numeric(self) -> bool:
@@ -102,7 +100,7 @@ def join(label_file: LabelFile, chip_ids: NDArray[Any], grids: Sequence[Grid]) -
         "chips_tied": int((differing & ~labelled).sum()),
     }
     misses.warn(label_file, counts, pieces)
-    return Targets(label_file.name, label_file.column, targets, classes, counts, per_chip)
+    return Targets(label_file.name, label_file.column, targets, classes, counts)
 
 
 def _codes(label_file: LabelFile, table: pd.DataFrame) -> tuple[tuple[Any, ...], NDArray[np.float64]]:

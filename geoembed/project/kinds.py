@@ -27,11 +27,6 @@ class Kind(Enum):
     VECTOR = "a vector file"
     FOLDER = "a folder"
 
-    @property
-    def noun(self) -> str:
-        """Return the words without their article."""
-        return self.value.partition(" ")[2]
-
 
 FINISHED = {Kind.CHIPS: "index.gpkg", Kind.MODEL: "weights.safetensors", Kind.PROBE: "predictions.gpkg",
             Kind.REPORT: "report.html"}  # fmt: skip
