@@ -14,7 +14,7 @@ from affine import Affine
 from geoembed.fits import embeddings
 from geoembed.fits.curves import Fit
 from geoembed.ground import grid
-from geoembed.outputs import atomic
+from geoembed.outputs import documents
 from geoembed.outputs.records import Record
 
 LATTICE = grid.utm(32, south=False, size=32, resolution=10.0)
@@ -41,7 +41,7 @@ def chip_folder(
         "size": grids[0].size,
         "made_from": Record("chip", {}, {}).to_json(),
     }
-    atomic.write_json(folder / "chips.json", description)
+    documents.write(folder / "chips.json", description)
     return folder
 
 

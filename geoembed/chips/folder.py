@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from geoembed.errors import ChipError
 from geoembed.ground import grid
 from geoembed.imagery.storage import Storage
+from geoembed.names import CHIP_ID
 from geoembed.outputs import atomic, digests, geopackage
 from geoembed.outputs.records import Record
 from geoembed.project import remedies
@@ -74,7 +75,7 @@ class ChipSet:
 
 def path_of(folder: Path, chip_id: str, modality: str) -> Path:
     """Return the path of a chip file in a chip folder: <modality>/<zone>/<column>/<chip_id>.tif."""
-    match = grid.CHIP_ID.match(chip_id)
+    match = CHIP_ID.match(chip_id)
     if match is None:
         raise ChipError(f"{folder / INDEX}: {chip_id!r} is no chip id; make the chips again with --overwrite")
     return folder / modality / match["zone"] / match["column"] / f"{chip_id}.tif"

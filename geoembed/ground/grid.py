@@ -4,7 +4,6 @@ The fixed grid is one grid per six-degree UTM zone and hemisphere. Its origin is
 line up. An aligned grid has its origin at the upper left corner of a raster.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -18,9 +17,8 @@ from numpy.typing import NDArray
 from geoembed.errors import ChipError
 from geoembed.ground import crs
 from geoembed.ground.lattice import Lattice
+from geoembed.names import CHIP_ID
 from geoembed.outputs import digests
-
-CHIP_ID = re.compile(r"^(?P<name>(?P<zone>[^-]+)-[^-]+)-(?P<column>-?\d+)-(?P<row>-?\d+)$")
 
 SOUTH_LIMIT, NORTH_LIMIT = -80.0, 84.0
 """Limits of UTM in degrees north (NGA.STND.0037, The Universal Grids)."""

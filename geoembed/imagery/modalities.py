@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import pydantic
 from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, StrictStr
 
+from geoembed import names
 from geoembed.errors import ConfigError, nearest
 from geoembed.imagery import addresses
 
@@ -15,9 +16,6 @@ SEASONS = ("djf", "mam", "jja", "son")
 """Seasons, named by the first letters of their months, as winter and summer differ between the hemispheres."""
 
 Model = TypeVar("Model")
-RESERVED = {"fused", "concat", "chip_id", "aoi", "split", "geometry", "geom", "fid", "grid", "column", "row"}
-"""Words that no modality may be called: they mean something else in an index or among features."""
-
 Paths = Annotated[tuple[StrictStr, ...], BeforeValidator(lambda paths: (paths,) if isinstance(paths, str) else paths)]
 
 
@@ -133,8 +131,10 @@ def read(config: Path | None, located: dict[str, tuple[str, ...]] | None = None)
 
 def _parse(modality: Modality, table: Any, config: Path) -> Modality:
     place = f"{config}: [modalities.{modality.name}]"
-    if not modality.name.isidentifier() or modality.name.lower() in RESERVED:
-        raise ConfigError(f"{place}: cannot be a modality's name; use another word of letters, digits and _")
+    try:
+        names.modality(modality.name)
+    except ValueError as fault:
+        raise ConfigError(f"{place}: {fault}") from None
     if not isinstance(table, dict):
         raise ConfigError(f"{place}: must be a table")
     parsed = _validate(Table, table, place)

@@ -16,7 +16,7 @@ from torch import Tensor
 from geoembed.chips.batches import Statistics
 from geoembed.errors import ModelError, of_validation
 from geoembed.learning.model import SPACE, Model, ModelConfig
-from geoembed.outputs import atomic, digests
+from geoembed.outputs import atomic, digests, documents
 from geoembed.project import remedies
 from geoembed.project.kinds import Kind
 from geoembed.version import __version__
@@ -64,7 +64,7 @@ def build(config: ModelConfig, seed: int) -> Model:
 def write_config(folder: Path, described: Description) -> None:
     """Write config.json, whole."""
     versions = {"geoembed_version": __version__, "torch_version": torch.__version__}
-    atomic.write_json(folder / CONFIG, {**versions, "space": SPACE, **asdict(described)})
+    documents.write(folder / CONFIG, {**versions, "space": SPACE, **asdict(described)})
 
 
 def read_config(folder: Path, chips: Path | None = None) -> Description:

@@ -1,13 +1,15 @@
-"""Writing files whole: under another name first, renamed when they are complete."""
+"""Writing files whole: under another name first, renamed when they are complete and on the disk."""
 
-import json
+import glob
 import logging
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+
+from geoembed.outputs import disk
 
 log = logging.getLogger(__name__)
 
@@ -16,25 +18,57 @@ _PART = ".part-"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path to write to, beside `path` and with its suffix; rename it to `path` where no error is raised.
+    """Yield a path to write to, in a new private folder beside `path`; it becomes `path` where no error is raised.
 
-    The file's mode is that of the user's umask, as SQLite makes files that a group cannot write, and safetensors files
-    that it cannot read. A link stays, and its target is replaced. A process killed before the end leaves `path` as it
-    was, and a part that `sweep` removes.
+    Nobody else can plant a file or a link there, and what libraries write beside a file goes with the folder. The
+    file's mode is that of the user's umask, as SQLite makes files that a group cannot write, and safetensors files that
+    it cannot read. A link stays, and its target is replaced. A process killed before the end leaves `path` as it was,
+    and a part that `sweep` removes.
     """
     path = target(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{_PART}{secrets.token_hex(4)}-{path.name}")
-    part.touch()
-    mode = part.stat().st_mode
-    part.unlink()
+    folder = _part(path)
+    folder.mkdir(mode=0o700)
     try:
+        with disk.create(folder / "mode") as file:
+            mode = os.fstat(file.fileno()).st_mode
+        part = folder / path.name
         yield part
         if part.stat().st_mode != mode:
             part.chmod(mode)
-        part.replace(path)
+        disk.sync(part)
+        disk.rename(part, path)
     finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    disk.sync_folder(path.parent)
+
+
+def write_bytes(path: Path, data: bytes, *, synced: bool = True) -> None:
+    """Write a file whole. One that is not `synced` may be named by nothing before `disk.sync_all` was called."""
+    path = target(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = _part(path)
+    try:
+        with disk.create(part) as file:
+            file.write(data)
+        if synced:
+            disk.sync(part)
+        disk.rename(part, path)
+    except BaseException:
         part.unlink(missing_ok=True)
+        raise
+    if synced:
+        disk.sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file whole."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def _part(path: Path) -> Path:
+    """Return a path beside another that nobody can guess."""
+    return path.with_name(f"{_PART}{secrets.token_hex(8)}-{path.name}")
 
 
 def target(path: Path) -> Path:
@@ -45,17 +79,6 @@ def target(path: Path) -> Path:
 def remove(path: Path) -> None:
     """Delete a file if it is there; a link stays, and its target is deleted."""
     target(path).unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file whole."""
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON, whole; raises ValueError for NaN, which JSON does not have."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def touch(*paths: Path) -> None:
@@ -78,6 +101,10 @@ def sweep(folder: Path, name: str = "*", *, deep: bool = False) -> None:
     if (folder / name).is_symlink():
         there = target(folder / name)
         folder, name = there.parent, there.name
-    pattern = f"{_PART}{'[0-9a-f]' * 8}-{name}"
-    for part in folder.rglob(pattern) if deep else folder.glob(pattern):
-        part.unlink(missing_ok=True)
+    pattern = f"{_PART}{'[0-9a-f]' * 16}-{name if name == '*' else glob.escape(name)}"
+    for part in list(folder.rglob(pattern) if deep else folder.glob(pattern)):
+        if part.is_dir() and not part.is_symlink():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            with suppress(FileNotFoundError):
+                part.unlink()

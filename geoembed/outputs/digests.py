@@ -16,9 +16,14 @@ WHOLE, EDGE = 2**26, 2**20
 BLOCKS, BLOCK = 256, 2**16
 
 
+def of_text(text: str) -> str:
+    """Return the SHA-256, in hexadecimal, of a text in UTF-8."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def of_value(value: Any) -> str:
     """Return the SHA-256, in hexadecimal, of a JSON-ready value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return of_text(json.dumps(value, sort_keys=True))
 
 
 def of_bytes(path: Path) -> str:

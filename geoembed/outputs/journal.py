@@ -1,20 +1,27 @@
-"""Journals: finished pieces of a step's work, one JSON object a line, so that a killed step goes on where it was."""
+"""Journals: finished pieces of a step's work, one JSON object a line, so that a killed step goes on where it was.
+
+Each line begins with the CRC-32 of its object, in eight hexadecimal digits; a line that is damaged does not count.
+"""
 
 import json
+import re
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from geoembed.errors import StaleError
+from geoembed.outputs import documents
 from geoembed.outputs.records import Record
 
-_BEGINNING = b'{"step":'
-"""The first bytes of every journal."""
+T = TypeVar("T")
+
+_LINE = re.compile(rb"[0-9a-f]{8} \{")
 
 
 class Journal:
     """An open journal. Its first line is the record of what the work was made from.
 
-    The caller holds the lock of the output (`locks.hold`).
+    The caller holds the lock of the output (`locks.hold`). A line that names files is written once they are synced.
 
     lines: the pieces that an earlier run of the same record finished; a line half written does not count.
     """
@@ -35,9 +42,14 @@ class Journal:
 
     def write(self, line: dict[str, Any]) -> None:
         """Add a finished piece of work."""
-        self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+        text = json.dumps(line, separators=(",", ":")).encode()
+        self._file.write(b"%08x %b\n" % (zlib.crc32(text), text))
         self._file.flush()
         self._holds_work = True
+
+    def of(self, form: type[T]) -> list[T]:
+        """Return the finished pieces as objects of a form, without those that it does not fit."""
+        return fitting(self.lines, form)
 
     def close(self) -> None:
         """Close the file, which stays for a run that goes on; delete it where it holds no work."""
@@ -55,19 +67,35 @@ class Journal:
 def read(path: Path) -> tuple[Record | None, list[dict[str, Any]]]:
     """Return the record and the finished pieces of a journal; raises StaleError for a file that is none.
 
-    There is neither where the file is missing, empty or ends in its first line.
+    There is neither where the file is missing, empty, or damaged in its first line.
     """
     if not path.exists():
         return None, []
-    lines: list[Any] = []
-    stranger = StaleError(f"{path}: was not made by geoembed; move it away")
-    for line in filter(bytes.strip, path.read_bytes().split(b"\n")):
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            if not lines and not line.startswith(_BEGINNING):
-                raise stranger from None
+    texts = [line for line in path.read_bytes().split(b"\n") if line.strip(b"\0 \r\t")]
+    if texts and not any(map(_LINE.match, texts)):
+        raise StaleError(f"{path}: was not made by geoembed; move it away")
+    lines = list(map(_parsed, texts))
     record = Record.from_json(lines[0]) if lines else None
-    if lines and record is None:
-        raise stranger
-    return record, lines[1:]
+    return record, [line for line in lines[1:] if line is not None] if record else []
+
+
+def fitting(lines: list[dict[str, Any]], form: type[T]) -> list[T]:
+    """Return lines as objects of a form, without those that it does not fit."""
+    found = []
+    for line in lines:
+        try:
+            found.append(documents.parsed(line, form))
+        except ValueError:
+            continue
+    return found
+
+
+def _parsed(text: bytes) -> dict[str, Any] | None:
+    """Return the object of a line, None where the line is damaged."""
+    if not _LINE.match(text) or int(text[:8], 16) != zlib.crc32(text[9:]):
+        return None
+    try:
+        value = json.loads(text[9:])
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -15,7 +15,7 @@ from typing import Any, Self
 import pydantic
 
 from geoembed.errors import StaleError
-from geoembed.outputs import digests
+from geoembed.outputs import digests, documents
 
 
 @dataclass(frozen=True)
@@ -115,12 +115,11 @@ def _difference(key: str, before: Any, now: Any) -> str:
 
 
 def read_json(path: Path) -> Record | None:
-    """Return the record that a JSON file holds under `made_from`, None where the file is missing or holds none."""
+    """Return the record that a document holds under `made_from`; None where it is missing, damaged, or holds none."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return Record.from_json(documents.load(path).get("made_from"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    return Record.from_json(value.get("made_from")) if isinstance(value, dict) else None
 
 
 def require_free(output: Path, names: Iterable[str]) -> None:

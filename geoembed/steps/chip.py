@@ -1,6 +1,5 @@
 """The step that cuts aligned chips from the imagery of every modality, over areas of interest."""
 
-import json
 import logging
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
@@ -26,7 +25,7 @@ from geoembed.ground import aoi as areas_of_interest
 from geoembed.ground.grid import Grid
 from geoembed.imagery import inspection, modalities
 from geoembed.imagery.modalities import Modality
-from geoembed.outputs import atomic, digests, geopackage, journal, locks, records, styles
+from geoembed.outputs import atomic, digests, documents, geopackage, journal, locks, records, styles
 from geoembed.outputs.journal import Journal
 from geoembed.outputs.records import Record, Standing
 from geoembed.progress import Progress, Result, Steps, verb
@@ -131,7 +130,7 @@ def chip(
             try:
                 contents, cut_now = yield from _cut_all(folder, cutter, area_cells, workers, finished)
             except GeoembedError:
-                atomic.write_json(folder / chip_folder.DESCRIPTION, {**description, "failed": True})
+                documents.write(folder / chip_folder.DESCRIPTION, {**description, "failed": True})
                 raise
         if not any(contents.values()):
             _delete(folder)
@@ -154,7 +153,7 @@ def _description(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        described: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        described: dict[str, Any] = documents.load(path)
         readable = [Grid(**grid) for grid in described["grids"]] and Record.from_json(described["made_from"])
     except (ValueError, KeyError, TypeError):
         readable = None
@@ -200,7 +199,7 @@ def _describe(
         "made_from": record.to_json(),
     }
     if description != described:
-        atomic.write_json(folder / chip_folder.DESCRIPTION, description)
+        documents.write(folder / chip_folder.DESCRIPTION, description)
     return description
 
 
@@ -273,7 +272,7 @@ def _finish(
         geopackage.remove(path)
         units = {name: description["modalities"][name]["unit"] for name in channels}
         described = {name: {"channels": channels[name], "unit": units[name]} for name in channels}
-        atomic.write_json(folder / chip_folder.DESCRIPTION, {**description, "modalities": described})
+        documents.write(folder / chip_folder.DESCRIPTION, {**description, "modalities": described})
         styles.write(path, styles.splits())
         chip_folder.write_index(path, index)
     atomic.touch(path)

@@ -29,7 +29,7 @@ from geoembed.fits import features as features_of
 from geoembed.fits.curves import OURS
 from geoembed.labels import targets as targets_of
 from geoembed.labels.files import Reading
-from geoembed.outputs import atomic, locks, records
+from geoembed.outputs import atomic, documents, locks, records
 from geoembed.outputs import journal as journals
 from geoembed.outputs.journal import Journal
 from geoembed.outputs.records import Standing
@@ -234,7 +234,7 @@ def answer(
     scores = _scores(study, findings)
     # The page says that all is there: it goes first and comes last. The summary says whose the other files are.
     atomic.remove(folder / REPORT)
-    atomic.write_json(folder / SUMMARY, _summary(study, findings, record, scores))
+    documents.write(folder / SUMMARY, _summary(study, findings, record, scores))
     results.write(folder / RESULTS, measurements.fits)
     atomic.write_text(folder / REPORT, page.html(findings))
     return scores

@@ -26,7 +26,7 @@ from geoembed.labels import files as label_files
 from geoembed.labels import targets as targets_of
 from geoembed.labels.files import LabelFile, Reading
 from geoembed.labels.targets import Targets
-from geoembed.outputs import atomic, digests, geopackage, locks, records, styles
+from geoembed.outputs import atomic, digests, documents, geopackage, locks, records, styles
 from geoembed.outputs.records import Record, Standing
 from geoembed.progress import Progress, Result, Steps, Table, verb
 from geoembed.settings import PathLike
@@ -157,7 +157,7 @@ def _fit_anew(
     report["counts"] |= {f"chips_without_{features}": int(np.count_nonzero(~usable))}
     task = Task(targets.name, targets.column, targets.classes)
     geopackage.remove(output / PREDICTIONS)
-    atomic.write_json(output / METRICS, report)  # first of all files, as it says whose they are
+    documents.write(output / METRICS, report)  # first of all files, as it says whose they are
     arrays = {"mean": scaling.mean, "deviation": scaling.deviation}
     described = _described(file, task, features) | {"decide": asked.rule}
     saved.write(output / FITTED, assessed.fitted, described, arrays)

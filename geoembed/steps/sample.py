@@ -26,7 +26,7 @@ from geoembed.earth.places import PLACES, Place
 from geoembed.earth.surfaces import LEGEND
 from geoembed.errors import GeoembedError, StaleError
 from geoembed.ground import aoi, crs
-from geoembed.outputs import atomic, geopackage, locks, records
+from geoembed.outputs import atomic, documents, geopackage, locks, records
 from geoembed.outputs.records import Record, Standing
 from geoembed.progress import Progress, Result, Steps, verb
 from geoembed.settings import PathLike
@@ -101,7 +101,7 @@ def _simulate(folder: Path, seed: int, update: bool, overwrite: bool) -> Steps[g
         remedy = "choose an empty folder or move it away"
         raise GeoembedError(f"{folder / name}: is in the way and not of geoembed's making; {remedy}")
     atomic.sweep(folder, deep=True)
-    atomic.write_json(folder / RECORD, {"made_from": record.to_json(), "files": files})
+    documents.write(folder / RECORD, {"made_from": record.to_json(), "files": files})
     total = len(PLACES)
     yield Progress(0, total, "areas")
     if any(name in rasters for name in missing):

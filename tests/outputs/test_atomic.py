@@ -22,9 +22,9 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_sweep_removes_what_a_killed_process_left(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     left, other, deep = (
-        tmp_path / ".part-12ab34cd-a.tif",
-        tmp_path / ".part-12ab34cd-b.tif",
-        tmp_path / "below/.part-00000000-c",
+        tmp_path / ".part-0123456789abcdef-a.tif",
+        tmp_path / ".part-0123456789abcdef-b.tif",
+        tmp_path / "below/.part-0000000000000000-c",
     )
     for path in (left, other, deep):
         path.touch()
@@ -34,12 +34,6 @@ def test_sweep_removes_what_a_killed_process_left(tmp_path: Path) -> None:
     assert (other.exists(), deep.exists()) == (False, True)
     atomic.sweep(tmp_path, deep=True)
     assert not deep.exists()
-
-
-def test_json_is_json(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        atomic.write_json(tmp_path / "a.json", {"x": float("nan")})
-    assert not (tmp_path / "a.json").exists()
 
 
 @pytest.mark.parametrize("is_there", [True, False])
@@ -52,7 +46,7 @@ def test_a_link_stays_and_its_target_is_written(tmp_path: Path, is_there: bool) 
     atomic.write_text(link, "new")
     assert link.is_symlink() and there.read_text() == "new"
     assert [file.name for file in (tmp_path / "disk").iterdir()] == ["a.txt"]
-    (tmp_path / "disk/.part-12ab34cd-a.txt").touch()
+    (tmp_path / "disk/.part-0123456789abcdef-a.txt").touch()
     atomic.sweep(tmp_path, "b.txt")
     assert [file.name for file in (tmp_path / "disk").iterdir()] == ["a.txt"]
     atomic.remove(link)

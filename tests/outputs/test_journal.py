@@ -51,16 +51,17 @@ def test_a_line_half_written_does_not_count_and_hides_none_after_it(tmp_path: Pa
 
 def test_a_journal_whose_first_line_is_half_written_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / ".fits.jsonl"
-    path.write_text(json.dumps(MADE_FROM.to_json())[:20])
+    write(path, {"key": "b"})
+    path.write_bytes(path.read_bytes()[:20])
     write(path, {"key": "a"})
-    assert [json.loads(line) for line in path.read_text().split("\n") if line] == [MADE_FROM.to_json(), {"key": "a"}]
+    assert journals.read(path) == (MADE_FROM, [{"key": "a"}])
 
 
 def test_lines_are_there_at_once(tmp_path: Path) -> None:
     """A kill asks for no leave: nothing waits in a buffer."""
     journal = Journal(tmp_path / ".fits.jsonl", MADE_FROM)
     journal.write({"key": "a"})
-    assert json.loads(journal.path.read_text().splitlines()[-1]) == {"key": "a"}
+    assert journal.path.read_text().splitlines()[-1].endswith(' {"key":"a"}')
     journal.close()
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from geoembed.errors import StaleError
-from geoembed.outputs import atomic, records
+from geoembed.outputs import documents, records
 from geoembed.outputs.records import Record, Standing
 
 RECORD = Record(
@@ -76,7 +76,7 @@ def test_stamps_do_not_decide() -> None:
 )
 def test_what_is_no_record_is_none(value: object, tmp_path: Path) -> None:
     assert Record.from_json(value) is None
-    atomic.write_json(tmp_path / "x.json", {"made_from": value})
+    documents.write(tmp_path / "x.json", {"made_from": value})
     assert records.read_json(tmp_path / "x.json") is None
     assert records.read_json(tmp_path / "missing.json") is None
 

@@ -27,6 +27,7 @@ from geoembed.evaluation.options import Options
 from geoembed.evaluation.results import COLUMNS
 from geoembed.fits import embeddings, jobs, sweep
 from geoembed.labels import files, targets
+from geoembed.outputs import journal as journals
 from geoembed.progress import Progress
 from geoembed.report import markup
 from geoembed.steps.evaluate import evaluate
@@ -401,8 +402,7 @@ def test_killed_in_mid_sweep_it_goes_on_where_it_was(
         journal = tmp_path / "report/.fits.jsonl"
         assert [path.name for path in (tmp_path / "report").iterdir()] == [journal.name]
         assert len(done) == stop[0] and not kept & set(done)
-        lines = [json.loads(line) for line in journal.read_text().splitlines() if line.endswith("}")]
-        kept = {f"{line['of'][1]}/{line['key']}" for line in lines[1:]}
+        kept = {f"{line['of'][1]}/{line['key']}" for line in journals.read(journal)[1]}
         assert set(done) <= kept
         with journal.open("a") as file:
             file.write('{"of":["embeddings","s2"],"key":"0/log')  # and a line half written
