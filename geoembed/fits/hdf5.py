@@ -39,6 +39,9 @@ MARK = "geoembed_version"
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SUPERBLOCK, _VERSION, _NOWHERE = 48, bytes((3, 8, 8)), b"\xff" * 8
 _LIBVER = ("v110", "v110")
+_LAYOUT, _CONTINUED, _VIRTUAL, _MOST, _FARTHEST = 8, 16, 3, 2**16, 2**62
+"""Kinds of messages in an object's header, the class of a virtual layout, bytes of the longest header, and a far address."""
+
 _TAKEN = 4096 * 16
 """Bytes that HDF5 takes besides content, at most, for a file of few datasets."""
 
@@ -255,8 +258,8 @@ class Reader:
     digests: those of the datasets that were asked for by `require`.
     """
 
-    def __init__(self, file: Any, size: int) -> None:
-        self._file, self._size = file, size
+    def __init__(self, file: Any, path: Path, size: int) -> None:
+        self._file, self._path, self._size = file, path, size
         self._datasets: dict[str, Any] = {}
         self.attributes = _texts(file.id, size)
         self._seal = self.attributes.pop(SEAL, None)
@@ -327,7 +330,9 @@ class Reader:
         for part in name.encode().split(b"/"):
             if not (isinstance(where, h5g.GroupID) and where.links.exists(part)):
                 raise ValueError(f"lacks {name}")
-            if where.links.get_info(part).type != h5l.TYPE_HARD:
+            link = where.links.get_info(part)
+            # HDF5 must not open a virtual dataset: it looks for the files in a heap without checksum, perhaps for ever.
+            if link.type != h5l.TYPE_HARD or _VIRTUAL in _layouts(self._path, link.u):
                 raise ValueError(f"{name} lies elsewhere, which geoembed does not write")
             where = h5o.open(where, part)
         if not isinstance(where, h5d.DatasetID):
@@ -354,7 +359,7 @@ def opened(path: Path) -> Iterator[Reader]:
     try:
         size = _check_header(path)
         with h5py.File(path, "r") as file:
-            yield Reader(file, size)
+            yield Reader(file, path, size)
     except FileNotFoundError:
         raise EmbeddingsError(f"{path}: missing; {remedy(path)}") from None
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
@@ -412,6 +417,35 @@ def _check_header(path: Path) -> int:
     if int.from_bytes(first[28:36], "little") > size:
         raise ValueError("was cut: it is shorter than it says")
     return size
+
+
+def _layouts(path: Path, address: int) -> list[int]:
+    """Return the classes of the layouts in an object's header: one for a dataset, none for a group.
+
+    See the HDF5 file format, IV.A.1.b: headers of version 2, which may go on elsewhere. HDF5 compares their checksums.
+    """
+    classes = []
+    with path.open("rb") as file:
+        file.seek(address)
+        flags = (file.read(6)[5:] or b"\0")[0]
+        file.seek((16 if flags & 0x20 else 0) + (4 if flags & 0x10 else 0), os.SEEK_CUR)
+        length = int.from_bytes(file.read(1 << (flags & 3)), "little")
+        places, before = [(file.tell(), length)], 4 + (2 if flags & 4 else 0)
+        for at, length in places:
+            if length > _MOST or len(places) > _MOST:
+                raise ValueError("has a header that geoembed does not write")
+            file.seek(at)
+            block, start = file.read(length), 0
+            while start + before <= len(block):
+                kind, size = block[start], int.from_bytes(block[start + 1 : start + 3], "little")
+                body = block[start + before :][:size]
+                start += before + size
+                if kind == _LAYOUT:
+                    classes += body[1:2]
+                if kind == _CONTINUED and len(body) >= 16:  # four bytes of signature first, and a checksum last
+                    there, length = (int.from_bytes(body[i : i + 8], "little") for i in (0, 8))
+                    places.append((min(there, _FARTHEST) + 4, max(length, 8) - 8))
+    return classes
 
 
 def _texts(where: Any, size: int) -> dict[str, str]:
