@@ -363,15 +363,17 @@ def write(
         "grids": _text([asdict(lattice) for lattice in grids]),
     }
     described = {**described, **{name: _text(value) for name, value in attributes.items() if name not in described}}
-    columns = dict(zip(_TEXTS, (np.asarray(list(map(str, column))) for column in (chip_ids, aoi, split)), strict=True))
+    columns: dict[str, NDArray[Any]] = {
+        name: hdf5.encoded(map(str, column)) for name, column in zip(_TEXTS, (chip_ids, aoi, split), strict=True)
+    }
+    columns |= {"lonlat": cells.lonlat(), "bounds": cells.bounds()}
     blocks = iter(blocks)
     begun = list(islice(blocks, 1))
     size = _size(n, columns, described, begun, np.dtype(dtype))
     with atomic.replacing(path) as part, hdf5.creating(part, size, output=path) as file:
         file.attributes(described)
-        seen = [file.texts(name, column.tolist()) for name, column in columns.items()]
-        file.array("lonlat", cells.lonlat())
-        file.array("bounds", cells.bounds())
+        written = {name: file.array(name, column) for name, column in columns.items()}
+        seen = [written[name] for name in _TEXTS]  # places follow from chip ids, to PROJ's last bits
         seen += _write_blocks(file, chain(begun, blocks), n, modalities, dtype)
         digest = digests.of_value(seen)
         file.attributes({"digest": digest})
@@ -398,13 +400,11 @@ def _size(
     n: int, columns: dict[str, NDArray[Any]], attributes: dict[str, str], begun: list[Chunk], dtype: np.dtype[Any]
 ) -> int:
     """Return how many bytes an embeddings file has at most, besides what HDF5 adds; `begun` has its first block."""
-    texts = n * sum(column.dtype.itemsize for column in columns.values())  # 4 bytes a letter, as UTF-8 has at most
-    vectors = 0
-    for values in [values for block in begun for values in block.vectors.values()]:
-        vectors += n * values.shape[1] * dtype.itemsize + hdf5.CHUNK  # the last chunk is as long as the others
-    modalities = sum(block.present.shape[1] for block in begun)
-    rows = n * (6 * 8 + modalities * (1 + 2 * 8))  # places, presence and what is broken
-    return texts + vectors + rows + 2 * sum(len(text.encode()) for text in attributes.values())
+    kinds = [(column.shape, column.dtype) for column in columns.values()]
+    for block in begun:
+        kinds += [((n, values.shape[1]), dtype) for values in block.vectors.values()]
+        kinds += [((n, block.present.shape[1]), np.dtype(bool)), ((n * block.present.shape[1], 2), np.dtype(np.int64))]
+    return sum(hdf5.size_of(*kind) for kind in kinds) + 2 * sum(len(text.encode()) for text in attributes.values())
 
 
 def _write_blocks(

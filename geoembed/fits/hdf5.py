@@ -67,8 +67,7 @@ class Writer:
         kind = np.dtype(dtype)
         if kind.kind == "S":
             kind = h5py.string_dtype("utf-8", kind.itemsize)
-        long = max(1, CHUNK // max(1, int(np.prod(shape[1:])) * kind.itemsize))
-        chunks = (min(shape[0], long), *shape[1:])
+        chunks = (_chunk(shape, kind), *shape[1:])
         layout = {"chunks": chunks, "fletcher32": True} if all(chunks) else {}
         with self._output.calling():
             dataset = self._file.create_dataset(name, shape, kind, **layout)
@@ -79,11 +78,6 @@ class Writer:
         rows = self.rows(name, values.shape, values.dtype)
         rows.write(values)
         return rows.end()
-
-    def texts(self, name: str, values: Iterable[str]) -> str:
-        """Write a dataset of texts and return its digest."""
-        encoded = [value.encode() for value in values]
-        return self.array(name, np.array(encoded, f"S{max([1, *map(len, encoded)])}"))
 
     def seal(self) -> None:
         """Write the file's digest, after all else."""
@@ -96,6 +90,24 @@ class Writer:
         kind = h5py.string_dtype("utf-8", max(1, len(data)))
         with self._output.calling():
             where.attrs.create(name, np.array(data, kind), dtype=kind)
+
+
+def encoded(texts: Iterable[str]) -> NDArray[np.bytes_]:
+    """Return texts as a dataset has them: UTF-8 of one length."""
+    values = [text.encode() for text in texts]
+    return np.array(values, f"S{max([1, *map(len, values)])}")
+
+
+def size_of(shape: tuple[int, ...], dtype: Any) -> int:
+    """Return how many bytes a dataset takes in a file, of which the last chunk is as long as the others."""
+    kind = np.dtype(dtype)
+    whole = -(-shape[0] // max(1, _chunk(shape, kind))) * _chunk(shape, kind)
+    return whole * int(np.prod(shape[1:])) * kind.itemsize
+
+
+def _chunk(shape: tuple[int, ...], kind: np.dtype[Any]) -> int:
+    """Return the rows of a chunk."""
+    return min(shape[0], max(1, CHUNK // max(1, int(np.prod(shape[1:])) * kind.itemsize)))
 
 
 class Rows:
@@ -363,13 +375,14 @@ def opened(path: Path) -> Iterator[Reader]:
     except FileNotFoundError:
         raise EmbeddingsError(f"{path}: missing; {remedy(path)}") from None
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        fault = str(error).partition("\n")[0].strip("'\"")  # HDF5 writes its whole stack of errors
+        said = error.args[0] if isinstance(error, KeyError) and error.args else error
+        fault = str(said).partition("\n")[0]  # HDF5 writes its whole stack of errors
         if "unable to lock file" in fault:
             raise EmbeddingsError(
                 f"{path}: is in use by another program; close it there, or wait; where the disk knows no locks, set"
                 " HDF5_USE_FILE_LOCKING=FALSE"
             ) from None
-        if not isinstance(error, ValueError) or type(error) is not ValueError:
+        if type(error) is not ValueError:
             fault = f"cannot be read ({fault})"
         raise EmbeddingsError(f"{path}: {fault}; {remedy(path)}") from None
 
