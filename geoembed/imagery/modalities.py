@@ -155,7 +155,7 @@ def _parse(modality: Modality, table: Any, config: Path) -> Modality:
         replace(
             source,
             paths=tuple(addresses.resolve(config.parent, path) for path in source.paths),
-            outside=source.outside if isinstance(source.outside, bool) else _beginnings(config.parent, source.outside),
+            outside=source.outside if isinstance(source.outside, bool) else beginnings(config.parent, source.outside),
         )
         for source in sources
     )
@@ -163,7 +163,7 @@ def _parse(modality: Modality, table: Any, config: Path) -> Modality:
     return replace(modality, unit=modality.unit if unit is None else unit, decibel=decibel, sources=resolved)
 
 
-def _beginnings(folder: Path, places: tuple[str, ...]) -> tuple[str, ...]:
+def beginnings(folder: Path, places: tuple[str, ...]) -> tuple[str, ...]:
     """Return folders, with the separator at their end, and addresses; paths are relative to a folder."""
     return tuple(
         f"{(folder / place).resolve()}{os.sep}" if is_local(place) else addresses.resolve(folder, place)
