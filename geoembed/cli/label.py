@@ -74,15 +74,7 @@ def label(
     name: Name = None,
     driver: Driver = [],  # noqa: B006 (typer copies it)
     outside: Outside = [],  # noqa: B006 (typer copies it)
-    output: Driver = Annotated[
-    list[str],
-    typer.Option("--driver", metavar="NAME", help="GDAL's driver of an unusual kind of raster, such as GRIB. Repeatable."),
-]
-Outside = Annotated[
-    list[str],
-    typer.Option("--outside", metavar="FOLDER", help="Where a VRT may name files that are not beside it. Repeatable."),
-]
-LabelOutput = None,
+    output: LabelOutput = None,
     update: Update = False,
     overwrite: Overwrite = False,
 ) -> dict[str, float]:
