@@ -27,8 +27,8 @@ SIZES = (448, 224, 112, 64, 32, 16)
 ENOUGH = 1_000
 """Chips that a size has to give to be chosen."""
 
-MOST_BOXES = 1_000
-"""Places of imagery up to which cells are looked for in each alone; among more, in each degree that has some."""
+MANY_CELLS = 100 * ENOUGH
+"""Cells from which on their number is not counted but reckoned, by the area."""
 
 MOST_CELLS = 10_000_000
 """Cells from which on their number has to be confirmed, as cutting them takes days."""
@@ -89,18 +89,25 @@ class Layout:
     @cached_property
     def _boxes(self) -> NDArray[np.float64]:
         """Return boxes, (B, 4) west south east north in degrees, that hold all imagery."""
-        extents = np.array(shapely.bounds(shapely.get_parts(self.extent))).reshape(-1, 4)
-        return extents if len(extents) <= MOST_BOXES else _degrees_of(extents)
+        return np.array(shapely.bounds(shapely.get_parts(self.extent))).reshape(-1, 4)
 
     def expected(self, size: int) -> int:
-        """Return how many cells a size gives at most, without looking at each; above MOST_CELLS, about how many."""
+        """Return how many cells a size gives at most, without looking at each; above MANY_CELLS, about how many."""
         if self.align is not None:
-            return int(min(chip_cells.most_aligned(self.areas, self._lattices, size, self.recorded), 1e18))
-        most = chip_cells.most_fixed(self.areas, size, self._pixel, self._boxes)
-        if most <= MOST_CELLS:
-            return int(most)
-        square_metres = RADIUS**2 * np.radians(_ground(self._common))
-        return int(min(most, 1e18, square_metres / (size * self._pixel) ** 2))
+            most = chip_cells.most_aligned(self.areas, self._lattices, size, self.recorded)
+        else:
+            most = chip_cells.most_fixed(self.areas, size, self._pixel, self._boxes)
+        about = self._about(size) if most > MANY_CELLS else most
+        return int(min(most, about, 1e18))
+
+    def _about(self, size: int) -> float:
+        """Return the area that has imagery, divided by that of a cell; on a grid in degrees, in square degrees."""
+        lattice = None if self.align is None else self._lattices[0].lattice
+        circle = None if lattice is None else crs.circle(lattice.crs)
+        if lattice is not None and circle:
+            return float(shapely.area(self._common).sum()) / (lattice.dx * lattice.dy * (size * 360.0 / circle) ** 2)
+        pixel = self._pixel if lattice is None else lattice.dx * crs.metres_per_unit(lattice.crs)
+        return float(RADIUS**2 * np.radians(_ground(self._common))) / (size * pixel) ** 2
 
     def require_consent(self, size: int, consent: int | None) -> None:
         """Raise ChipError where a size gives more than MOST_CELLS cells, and more than the user said to want."""
@@ -114,7 +121,7 @@ class Layout:
 
     def count(self, size: int) -> int:
         """Return how many chips a size gives if all pixels of the imagery are valid; of very many, about how many."""
-        if (expected := self.expected(size)) > MOST_CELLS:
+        if (expected := self.expected(size)) > MANY_CELLS:
             return expected
         count = 0
         for cells in self.cells(size)[0]:
@@ -207,17 +214,6 @@ class Layout:
             pixel = lattice.dx * crs.metres_per_unit(lattice.crs)
         cell = f"a cell is {size} pixels or {size * pixel / 1000.0:.3g} km wide"
         return f"{cell}, the imagery {_span(_once(self.extent))}, the area {_span(self.area)}"
-
-
-def _degrees_of(extents: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the boxes of a degree, (B, 4), that hold some of others (E, 4), each once."""
-    first, last = np.floor(extents[:, :2]), np.ceil(extents[:, 2:])
-    ranges = [
-        np.stack(np.meshgrid(np.arange(west, east), np.arange(south, north)), axis=-1).reshape(-1, 2)
-        for (west, south), (east, north) in zip(first, np.maximum(last, first + 1.0), strict=True)
-    ]
-    corners = np.unique(np.concatenate(ranges), axis=0)
-    return np.concatenate([corners, corners + 1.0], axis=1)
 
 
 def _once(extent: Any) -> Any:

@@ -108,7 +108,7 @@ def areas(path: Path, table: geopandas.GeoDataFrame) -> list[Area]:
             raise AoiError(f"{path}: area {fault}; rename it") from None
     try:
         polygons = shapely.make_valid(table.geometry.to_numpy())
-        merged = [polygons[rows[0]] if len(rows) == 1 else shapely.union_all(polygons[rows]) for rows in rows_of.values()]
+        merged = [polygons[rows[0]] if len(rows) == 1 else shapely.disjoint_subset_union_all(polygons[rows]) for rows in rows_of.values()]
     except shapely.errors.ShapelyError as fault:
         raise AoiError(f"{path}: its polygons cannot be mended ({fault}); draw them again") from None
     return [Area(name, polygon, crs_text) for name, polygon in zip(rows_of, merged, strict=True)]
