@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyogrio
@@ -129,9 +130,14 @@ def test_a_folder_that_is_a_link_is_read(folder: Path, tmp_path: Path) -> None:
 
 def test_files_are_on_the_disk_before_the_journal_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    monkeypatch.setattr(disk, "sync_all", lambda folder, files: calls.append(f"sync {len(files)}"))
     write = Journal.write
-    monkeypatch.setattr(Journal, "write", lambda self, line: (calls.append("write"), write(self, line)))
+
+    def written(self: Journal, line: dict[str, Any]) -> None:
+        calls.append("write")
+        write(self, line)
+
+    monkeypatch.setattr(disk, "sync_all", lambda folder, files: calls.append(f"sync {len(files)}"))
+    monkeypatch.setattr(Journal, "write", written)
     opened = Journal(tmp_path / "j", RECORD)
     calls.clear()
     synced = Synced(tmp_path, opened)
