@@ -16,7 +16,8 @@ from geoembed import settings
 from geoembed.chips.folder import ChipSet
 from geoembed.chips.folder import read as read_chips
 from geoembed.errors import LabelError
-from geoembed.imagery import addresses, sources, windows
+from geoembed.imagery import addresses, modalities, sources, windows
+from geoembed.imagery.drivers import Trust
 from geoembed.imagery.rasters import Raster, is_categorical
 from geoembed.labels import files as label_files
 from geoembed.labels import layers, legend, meaning, rules, zonal
@@ -41,6 +42,8 @@ def label(
     threshold: float = 0.5,
     above: float | None = None,
     name: str | None = None,
+    driver: str | Sequence[str] = (),
+    outside: str | Sequence[str] = (),
     output: PathLike | None = None,
     update: bool = False,
     overwrite: bool = False,
@@ -60,13 +63,16 @@ def label(
     classes: texts such as `water=80`; see `rules.parse`.
     kind: `classes` or `numbers`; None: as the rasters tell (see `meaning.kind`).
     names: names of classes such as `water=1,trees=2,3`, or `worldcover`; None: as the rasters tell.
+    driver: GDAL's names of drivers that may open the rasters besides the usual ones.
+    outside: folders, and beginnings of addresses, of which a VRT may name files that lie neither beside it nor below.
     output: a file, or a folder for several classes; None: labels/<name>.gpkg.
 
     Raises LabelError, ImageryError (a raster that cannot be used), ChipError and StaleError.
     """
     texts = (classes,) if isinstance(classes, str) else tuple(classes)
     _require_options(texts, kind, names, threshold, above)
-    opened = sources.first_bands(settings.texts(rasters), scaled=True)
+    trust = Trust(settings.texts(driver), modalities.beginnings(Path(), settings.texts(outside)))
+    opened = sources.first_bands(settings.texts(rasters), scaled=True, trust=trust)
     if not opened:
         raise LabelError("no raster given; name one or more, as in geoembed label landcover.tif")
     name = None if name is None else rules.stem(f"--name {name}", name)
