@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "chips": {"errors", "names", "outputs", "project", "ground", "imagery"},
     "labels": {"errors", "names", "progress", "outputs", "project", "ground", "imagery"},
     "learning": {"errors", "names", "outputs", "project", "imagery", "chips"},
-    "fits": {"errors", "names", "progress", "outputs", "project", "ground", "chips", "labels"},
+    "fits": {"errors", "interrupts", "names", "progress", "outputs", "project", "ground", "chips", "labels"},
     "evaluation": {
         "errors", "names", "progress", "outputs", "project", "ground", "imagery", "chips", "labels", "learning", "fits",
     },
@@ -41,7 +41,7 @@ MAY_IMPORT = {
 """What each folder (or module at the top) may import besides itself; the steps may import all of these."""
 
 OWNERS = {
-    "h5py": "fits.embeddings",
+    "h5py": "fits.hdf5",
     "safetensors": "learning.checkpoint",
     "skops": "fits.classifiers",
     "exactextract": "labels.zonal",
