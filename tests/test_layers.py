@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "version": set(),
     "errors": set(),
     "names": set(),
-    "progress": {"display"},
+    "progress": {"display", "errors"},
     "display": set(),
     "interrupts": set(),
     "settings": {"errors", "imagery"},

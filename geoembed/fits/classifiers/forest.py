@@ -28,7 +28,7 @@ class Forest(Classifier):
 
         make = RandomForestClassifier if classes else RandomForestRegressor
         # A third of the features per split for numbers (Breiman 2001), the root of their number for classes.
-        model = make(TREES, random_state=seed, n_jobs=1, max_features="sqrt" if classes else 1 / 3)
+        model = make(TREES, random_state=seed % 2**32, n_jobs=1, max_features="sqrt" if classes else 1 / 3)
         return self.fitted(values, classes, _flattened(model.fit(X, values), classes))
 
     def predict(self, fitted: Fitted, X: NDArray[np.float32]) -> NDArray[np.float64]:
