@@ -7,6 +7,7 @@ opened, indexed or styled is intact, and one with an edited, added or damaged ro
 import errno
 import json
 import mmap
+import shlex
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -55,27 +56,37 @@ def write(path: Path, layer: str, table: geopandas.GeoDataFrame, record: Record 
                 file.unlink(missing_ok=True)
 
 
-def read(
-    path: Path, layer: str, error: type[GeoembedError], remedy: str = "make it again"
-) -> geopandas.GeoDataFrame:
-    """Read a layer that `write` wrote; raises `error`, which ends in the remedy, where its rows are not as written."""
+def read(path: Path, layer: str, error: type[GeoembedError]) -> geopandas.GeoDataFrame:
+    """Read a layer that `write` wrote; raises `error` where it cannot be read, or its rows are not as written."""
     try:
         table = pyogrio.read_dataframe(path, layer=layer)
     except FAULTS as fault:
-        raise error(f"{path}: cannot be read ({_first_line(fault)}); {remedy}") from None
-    require_rows(path, layer, table, error, remedy)
+        raise error(f"{path}: cannot be read ({_first_line(fault)}); make it again with --overwrite") from None
+    require_rows(path, layer, table, error)
     return table
 
 
-def require_rows(path: Path, layer: str, table: Any, error: type[GeoembedError], remedy: str = "make it again") -> None:
-    """Raise `error`, which ends in the remedy, where a table that was read is not what its layer's record says.
+def require_rows(path: Path, layer: str, table: Any, error: type[GeoembedError]) -> None:
+    """Raise `error` where a table that was read is not what its layer's record says, or the record is damaged.
 
-    A layer without a record may hold any rows.
+    A layer of a file without records may hold any rows.
     """
-    held = _held(path, layer)
+    try:
+        held = _held(path, layer)
+        if held is None and is_ours(path) and not any(_held(path, str(name)) for name, _ in pyogrio.list_layers(path)):
+            raise ValueError("its record is damaged")
+    except FAULTS as fault:
+        raise error(f"{path}: is damaged ({_first_line(fault)}); make it again with --overwrite") from None
     if held is not None and held.get(_ROWS) != digests.of_table(table):
-        copy = f"or copy your own edit with `ogr2ogr -nomd mine.gpkg {path.name}` and use that"
-        raise error(f"{path}: its rows were edited or damaged since geoembed wrote them; {remedy}, {copy}")
+        raise error(
+            f"{path}: its rows were edited or damaged since geoembed {held.get('step')} wrote them; run that again with"
+            f" --overwrite, or keep your own edit in another file, with `ogr2ogr -nomd mine.gpkg {shlex.quote(path.name)}`"
+        )
+
+
+def columns(path: Path, layer: str) -> tuple[str, ...]:
+    """Return the names of a layer's columns."""
+    return tuple(map(str, pyogrio.read_info(path, layer=layer)["fields"]))
 
 
 def remove(path: Path) -> None:
@@ -164,20 +175,10 @@ def record_of(path: Path, layer: str) -> Record | None:
     """
     if path.with_name(f"{path.name}-journal").exists():
         require_closed(path)
-    return Record.from_json(_held(path, layer))
-
-
-def is_intact(path: Path, layer: str) -> bool:
-    """Tell whether a GeoPackage holds a record and the rows that were written with it, and its database is whole."""
-    held = _held(path, layer)
     try:
-        return (
-            held is not None
-            and not faults(path, whole=True)
-            and held.get(_ROWS) == digests.of_table(pyogrio.read_dataframe(path, layer=layer))
-        )
+        return Record.from_json(_held(path, layer))
     except FAULTS:
-        return False
+        return None
 
 
 def is_ours(path: Path) -> bool:
@@ -189,12 +190,9 @@ def is_ours(path: Path) -> bool:
 
 
 def _held(path: Path, layer: str) -> dict[str, Any] | None:
-    """Return the sealed JSON in a layer's metadata; None where there is none, or it is damaged."""
-    try:
-        metadata = pyogrio.read_info(path, layer=layer).get("layer_metadata") or {}
-        return documents.opened(metadata[_RECORD].encode())
-    except (KeyError, *FAULTS):
-        return None
+    """Return the sealed JSON in a layer's metadata, None where there is none; raises one of FAULTS for damage."""
+    text = (pyogrio.read_info(path, layer=layer).get("layer_metadata") or {}).get(_RECORD)
+    return None if text is None else documents.opened(text.encode())
 
 
 def _first_line(error: Exception) -> str:
