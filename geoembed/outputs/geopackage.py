@@ -78,9 +78,10 @@ def require_rows(path: Path, layer: str, table: Any, error: type[GeoembedError])
     except FAULTS as fault:
         raise error(f"{path}: is damaged ({_first_line(fault)}); make it again with --overwrite") from None
     if held is not None and held.get(_ROWS) != digests.of_table(table):
+        step, own = held.get("step"), f"`ogr2ogr -nomd mine.gpkg {shlex.quote(str(path))}`"
         raise error(
-            f"{path}: its rows were edited or damaged since geoembed {held.get('step')} wrote them; run that again with"
-            f" --overwrite, or keep your own edit in another file, with `ogr2ogr -nomd mine.gpkg {shlex.quote(path.name)}`"
+            f"{path}: its rows were edited or damaged since geoembed {step} wrote them; run that again with --overwrite,"
+            f" or keep your own edit in a file without the record: {own}"
         )
 
 

@@ -68,7 +68,7 @@ def is_settled(vector: Path, name: str = "") -> bool:
 
 
 def _is_users(path: Path) -> bool:
-    """Tell whether a style was made or edited by hand; an empty one was not, nor one of ours that is no XML any more."""
+    """Tell whether a style was made or edited by hand; an empty one was not, nor one of ours that is no XML now."""
     if not path.exists() or atomic.is_blank(path):
         return False
     text = _text(path)

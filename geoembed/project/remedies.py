@@ -86,7 +86,9 @@ def again(made_from: dict[str, Any], folder: Path, chips_folder: Path | None = N
     """
     chip_folders = [chips_folder] if chips_folder else kinds.finished(Kind.CHIPS) or [Path("chips")]
     told = made_from.get("options")
-    options = {key: value for key, value in (told if isinstance(told, dict) else {}).items() if value not in (None, False)}
+    options = {
+        key: value for key, value in (told if isinstance(told, dict) else {}).items() if value not in (None, False)
+    }
     flags = [_option(key) for key, value in options.items() if value is True]
     values = {key: value for key, value in options.items() if value is not True}
     texts = {key: ",".join(map(str, value)) if isinstance(value, list) else f"{value}" for key, value in values.items()}

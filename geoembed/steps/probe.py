@@ -277,9 +277,7 @@ def _metrics(path: Path) -> _Metrics | None:
         return None
 
 
-def _require_ours(
-    output: Path, mapped: Record | None, scored: _Metrics | None, *, fits: bool, overwrite: bool
-) -> None:
+def _require_ours(output: Path, mapped: Record | None, scored: _Metrics | None, *, fits: bool, overwrite: bool) -> None:
     """Raise StaleError where a file in the folder is not geoembed's, or is damaged and there is no `overwrite`."""
     path, metrics, fitted = output / PREDICTIONS, output / METRICS, output / FITTED
     if not mapped:

@@ -93,9 +93,17 @@ def test_what_is_missing_or_broken_is_named(folder: Path, tmp_path_factory: pyte
     with pytest.raises(ModelError, match=r"empty0: no model here; run `geoembed chip --aoi FILE`"):
         checkpoint.read(tmp_path_factory.mktemp("empty"), device=CPU)
     whole = (folder / "weights.safetensors").read_bytes()
-    for broken in (b"nothing", b"", whole[:-1], b"\0" * len(whole), whole[:900] + bytes([whole[900] ^ 1]) + whole[901:]):
+    for broken in (
+        b"nothing",
+        b"",
+        whole[:-1],
+        b"\0" * len(whole),
+        whole[:900] + bytes([whole[900] ^ 1]) + whole[901:],
+    ):
         (folder / "weights.safetensors").write_bytes(broken)
-        with pytest.raises(ModelError, match=r"weights\.safetensors: is not what config\.json says; run `geoembed pret"):
+        with pytest.raises(
+            ModelError, match=r"weights\.safetensors: is not what config\.json says; run `geoembed pret"
+        ):
             checkpoint.read(folder, device=CPU)
     (folder / "weights.safetensors").unlink()
     with pytest.raises(ModelError, match="training has not finished"):

@@ -87,7 +87,7 @@ def read(path: Path) -> tuple[Fitted, Described, dict[str, NDArray[Any]]]:
         head, parts = _content(path)
     except UntrustedTypesFoundException as error:
         raise ProbeError(f"{path}: holds types that a probe has not ({error}); do not use it") from None
-    except Exception as error:  # noqa: BLE001 - whatever zipfile, NumPy and skops raise over a garbled file
+    except Exception as error:
         place = path if path.exists() else path.parent
         fault = remedies.of_another_kind(place, Kind.PROBE if place.is_dir() else Kind.FITTED)
         if not fault:
@@ -98,7 +98,7 @@ def read(path: Path) -> tuple[Fitted, Described, dict[str, NDArray[Any]]]:
         raise ProbeError(f"{path}: fitted by an unknown classifier, {head.kind}{nearest(head.kind, classifiers.TABLE)}")
     try:
         return _checked(head, **parts), head.described, parts["arrays"]
-    except Exception as error:  # noqa: BLE001 - whatever predicting from garbled arrays raises
+    except Exception as error:
         text = next(iter(str(error).splitlines()), type(error).__name__)
         raise ProbeError(f"{path}: its arrays predict nothing ({text}); fit it again with --overwrite") from None
 
@@ -157,4 +157,3 @@ def _checked(head: _Head, state: dict[str, NDArray[Any]], arrays: dict[str, NDAr
     fitted = Fitted(classifiers.named(head.kind, head.classes), head.classes, prior, penalty, state)
     fitted.classifier.check(fitted, len(mean))
     return fitted
-
