@@ -80,7 +80,7 @@ def require_rows(path: Path, layer: str, table: Any, error: type[GeoembedError])
     if held is not None and held.get(_ROWS) != digests.of_table(table):
         step, own = held.get("step"), f"`ogr2ogr -nomd mine.gpkg {shlex.quote(str(path))}`"
         raise error(
-            f"{path}: its rows were edited or damaged since geoembed {step} wrote them; run that again with --overwrite,"
+            f"{path}: its rows were edited or damaged since geoembed {step} wrote them; make it again with --overwrite,"
             f" or keep your own edit in a file without the record: {own}"
         )
 

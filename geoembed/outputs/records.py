@@ -136,6 +136,6 @@ def require_ours(path: Path, is_ours: Callable[[Path], bool], *, overwrite: bool
     if not path.exists() or atomic.is_blank(path):
         return
     if not is_ours(path):
-        raise StaleError(f"{path}: exists and was not made by geoembed; choose another -o")
+        raise StaleError(f"{path}: exists and was not made by geoembed; choose another -o, or move it away")
     if not overwrite:
         raise StaleError(f"{path}: is damaged, or what belongs to it is; pass --overwrite to make it again")

@@ -22,6 +22,8 @@ _OURS = "<!-- made by geoembed, sha256 {} -->"
 _FOUND = re.compile(r"<!-- made by geoembed, sha256 ([0-9a-f]{64}) -->")
 """A mark in each style, with the digest of the rest, by which an edited one is told."""
 
+_STAYS = "%s: was made or edited by hand and stays; delete it to have a new one"
+
 CONFIDENCE = "confidence"
 """The name of a map's second style, which QGIS loads on demand (Layer Properties > Style > Load Style)."""
 
@@ -55,7 +57,7 @@ def write(vector: Path, style: str, name: str = "") -> Path:
     """Write a style beside a vector file, unless a user's own lies there; return its path."""
     path = beside(vector, name)
     if _is_users(path):
-        log.warning("%s: was made or edited by hand and stays; delete it to have a new one", path)
+        log.warning(_STAYS, path)
     else:
         atomic.write_text(path, style)
     return path
@@ -64,7 +66,11 @@ def write(vector: Path, style: str, name: str = "") -> Path:
 def is_settled(vector: Path, name: str = "") -> bool:
     """Tell whether a style lies beside a vector file as it was written, or as a user made it."""
     path = beside(vector, name)
-    return _is_users(path) or (path.is_file() and _is_as_written(_text(path)))
+    if not _is_users(path):
+        return path.is_file() and _is_as_written(_text(path))
+    if _FOUND.search(_text(path)):
+        log.warning(_STAYS, path)
+    return True
 
 
 def _is_users(path: Path) -> bool:
