@@ -221,7 +221,8 @@ def _existing(path: Path) -> Record | None:
 def _is_kept(path: Path, record: Record, *, update: bool, overwrite: bool) -> bool:
     """Tell whether a label file of this record is there; raises StaleError where another must not be replaced."""
     existing = _existing(path)
-    atomic.sweep(path.parent, path.name)
+    for name in (path.name, styles.beside(path).name):
+        atomic.sweep(path.parent, name)
     finished = styles.beside(path).exists()
     standing = records.settle(path, record, existing, finished=finished, update=update, overwrite=overwrite)
     if standing is not Standing.KEPT:
