@@ -43,7 +43,7 @@ def replacing(path: Path) -> Iterator[Path]:
     disk.sync_folder(path.parent)
 
 
-def write_bytes(path: Path, data: bytes, *, synced: bool = True) -> None:
+def write_bytes(path: Path, data: bytes | memoryview, *, synced: bool = True) -> None:
     """Write a file whole. One that is not `synced` may be named by nothing before `disk.sync_all` was called."""
     path = target(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -708,9 +708,9 @@ def test_chips_are_read_once_for_baselines_and_test_chips_once_again(
     reads: Counter[str] = Counter()
     read_chip = chip_folder.read_chip
 
-    def counted(path: Path) -> chip_folder.Chip:
+    def counted(path: Path, digest: str) -> chip_folder.Chip:
         reads[path.stem] += 1
-        return read_chip(path)
+        return read_chip(path, digest)
 
     monkeypatch.setattr(chip_folder, "read_chip", counted)
     monkeypatch.setattr("geoembed.evaluation.origin.Origin.galleries", lambda *_: [])  # pictures read some more

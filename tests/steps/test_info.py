@@ -219,7 +219,7 @@ def shorten(path: str) -> None:
 DAMAGES: dict[str, Any] = {
     "embeddings.h5": (flip_vector, "its content is not what its digest says", True),
     "embeddings.h5 cut": (lambda: shorten("embeddings.h5"), "cannot be read as HDF5", False),
-    "chips": (damage_chip, "cannot be read", True),
+    "chips": (damage_chip, "was changed or damaged", True),
     "chips lost": (lambda: next(Path("chips/s2").rglob("*.tif")).unlink(), "1 of 100 chip files of s2", False),
     "model": (lambda: shorten("model/weights.safetensors"), "cannot be read", False),
     "model config": (lambda: Path("model/config.json").write_text("{"), "no model description", False),

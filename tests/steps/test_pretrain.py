@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import torch
 from chip_folders import make_chips
 from safetensors.torch import load_file
 
+from geoembed.chips import folder as chip_folder
+from geoembed.chips.folder import Contained
 from geoembed.errors import ChipError, ConfigError, GeoembedError, ModelError, StaleError
 from geoembed.learning import checkpoint, sessions, training
 from geoembed.learning.sessions import COLUMNS
@@ -200,9 +203,9 @@ def test_one_modality_alone(chips: Path, tmp_path: Path) -> None:
 
 def test_a_channel_that_no_train_chip_shows_is_left_out_aloud(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     make_chips(tmp_path / "chips", n=20, channels={"s2": ("jja_red", "jja_green")})
-    description = json.loads((tmp_path / "chips/chips.json").read_text())
-    description["modalities"]["s2"]["channels"].append("djf_red")
-    (tmp_path / "chips/chips.json").write_text(json.dumps(description))
+    described = chip_folder.read_description(tmp_path / "chips")
+    more = Contained(("jja_red", "jja_green", "djf_red"), "reflectance")
+    chip_folder.write_description(tmp_path / "chips", replace(described, modalities={"s2": more}))
     pretrain.pretrain(tmp_path / "chips", output=tmp_path / "model", epochs=1, **SMALL)
     assert "no chip to learn from has a valid pixel in djf_red" in caplog.text
     config = checkpoint.read_config(tmp_path / "model")
@@ -240,7 +243,7 @@ def test_a_broken_chip_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFi
     chipset.path_of(chipset.index["chip_id"][0], "s2").write_bytes(b"broken")
     with caplog.at_level(logging.WARNING):
         outcome = pretrain.pretrain(tmp_path / "chips", output=tmp_path / "model", epochs=1, **SMALL)
-    assert outcome.counts["broken"] == 1 and sum("cannot be read" in line for line in caplog.messages) == 1
+    assert outcome.counts["broken"] == 1 and sum("was changed or damaged" in line for line in caplog.messages) == 1
 
 
 @pytest.mark.parametrize(
