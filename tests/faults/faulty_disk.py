@@ -104,8 +104,8 @@ def installed(calls: Calls) -> Iterator[Calls]:
         yield calls
 
 
-def _one_path(calls: Calls, name: str, real: Callable[[Path], None]) -> Callable[[Path], None]:
-    return lambda path: calls.around(name, lambda: real(path), path)
+def _one_path(calls: Calls, name: str, real: Callable[..., None]) -> Callable[..., None]:
+    return lambda path, *others: calls.around(name, lambda: real(path, *others), path)
 
 
 def _journal_line(calls: Calls, real: Callable[[Journal, Any], None]) -> Callable[[Journal, Any], None]:
