@@ -12,7 +12,6 @@ import json
 import logging
 import multiprocessing
 import os
-import pickle
 import random
 import resource
 import shutil
@@ -340,7 +339,7 @@ def _half(steps: Any, count: int) -> None:
 
 
 def _hashed(value: Any) -> str:
-    return hashlib.sha256(pickle.dumps(value)).hexdigest()
+    return hashlib.sha256(repr(value).encode("utf-8", "backslashreplace")).hexdigest()
 
 
 class Cases:
