@@ -121,12 +121,14 @@ def chip(
         )
         if failed and earlier is not None and earlier.digest != record.digest:
             overwrite = True
-        if _standing(folder, earlier, record, update=update, overwrite=overwrite) is Standing.ABSENT:
-            described = None
+        is_new = _standing(folder, earlier, record, update=update, overwrite=overwrite) is Standing.ABSENT
+        if is_new or described is None:
             inspected = inspection.inspect(near, table.parent if table else Path())
-            _delete(folder)
         else:
-            inspected = described.inspected if described else {}
+            inspected = described.inspected
+        if is_new:
+            described = None
+            _delete(folder)
         description = _describe(folder, described, record, imagery, area_cells, inspected)
         cutter = Cutter(folder, imagery, min_valid)
         if (total := sum(map(len, area_cells))) > MANY_CELLS:

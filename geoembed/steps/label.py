@@ -232,7 +232,8 @@ def _existing(path: Path, *, overwrite: bool) -> Record | None:
 def _is_kept(path: Path, record: Record, *, update: bool, overwrite: bool) -> bool:
     """Tell whether a label file of this record is there; raises StaleError where another must not be replaced."""
     existing = _existing(path, overwrite=overwrite)
-    atomic.sweep(path.parent, path.name)
+    for name in (path.name, styles.beside(path).name):
+        atomic.sweep(path.parent, name)
     if existing and not overwrite:
         geopackage.read(path, label_files.LAYER, StaleError)  # an edit is not to be lost
     finished = styles.is_settled(path) and not geopackage.faults(path, whole=True)
