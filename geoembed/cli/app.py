@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 OPTIONS: dict[str, list[Option]] = {}
 """The options that geoembed.toml and the environment may set, by command."""
 
+PANICS = "pyo3_runtime"
+"""Where the errors are at home that libraries in Rust, such as safetensors, raise in place of a crash."""
+
 NAMES = {"help_option_names": ["-h", "--help"]}
 
 
@@ -37,7 +40,9 @@ class Commands(TyperGroup):
         """Run the command line."""
         try:
             return super().main(*args, **kwargs)
-        except Exception as error:  # typer's own are told and end before
+        except BaseException as error:  # typer's own are told and end before
+            if not isinstance(error, Exception) and type(error).__module__ != PANICS:
+                raise
             for line in "".join(traceback.format_exception(error)).splitlines():
                 log.debug("%s", line)
             _say(faults.told(error))

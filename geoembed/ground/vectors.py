@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import ProjError
 
-from geoembed.errors import GeoembedError, nearest
+from geoembed.errors import GeoembedError, nearest, of_library
 from geoembed.ground import crs as crs_
 from geoembed.ground import formats, offline
 
@@ -210,7 +210,7 @@ def require_finite(path: Path, shapes: NDArray[Any], error: type[GeoembedError])
 def _unreadable(path: Path, fault: Exception, error: type[GeoembedError]) -> GeoembedError:
     if "proj.db" in str(fault):
         raise fault  # a fault of the machine, not of the file
-    first = (str(fault).splitlines() or [type(fault).__name__])[0].partition("; It might help")[0]
+    first = of_library(fault).partition("; It might help")[0]
     if isinstance(fault, MemoryError):
         return error(f"{path}: takes more memory than there is ({first}); give a part of it, or close other programs")
     return error(f"{path}: cannot be read as a vector file ({first}); give GeoPackage or GeoJSON")

@@ -20,7 +20,7 @@ from rasterio.enums import ColorInterp
 from rasterio.env import ensure_env_with_credentials
 from rasterio.io import DatasetReader
 
-from geoembed.errors import ImageryError
+from geoembed.errors import ImageryError, of_library
 from geoembed.ground import crs as crs_
 from geoembed.ground import offline
 from geoembed.ground.lattice import TOLERANCE, GeoBox
@@ -186,7 +186,7 @@ def _drivers(address: str, trust: Trust) -> list[str]:
 
 def _unreadable(address: str, error: BaseException) -> ImageryError:
     """Return the error of a raster that a library cannot read."""
-    fault = (str(error).splitlines() or [type(error).__name__])[0]
+    fault = of_library(error)
     if isinstance(error, MemoryError):
         fault = f"it takes more memory than there is: {fault}"
     remedy = "mend or remove it"
@@ -256,7 +256,9 @@ def _read(modality: Modality, source: Source, address: str, file: Any) -> Raster
 def _require_sane(address: str, file: Any) -> None:
     """Raise ImageryError where a data set has absurdly many bands, or names overviews elsewhere."""
     if file.count > MOST_BANDS:
-        raise ImageryError(f"{address}: has {file.count:,} bands, more than {MOST_BANDS:,}; is it damaged? Give another")
+        raise ImageryError(
+            f"{address}: has {file.count:,} bands, more than {MOST_BANDS:,}; is it damaged? Give another"
+        )
     overviews = file.tags(ns="OVERVIEWS").get("OVERVIEW_FILE", "").removeprefix(vrt.BASE)
     if "/" in overviews or "<" in overviews or ":" in overviews:
         raise ImageryError(f"{address}: says that its overviews are {overviews[:200]}; remove that from its metadata")

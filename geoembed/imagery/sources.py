@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 
-from geoembed.errors import ImageryError
+from geoembed.errors import ImageryError, of_library
 from geoembed.imagery import addresses, rasters, seasonal
 from geoembed.imagery.drivers import Trust
 from geoembed.imagery.modalities import Modality, Source
@@ -91,8 +91,10 @@ def _address(file: Path) -> str:
     try:
         with zipfile.ZipFile(file) as archive:
             names = [str(member) for member in _rasters(map(Path, archive.namelist()))]
-    except (OSError, zipfile.BadZipFile) as error:
-        raise ImageryError(f"{file}: cannot be read as a zip archive ({error}); mend or remove it") from None
+    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:  # names that are not UTF-8, odd versions
+        raise ImageryError(
+            f"{file}: cannot be read as a zip archive ({of_library(error)}); mend or remove it"
+        ) from None
     if not names:
         raise ImageryError(f"{file}: holds no raster; remove it")
     if len(names) > 1:

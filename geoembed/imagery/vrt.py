@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from xml.parsers import expat
 
-from geoembed.errors import ImageryError
+from geoembed.errors import ImageryError, of_library
 from geoembed.imagery import addresses, drivers
 from geoembed.imagery.drivers import Trust
 
@@ -42,7 +42,7 @@ BASE = ":::BASE:::"
 def check(address: str, trust: Trust) -> None:
     """Raise ImageryError where a VRT, or one that it names, is damaged, or names a file that it may not."""
     member = addresses.in_zip(address)
-    status = os.stat(member[0] if member else address)
+    status = Path(member[0] if member else address).stat()
     _checked(address, trust, (status.st_size, status.st_mtime_ns, status.st_ino), str(Path.cwd()))
 
 
@@ -97,19 +97,17 @@ class _Names:
         return self._on_disk(name, path, is_relative)
 
     def _on_disk(self, name: str, path: str, is_relative: bool) -> str:
-        own = os.path.abspath(self.vrt)
-        real = os.path.realpath(own) if os.path.islink(own) else own  # GDAL follows the link, then takes the folder
-        folder = os.path.dirname(real)
-        whole = os.path.join(folder, path) if is_relative else os.path.abspath(path)
-        plain = os.path.normpath(whole)
-        if ".." in Path(whole).parts:  # behind a link, .. leads elsewhere
-            plain = os.path.realpath(whole)
-            folders = {os.path.realpath(folder), os.path.realpath(os.path.dirname(own))}
-        else:
-            folders = {folder, os.path.dirname(own)}
-        if not any(plain.startswith(os.path.join(one, "")) for one in folders) and not self.trust.allows(plain):
+        own = Path(self.vrt).absolute()
+        folder = (
+            own.resolve().parent if own.is_symlink() else own.parent
+        )  # GDAL follows the link, then takes the folder
+        whole = folder / path if is_relative else Path(path).absolute()
+        folders, plain = [folder, own.parent], Path(os.path.normpath(whole))
+        if ".." in whole.parts:  # behind a link, .. leads elsewhere
+            folders, plain = [parent.resolve() for parent in folders], whole.resolve()
+        if not any(map(plain.is_relative_to, folders)) and not self.trust.allows(str(plain)):
             raise self._refusal(name)
-        return whole
+        return str(whole)
 
     def _in_archive(self, member: tuple[str, str], name: str, path: str, is_relative: bool) -> str:
         archive, own = member
@@ -132,7 +130,7 @@ def _names(vrt: str) -> Iterator[tuple[str, bool]]:
     try:
         reading.parse(_content(vrt))
     except (expat.ExpatError, ValueError, LookupError) as error:
-        raise ImageryError(f"{vrt}: is no VRT that can be read ({error}); make it again") from None
+        raise ImageryError(f"{vrt}: is no VRT that can be read ({of_library(error)}); make it again") from None
     yield from reading.names
 
 
@@ -140,7 +138,7 @@ def _content(vrt: str) -> bytes:
     member = addresses.in_zip(vrt)
     try:
         if member is None:
-            if os.path.getsize(vrt) > MOST_BYTES:
+            if Path(vrt).stat().st_size > MOST_BYTES:
                 raise ImageryError(f"{vrt}: is a VRT of more than {MOST_BYTES // 2**20} MB; make several of it")
             return Path(vrt).read_bytes()
         with zipfile.ZipFile(member[0]) as archive:
@@ -148,7 +146,7 @@ def _content(vrt: str) -> bytes:
                 raise ImageryError(f"{vrt}: is a VRT of more than {MOST_BYTES // 2**20} MB; make several of it")
             return archive.read(member[1])
     except (OSError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
-        raise ImageryError(f"{vrt}: cannot be read ({error}); mend or remove it") from None
+        raise ImageryError(f"{vrt}: cannot be read ({of_library(error)}); mend or remove it") from None
 
 
 class _Reading:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rasterio import windows
 from rasterio.enums import MaskFlags
 
-from geoembed.errors import ImageryError
+from geoembed.errors import ImageryError, of_library
 from geoembed.ground import crs as crs_
 from geoembed.ground.lattice import GeoBox
 from geoembed.imagery import rasters
@@ -136,8 +136,9 @@ def read(
         with rasters.gdal(far=raster.far):
             types, stored, valid = _pixels(source, bands, part)
     except rasters.FAULTS as error:
-        fault = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ImageryError(f"{raster.address}: its pixels cannot be read ({fault}); mend or remove it") from None
+        raise ImageryError(
+            f"{raster.address}: its pixels cannot be read ({of_library(error)}); mend or remove it"
+        ) from None
     for i, dtype, numbers, is_valid in zip(chosen, types, stored, valid, strict=True):
         nodata = raster.encodings[i].nodata
         if nodata is not None and math.isfinite(nodata):

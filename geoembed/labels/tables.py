@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from geoembed.errors import LabelError
+from geoembed.errors import LabelError, of_library
 from geoembed.ground import crs as crs_
 
 log = logging.getLogger(__name__)
@@ -78,8 +78,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
             keep_default_na=False, na_values=missing, skipinitialspace=True, low_memory=False,
         )  # fmt: skip
     except (ValueError, OverflowError, RuntimeError, MemoryError) as error:  # pandas' own are ValueErrors
-        fault = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise LabelError(f"{path}: cannot be read as CSV ({fault}); mend it or give another") from None
+        raise LabelError(f"{path}: cannot be read as CSV ({of_library(error)}); mend it or give another") from None
     table = table.dropna(how="all").reset_index(drop=True)
     table = table.drop(
         columns=[name for name in table if str(name).startswith("Unnamed:") and table[name].isna().all()]
@@ -120,8 +119,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     except LabelError:
         raise
     except (ArrowException, OSError, ValueError, *_ODD) as error:
-        fault = (str(error).splitlines() or [type(error).__name__])[0]
-        raise LabelError(f"{path}: cannot be read as Parquet ({fault}); give another") from None
+        raise LabelError(f"{path}: cannot be read as Parquet ({of_library(error)}); give another") from None
     if any(table.index.names):
         table = table.reset_index()
     for name in table.select_dtypes("category").columns:
@@ -130,7 +128,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 _ODD = (KeyError, TypeError, AttributeError, OverflowError, RuntimeError, MemoryError, shapely.errors.ShapelyError)
-"""What libraries raise for metadata that are not what they should be; errors of PROJ and of recursion are RuntimeErrors."""
+"""What libraries raise for odd metadata; errors of PROJ and of recursion are RuntimeErrors."""
 
 
 def _require_flat(path: Path, values: Iterable[Any]) -> None:
@@ -217,7 +215,7 @@ def _points(path: Path, table: pd.DataFrame, x: str, y: str, crs: str | None) ->
 
 
 def _shapes(path: Path, column: pd.Series) -> NDArray[Any] | None:
-    """Return the geometries in a column of WKT or WKB, None where it holds none; raises LabelError for crashing ones."""
+    """Return the geometries in a column of WKT or WKB, None where it holds none; raises LabelError."""
     values = column.to_numpy(dtype=object)
     values[column.isna().to_numpy()] = None
     _require_flat(path, values)

@@ -5,9 +5,11 @@ synced and renamed, and its folder synced, before anything names it.
 """
 
 import ctypes
+import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +23,19 @@ def create(path: Path) -> BinaryIO:
     return path.open("xb")
 
 
+def reserve(file: BinaryIO, size: int) -> None:
+    """Take room on the disk for a new file, where the system can; raises OSError where there is less.
+
+    The file is as long as that until it is truncated.
+    """
+    with suppress(AttributeError):  # systems without the call, as macOS and Windows
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):  # disks that cannot
+                raise
+
+
 def sync(path: Path) -> None:
     """Wait until the content of a file is on the disk."""
     _sync(path, os.O_RDWR)
@@ -32,15 +47,17 @@ def sync_folder(folder: Path) -> None:
         _sync(folder, os.O_RDONLY)
 
 
-def sync_all(folder: Path) -> None:
-    """Wait until everything that was written to the file system of a folder is on the disk.
+def sync_all(folder: Path, files: Collection[Path]) -> None:
+    """Wait until files in a folder and their names are on the disk.
 
-    One call for many small files: it costs as much as syncing one of them.
+    Linux does that for a whole file system in one call, which costs about as much as syncing one file.
     """
     call = _syncfs()
     if call is None:
-        for path in folder.rglob("*"):
-            sync_folder(path) if path.is_dir() else sync(path)
+        for path in files:
+            sync(path)
+        for parent in {parent for path in files for parent in path.parents if parent.is_relative_to(folder)}:
+            sync_folder(parent)
         return
     number = os.open(folder, os.O_RDONLY)
     try:
