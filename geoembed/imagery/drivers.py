@@ -49,6 +49,9 @@ class Trust:
         )
 
 
+USUAL_ALONE = Trust()
+
+
 def is_local(address: str) -> bool:
     """Tell whether an address is a plain path, neither on another machine nor one of GDAL's virtual files."""
     return "/vsi" not in address and "://" not in address
