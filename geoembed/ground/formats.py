@@ -4,8 +4,10 @@ GDAL's drivers for vectors cannot be chosen by name, and some follow whatever a 
 reaches GDAL only where it is one of these formats, for each of which it has a driver that reads that file alone.
 """
 
+import lzma
 import re
 import sqlite3
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -44,6 +46,12 @@ PLAIN_TABLES = ("rtree", "fts3", "fts4", "fts5", "geopoly")
 """Modules of virtual tables in a GeoPackage that read nothing but the file."""
 
 REMEDY = "convert it: ogr2ogr OUT.gpkg"
+
+ARCHIVE_FAULTS = (
+    OSError, ValueError, LookupError, RuntimeError, EOFError, struct.error, zlib.error, lzma.LZMAError,
+    zipfile.BadZipFile,
+)  # fmt: skip
+"""What zipfile raises for archives that are damaged."""
 
 Fault = str | None
 """What is wrong with a file, in words; None where nothing is."""
@@ -158,7 +166,7 @@ def _of_archive(path: Path, suffix: str) -> Fault:
                 fault = None if member.is_dir() else _of_member(archive, member, suffix)
                 if fault:
                     return f"its {member.filename[:200]} {fault}"
-    except (OSError, ValueError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except ARCHIVE_FAULTS as error:
         return f"cannot be read as a zip archive ({of_library(error)}); make it again"
     return None
 
@@ -195,7 +203,7 @@ def _of_database(path: Path, head: bytes) -> Fault:
     except sqlite3.OperationalError as error:
         # Such as a log beside it that cannot be opened; what is damaged is told by GDAL too.
         return None if "malformed" not in str(error) else _damaged(str(error))
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # sqlite3 cannot always decode what SQLite says
         return _damaged(str(error))
     return None if faults == [(b"ok",)] or faults == [("ok",)] else _damaged(str(faults[0][0]))
 

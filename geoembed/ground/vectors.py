@@ -32,9 +32,10 @@ ENCODING = "cp1252"
 BYTES = "ISO-8859-1"
 """An encoding in which every byte is a letter, so that any text can be read and its bytes be had again."""
 
-FAULTS = (RuntimeError, ValueError, OverflowError, TypeError, SystemError, MemoryError, shapely.errors.ShapelyError)
+FAULTS = (RuntimeError, ValueError, OverflowError, TypeError, LookupError, AttributeError, NameError, SystemError,
+          MemoryError, shapely.errors.ShapelyError)  # fmt: skip
 """What the libraries raise for files that are damaged or absurd: pyogrio's and pyproj's errors and RecursionError are
-RuntimeErrors, UnicodeDecodeError is a ValueError."""
+RuntimeErrors, UnicodeDecodeError is a ValueError; of some CRS pyogrio forgets to set a name, which is a NameError."""
 
 MOST = 1e30
 """Coordinates of this size or more are none, in whatever unit."""

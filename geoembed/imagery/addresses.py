@@ -11,6 +11,8 @@ import zipfile
 from functools import lru_cache
 from pathlib import Path, PurePath
 
+from geoembed.ground.formats import ARCHIVE_FAULTS
+
 _URL = re.compile(r"[A-Za-z][\w+.-]*://")
 _ARCHIVES = re.compile(r"(?:/vsi(?:zip|tar|gzip|7z|rar)/\{?)+")
 _SCHEME = re.compile(r"([A-Za-z][\w+.-]*)://")
@@ -84,7 +86,7 @@ def members(archive: str) -> frozenset[str]:
     try:
         status = Path(archive).stat()
         return _members(archive, (status.st_size, status.st_mtime_ns))
-    except (OSError, ValueError, zipfile.BadZipFile):
+    except ARCHIVE_FAULTS:
         return frozenset()
 
 

@@ -3,11 +3,11 @@
 import os
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from geoembed.errors import ImageryError
+from geoembed.ground.formats import ARCHIVE_FAULTS
 from geoembed.imagery import addresses
 
 USUAL = (
@@ -89,7 +89,7 @@ def head_of(address: str) -> bytes | None:
                 return file.read(HEAD)
         with zipfile.ZipFile(member[0]) as archive, archive.open(member[1]) as inner:
             return inner.read(HEAD)
-    except (OSError, ValueError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error):
+    except ARCHIVE_FAULTS:
         return None
 
 

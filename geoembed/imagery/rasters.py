@@ -24,7 +24,7 @@ from geoembed.errors import ImageryError, of_library
 from geoembed.ground import crs as crs_
 from geoembed.ground import offline
 from geoembed.ground.lattice import TOLERANCE, GeoBox
-from geoembed.imagery import addresses, drivers, naming, vrt
+from geoembed.imagery import addresses, drivers, heaps, naming, vrt
 from geoembed.imagery.drivers import Trust
 from geoembed.imagery.modalities import Modality, Source
 
@@ -179,6 +179,9 @@ def _drivers(address: str, trust: Trust) -> list[str]:
     head = drivers.head_of(address)
     if head is not None:
         drivers.require_sidecars(address)
+        path = addresses.path_of(address)
+        if head.startswith(heaps.SIGNATURE) and path and not heaps.is_sound(path):
+            raise ImageryError(f"{address}: its HDF5 is damaged (a heap without an end); mend or remove it")
         if drivers.is_vrt(head):
             vrt.check(address, trust)
             return ["VRT", *usual]

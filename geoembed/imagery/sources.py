@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePath
 
 from geoembed.errors import ImageryError, of_library
+from geoembed.ground.formats import ARCHIVE_FAULTS
 from geoembed.imagery import addresses, rasters, seasonal
 from geoembed.imagery.drivers import USUAL_ALONE, Trust
 from geoembed.imagery.modalities import Modality, Source
@@ -91,7 +92,7 @@ def _address(file: Path) -> str:
     try:
         with zipfile.ZipFile(file) as archive:
             names = [str(member) for member in _rasters(map(Path, archive.namelist()))]
-    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:  # names that are not UTF-8, odd versions
+    except ARCHIVE_FAULTS as error:
         raise ImageryError(
             f"{file}: cannot be read as a zip archive ({of_library(error)}); mend or remove it"
         ) from None

@@ -15,6 +15,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from geoembed.errors import ImageryError, of_library
+from geoembed.ground.formats import ARCHIVE_FAULTS
 from geoembed.imagery import addresses, drivers
 from geoembed.imagery.drivers import Trust
 
@@ -145,7 +146,7 @@ def _content(vrt: str) -> bytes:
             if archive.getinfo(member[1]).file_size > MOST_BYTES:
                 raise ImageryError(f"{vrt}: is a VRT of more than {MOST_BYTES // 2**20} MB; make several of it")
             return archive.read(member[1])
-    except (OSError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+    except ARCHIVE_FAULTS as error:
         raise ImageryError(f"{vrt}: cannot be read ({of_library(error)}); mend or remove it") from None
 
 

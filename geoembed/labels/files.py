@@ -210,7 +210,8 @@ def _no_column(path: Path, wanted: Sequence[str], columns: Iterable[str], option
         return LabelError(f"{path}: has no column {' or '.join(wanted)}; it has no columns; add one")
     hint = next((hint for name in wanted if (hint := nearest(name, others, " ").strip("; "))), "")
     remedy = f"{hint} Name it with {option}" if hint else f"name another with {option}"
-    return LabelError(f"{path}: has no column {' or '.join(wanted)}; it has {', '.join(others)}; {remedy}")
+    told = ", ".join(name[:60] for name in others[:20]) + (f" and {len(others) - 20} more" if len(others) > 20 else "")
+    return LabelError(f"{path}: has no column {' or '.join(wanted)}; it has {told}; {remedy}")
 
 
 def _is_text(dtype: str) -> bool:

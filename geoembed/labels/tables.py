@@ -204,7 +204,7 @@ def _points(path: Path, table: pd.DataFrame, x: str, y: str, crs: str | None) ->
     xy = np.stack([_numbers(table[x]), _numbers(table[y])], axis=1)
     known = np.isfinite(xy).all(axis=1)
     if not known.any():
-        example = table[[x, y]].astype(str).iloc[0].tolist() if len(table) else "no rows"
+        example = [str(value)[:40] for value in table[[x, y]].iloc[0]] if len(table) else "no rows"
         raise LabelError(f"{path}: columns {x} and {y} hold no numbers ({example}); write decimal degrees or metres")
     beyond = np.abs(xy[known]).max(axis=0)
     if crs is None and (beyond > [360.0, 90.0]).any():
