@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from geoembed import names
 from geoembed.errors import LabelError, nearest
 from geoembed.ground import vectors
 from geoembed.labels import tables
@@ -271,7 +272,7 @@ def _cleaned(path: Path, values: pd.Series) -> pd.Series:
 def _is_beyond(text: str) -> bool:
     """Tell whether a text is a number that no label is: infinite or absurdly large. Digits alone may be a name."""
     try:
-        return abs(float(text)) > MOST and not text.isdigit()
+        return abs(float(text)) > MOST and not (text.isdigit() and len(text) <= names.MOST)
     except ValueError:
         return False
 

@@ -216,7 +216,7 @@ def _points(path: Path, table: pd.DataFrame, x: str, y: str, crs: str | None) ->
 
 def _shapes(path: Path, column: pd.Series) -> NDArray[Any] | None:
     """Return the geometries in a column of WKT or WKB, None where it holds none; raises LabelError."""
-    values = column.to_numpy(dtype=object)
+    values = np.array(column, dtype=object)  # a copy: pandas lets none of its own be written
     values[column.isna().to_numpy()] = None
     _require_flat(path, values)
     parse = shapely.from_wkb if any(isinstance(value, bytes) for value in values) else shapely.from_wkt
