@@ -17,7 +17,7 @@ from geoembed.ground import aoi, vectors
 from geoembed.labels import files
 
 RING = "[[[14,40],[15,40],[15,41],[14,40]]]"
-FEATURE = '{"type":"Feature","properties":{"label":1},"geometry":{"type":"Polygon","coordinates":%s}}' % RING
+FEATURE = f'{{"type":"Feature","properties":{{"label":1}},"geometry":{{"type":"Polygon","coordinates":{RING}}}}}'
 COLLECTION = '{"type":"FeatureCollection",%s"features":[' + FEATURE + "]}"
 GML = '<wfs:FeatureCollection xmlns:wfs="http://www.opengis.net/wfs" xmlns:gml="http://www.opengis.net/gml" %s></wfs:FeatureCollection>'  # noqa: E501
 
@@ -31,7 +31,8 @@ def server() -> Iterator[Server]:
 
 def calling(address: str) -> dict[str, str]:
     """Files that make GDAL call an address where it opens them."""
-    vrt = f'<OGRVRTDataSource><OGRVRTLayer name="a"><SrcDataSource>{address}/a</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>'
+    layer = f'<OGRVRTLayer name="a"><SrcDataSource>{address}/a</SrcDataSource></OGRVRTLayer>'
+    vrt = f"<OGRVRTDataSource>{layer}</OGRVRTDataSource>"
     wfs = f"{address}/w?SERVICE=WFS&amp;VERSION=1.0.0&amp;REQUEST=DescribeFeatureType&amp;TYPENAME=a"
     xsi = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
     link = '"crs":{"type":"%s","properties":{"href":"%s/c","type":"proj4"}},'
@@ -128,8 +129,8 @@ def test_a_geopackage_with_a_zeroed_page_is_told(tmp_path: Path, page: int) -> N
 
 def test_a_layer_that_claims_more_rows_than_its_file_can_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = square(tmp_path / "a.fgb")
-    monkeypatch.setattr(vectors.pyogrio, "read_info", lambda *_, **__: {"features": 4_000_000_000})
-    with pytest.raises(AoiError, match="claims 4,000,000,000 rows in .* bytes"):
+    monkeypatch.setattr("pyogrio.read_info", lambda *_, **__: {"features": 4_000_000_000})
+    with pytest.raises(AoiError, match=r"claims 4,000,000,000 rows in .* bytes"):
         aoi.read((path,))
 
 

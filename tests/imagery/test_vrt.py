@@ -14,7 +14,7 @@ from loopback import Server
 
 from geoembed.errors import ImageryError
 from geoembed.imagery import modalities, rasters, samples, sources
-from geoembed.imagery.drivers import Trust
+from geoembed.imagery.drivers import USUAL_ALONE, Trust
 from geoembed.imagery.windows import Readers
 
 ONE = np.ones((1, 16, 16), "uint8")
@@ -29,7 +29,7 @@ def vrt(name: str, *, relative: int = 1, more: str = "", tag: str = "SourceFilen
     return f'{HEAD}{more}<VRTRasterBand dataType="Byte" band="1">{source}</VRTRasterBand></VRTDataset>'
 
 
-def read(path: Any, trust: Trust = Trust()) -> float:
+def read(path: Any, trust: Trust = USUAL_ALONE) -> float:
     (raster,) = sources.first_bands([str(path)], scaled=True, trust=trust)
     return float(samples.values(raster, Readers())["value"].sum())
 
@@ -109,7 +109,7 @@ def test_a_vrt_may_hold_others_but_not_itself(folder: Path) -> None:
     (folder / "v.vrt").write_text(vrt("below/v.vrt"))
     assert read(folder / "v.vrt") == 256
     (folder / "below/v.vrt").write_text(vrt("../../out.tif"))
-    with pytest.raises(ImageryError, match="below/v.vrt: is a VRT that names"):
+    with pytest.raises(ImageryError, match=r"below/v.vrt: is a VRT that names"):
         read(folder / "v.vrt")
     (folder / "below/v.vrt").write_text(vrt("../w.vrt"))
     (folder / "w.vrt").write_text(vrt("w.vrt"))
@@ -117,7 +117,7 @@ def test_a_vrt_may_hold_others_but_not_itself(folder: Path) -> None:
         read(folder / "w.vrt")
     laughs = '<!DOCTYPE a [<!ENTITY a "aa"><!ENTITY b "&a;&a;">]>' + vrt("a.tif")
     for text in (laughs, "<a>" * 100 + vrt("a.tif"), vrt("a.tif")[:200]):
-        (folder / "w.vrt").write_text(text if "<VRTDataset" in text[:1024] else text)
+        (folder / "w.vrt").write_text(text)
         with pytest.raises(ImageryError, match=r"w.vrt: is no VRT that can be read"):
             read(folder / "w.vrt")
 
@@ -129,7 +129,7 @@ def test_a_vrt_in_an_archive_names_what_is_in_it(folder: Path) -> None:
         file.writestr("deep/v.vrt", vrt("a.tif"))
         file.writestr("deep/w.vrt", vrt("../../in/a.tif"))
     assert read(f"/vsizip/{archive}/deep/v.vrt") == 256
-    with pytest.raises(ImageryError, match="w.vrt: is a VRT that names"):
+    with pytest.raises(ImageryError, match=r"w.vrt: is a VRT that names"):
         read(f"/vsizip/{archive}/deep/w.vrt")
 
 
@@ -149,9 +149,9 @@ def test_rasters_call_nobody(folder: Path, server: Server, monkeypatch: pytest.M
         file.update_tags(ns="OVERVIEWS", OVERVIEW_FILE=address)
     before = server.calls
     names = [*texts, "wms.xml", "m.tif", "o.tif", "n.tif", "t.tif"]
-    for name in [folder / name for name in names] + [vrt(address), f"vrt://{folder}/wms.xml"]:
+    for location in (*(str(folder / name) for name in names), vrt(address), f"vrt://{folder}/wms.xml"):
         with pytest.raises(ImageryError) as told:
-            read(name)
+            read(location)
         assert "\n" not in str(told.value)
     monkeypatch.setattr("geoembed.imagery.vrt.check", lambda *_: None)  # the belt alone
     monkeypatch.setattr("geoembed.imagery.drivers.require_sidecars", lambda *_: None)
