@@ -16,8 +16,9 @@ from typing import Any
 
 IMPORTS = (
     "torch", "rasterio", "geopandas", "sklearn.linear_model", "h5py", "scipy.spatial", "skops.io", "matplotlib",
-    "geoembed.cli", "geoembed.steps.chip", "geoembed.steps.label", "geoembed.steps.pretrain", "geoembed.steps.embed",
-    "geoembed.steps.probe", "geoembed.steps.evaluate",
+    "encodings.utf_8_sig", "encodings.idna", "pwd", "geoembed.__main__", "geoembed.cli", "geoembed.steps.chip",
+    "geoembed.steps.label", "geoembed.steps.pretrain", "geoembed.steps.embed", "geoembed.steps.probe",
+    "geoembed.steps.evaluate",
 )  # fmt: skip
 
 
@@ -109,9 +110,7 @@ def _become(folder: str, words: list[str], limits: dict[str, int], user: int | N
             os.setgid(user)
             os.setuid(user)
         sys.argv = ["geoembed", *words]
-        from geoembed.__main__ import main
-
-        main()
+        sys.modules["geoembed.__main__"].main()
     except SystemExit as ended:
         status = int(ended.code or 0)
     except BaseException:
