@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
+MOST_LETTERS = 80
+"""Letters of a value that messages repeat."""
+
+
 class GeoembedError(Exception):
     """Something that the user can mend; the message is one line that names the file, the fault and the remedy."""
 
@@ -63,5 +67,6 @@ def of_validation(error: ValidationError) -> str:
     """Return the first fault that pydantic found, as in `lr -1: input should be greater than 0`."""
     fault = error.errors(include_url=False)[0]
     name = ".".join(map(str, fault["loc"]))
-    text = fault["msg"]
-    return f"{name} {fault['input']!r}: {text[:1].lower()}{text[1:]}"
+    text, given = fault["msg"].removeprefix("Value error, "), repr(fault["input"])
+    given = given if len(given) <= MOST_LETTERS else f"{given[:MOST_LETTERS]}..."
+    return f"{name} {given}: {text[:1].lower()}{text[1:]}"

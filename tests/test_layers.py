@@ -16,11 +16,11 @@ MAY_IMPORT = {
     "version": set(),
     "errors": set(),
     "names": set(),
-    "progress": {"display"},
+    "progress": {"display", "errors"},
     "display": set(),
     "interrupts": set(),
     "settings": {"errors", "imagery"},
-    "earth": set(),
+    "earth": {"errors", "names", "outputs"},
     "outputs": {"errors"},
     "project": set(),
     "ground": {"errors", "names", "outputs", "project"},
@@ -28,20 +28,20 @@ MAY_IMPORT = {
     "chips": {"errors", "names", "outputs", "project", "ground", "imagery"},
     "labels": {"errors", "names", "progress", "outputs", "project", "ground", "imagery"},
     "learning": {"errors", "names", "outputs", "project", "imagery", "chips"},
-    "fits": {"errors", "names", "progress", "outputs", "project", "ground", "chips", "labels"},
+    "fits": {"errors", "interrupts", "names", "progress", "outputs", "project", "ground", "chips", "labels"},
     "evaluation": {
         "errors", "names", "progress", "outputs", "project", "ground", "imagery", "chips", "labels", "learning", "fits",
     },
     "inventory": {
         "errors", "progress", "settings", "outputs", "project", "ground", "imagery", "chips", "labels", "learning",
-        "fits", "evaluation",
+        "fits", "evaluation", "earth",
     },
     "report": {"outputs", "ground", "imagery", "fits", "evaluation"},
 }  # fmt: skip
 """What each folder (or module at the top) may import besides itself; the steps may import all of these."""
 
 OWNERS = {
-    "h5py": "fits.embeddings",
+    "h5py": "fits.hdf5",
     "safetensors": "learning.checkpoint",
     "skops": "fits.classifiers",
     "exactextract": "labels.zonal",

@@ -108,16 +108,25 @@ class ChipSet:
         """Return the chips' cells, in the order of the index."""
         return grid.cells(self.grids, self.index["chip_id"].to_numpy())
 
+    @cached_property
+    def _columns(self) -> dict[str, list[str]]:
+        """Return the columns of the index that are needed to read a chip, which are slow to reach in a table."""
+        return {name: self.index[name].tolist() for name in ("chip_id", *(one + DIGEST for one in self.channels))}
+
+    @cached_property
+    def _place(self) -> Path:
+        """Return the folder without links."""
+        return self.folder.resolve()
+
     def path_of(self, chip_id: str, modality: str) -> Path:
         """Return the path of a chip file."""
         return path_of(self.folder, chip_id, modality)
 
     def read(self, row: int, modality: str) -> Chip:
         """Read a row's chip file; raises ChipError where it is missing, damaged, or of another size."""
-        chip_id, digest = (str(self.index[name].iat[row]) for name in ("chip_id", modality + DIGEST))
-        path = self.path_of(chip_id, modality)
-        _require_inside(self.folder, path)
-        chip = read_chip(path, digest)
+        path = self.path_of(self._columns["chip_id"][row], modality)
+        _require_inside(self._place, path)
+        chip = read_chip(path, self._columns[modality + DIGEST][row])
         if chip.values.shape[1:] != (self.size, self.size):
             shape = " x ".join(map(str, chip.values.shape[1:]))
             raise ChipError(f"{path}: {shape} pixels, not {self.size} x {self.size}; {_AGAIN}")
@@ -145,9 +154,11 @@ def path_of(folder: Path, chip_id: str, modality: str) -> Path:
 
 
 def _require_inside(folder: Path, path: Path) -> None:
-    """Raise ChipError where a link leads from a chip folder to a file elsewhere."""
-    if not os.path.realpath(path).startswith(os.path.join(os.path.realpath(folder), "")):  # noqa: PTH118
-        raise ChipError(f"{path}: a link leads out of {folder}; link the whole folder instead, or move the files there")
+    """Raise ChipError where a link leads from a chip folder, itself without links, to a file elsewhere."""
+    if not os.path.realpath(path).startswith(f"{folder}{os.sep}"):
+        raise ChipError(
+            f"{path}: a link leads out of its folder; link the whole folder instead, or move the files there"
+        )
 
 
 def remove_chips(folder: Path, files: Iterable[tuple[str, str]]) -> None:
@@ -155,7 +166,7 @@ def remove_chips(folder: Path, files: Iterable[tuple[str, str]]) -> None:
     folders: set[Path] = set()
     for chip_id, modality in files:
         path = path_of(folder, chip_id, modality)
-        _require_inside(folder, path.parent)
+        _require_inside(folder.resolve(), path.parent)
         path.unlink(missing_ok=True)
         folders.update(path.parents[:3])
     for emptied in sorted(folders, key=lambda path: -len(path.parts)):

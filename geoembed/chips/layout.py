@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from geoembed.chips import cells as chip_cells
 from geoembed.chips.cells import METRES_PER_DEGREE, AreaCells
 from geoembed.chips.cutting import Imagery
-from geoembed.errors import ConfigError
+from geoembed.errors import ChipError, ConfigError
 from geoembed.ground import crs
 from geoembed.ground.aoi import Area
 from geoembed.ground.grid import Grid
+from geoembed.imagery.rasters import Raster
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +28,13 @@ ENOUGH = 1_000
 """Chips that a size has to give to be chosen."""
 
 MOST_BOXES = 1_000
-"""Places of imagery up to which cells are looked for in each alone; among more, anywhere in their common bounds."""
+"""Places of imagery up to which cells are looked for in each alone; among more, in each degree that has some."""
 
+MOST_CELLS = 10_000_000
+"""Cells from which on their number has to be confirmed, as cutting them takes days."""
+
+RADIUS = 6_371_007.0
+"""Metres of the radius of a sphere that has the Earth's area."""
 
 NEARLY_ALL = 0.999
 """Share of a cell that counts as all of it: outlines in degrees are polygons, whose edges are off by as much."""
@@ -66,16 +72,50 @@ class Layout:
 
     def cells(self, size: int) -> tuple[list[AreaCells], int]:
         """Return the cells of a size whose centre lies in an area, in or near imagery; and how many lie beyond UTM."""
-        for each in self.imagery:
-            if each.modality.name == self.align:
-                return chip_cells.aligned(self.areas, each.index.rasters, size, self.recorded), 0
+        if self.align is not None:
+            return chip_cells.aligned(self.areas, self._lattices, size, self.recorded), 0
+        return chip_cells.fixed(self.areas, size, self._pixel, self._boxes)
+
+    @property
+    def _lattices(self) -> Sequence[Raster]:
+        """Return the rasters that the grid is aligned on."""
+        return next(each.index.rasters for each in self.imagery if each.modality.name == self.align)
+
+    @property
+    def _pixel(self) -> float:
+        """Return the metres per pixel of the fixed grid."""
+        return 10.0 if self.resolution is None else self.resolution
+
+    @cached_property
+    def _boxes(self) -> NDArray[np.float64]:
+        """Return boxes, (B, 4) west south east north in degrees, that hold all imagery."""
         extents = np.array(shapely.bounds(shapely.get_parts(self.extent))).reshape(-1, 4)
-        if len(extents) > MOST_BOXES:
-            extents = np.array([self.extent.bounds])
-        return chip_cells.fixed(self.areas, size, 10.0 if self.resolution is None else self.resolution, extents)
+        return extents if len(extents) <= MOST_BOXES else _degrees_of(extents)
+
+    def expected(self, size: int) -> int:
+        """Return how many cells a size gives at most, without looking at each; above MOST_CELLS, about how many."""
+        if self.align is not None:
+            return int(min(chip_cells.most_aligned(self.areas, self._lattices, size, self.recorded), 1e18))
+        most = chip_cells.most_fixed(self.areas, size, self._pixel, self._boxes)
+        if most <= MOST_CELLS:
+            return int(most)
+        square_metres = RADIUS**2 * np.radians(_ground(self._common))
+        return int(min(most, 1e18, square_metres / (size * self._pixel) ** 2))
+
+    def require_consent(self, size: int, consent: int | None) -> None:
+        """Raise ChipError where a size gives more than MOST_CELLS cells, and more than the user said to want."""
+        expected = self.expected(size)
+        if expected <= max(MOST_CELLS, consent or 0):
+            return
+        unit = 10 ** (len(str(expected)) - 3)
+        told = -(-expected // unit) * unit
+        fault = f"area and imagery have about {told:,} cells of {size} pixels"
+        raise ChipError(f"{self.names}: {fault}; take a larger --size or a smaller area, or confirm it: --cells {told}")
 
     def count(self, size: int) -> int:
-        """Return how many chips a size gives if all pixels of the imagery are valid."""
+        """Return how many chips a size gives if all pixels of the imagery are valid; of very many, about how many."""
+        if (expected := self.expected(size)) > MOST_CELLS:
+            return expected
         count = 0
         for cells in self.cells(size)[0]:
             covered = np.max([each.index.covered(cells.outlines) for each in self.imagery], axis=0)
@@ -124,11 +164,17 @@ class Layout:
     def share(self) -> float:
         """Return which share of the areas' ground has imagery; NaN for areas that lie on both sides of 180 degrees."""
         west, _, east, _ = self.area.bounds
-        whole, shared = _ground(self.polygons), self.polygons.copy()
+        whole = _ground(self.polygons)
+        return _ground(self._common) / whole if whole and east - west < 359.0 else np.nan
+
+    @cached_property
+    def _common(self) -> NDArray[Any]:
+        """Return what the areas' polygons share with the imagery, (A,) shapely geometries in degrees."""
+        common = self.polygons.copy()
         shapely.prepare(self.extent)
-        outside = ~shapely.contains(self.extent, shared)
-        shared[outside] = shapely.intersection(shared[outside], self.extent)
-        return _ground(shared) / whole if whole and east - west < 359.0 else np.nan
+        outside = ~shapely.contains(self.extent, common)
+        common[outside] = shapely.intersection(common[outside], self.extent)
+        return common
 
     def nothing_at(self, size: int) -> str:
         """Say why there is no cell of a size, and what to do."""
@@ -155,13 +201,23 @@ class Layout:
 
     def _widths(self, size: int) -> str:
         """Say how wide a cell, the imagery and the area are."""
-        pixel = 10.0 if self.resolution is None else self.resolution
-        for each in self.imagery:
-            if each.modality.name == self.align:
-                lattice = each.index.rasters[0].lattice
-                pixel = lattice.dx * crs.metres_per_unit(lattice.crs)
+        pixel = self._pixel
+        if self.align is not None:
+            lattice = self._lattices[0].lattice
+            pixel = lattice.dx * crs.metres_per_unit(lattice.crs)
         cell = f"a cell is {size} pixels or {size * pixel / 1000.0:.3g} km wide"
         return f"{cell}, the imagery {_span(_once(self.extent))}, the area {_span(self.area)}"
+
+
+def _degrees_of(extents: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the boxes of a degree, (B, 4), that hold some of others (E, 4), each once."""
+    first, last = np.floor(extents[:, :2]), np.ceil(extents[:, 2:])
+    ranges = [
+        np.stack(np.meshgrid(np.arange(west, east), np.arange(south, north)), axis=-1).reshape(-1, 2)
+        for (west, south), (east, north) in zip(first, np.maximum(last, first + 1.0), strict=True)
+    ]
+    corners = np.unique(np.concatenate(ranges), axis=0)
+    return np.concatenate([corners, corners + 1.0], axis=1)
 
 
 def _once(extent: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from geoembed.chips.folder import ChipSet
     from geoembed.evaluation.descriptors import Describe, Rows
     from geoembed.learning.checkpoint import Trained
+
+log = logging.getLogger(__name__)
 
 KINDS = STATISTICS, MOSAIKS, UNTRAINED = ("statistics", "mosaiks", "untrained")
 
@@ -178,17 +181,20 @@ def width(kind: str, parts: Sequence[str], channels: dict[str, tuple[str, ...]],
 
 
 def _holds(output: Path, record: Record, reader: Reader) -> bool:
-    """Tell whether an output was made from the same, and none of the files that were broken then can be read now.
+    """Tell whether an output is intact, was made from the same, and no file that was broken then can be read now.
 
-    Raises StaleError where it is none of ours.
+    A damaged one does not hold, which is told. Raises StaleError where it is none of ours.
     """
     if not output.exists():
         return False
     try:
         file = embeddings.read(output)
-        made_from = Record.from_json(file.attributes.get("made_from"))
-    except EmbeddingsError:
-        made_from = None
+        made_from, faults = Record.from_json(file.attributes.get("made_from")), embeddings.faults(file, whole=True)
+    except EmbeddingsError as error:
+        made_from, faults = None, [str(error)] if embeddings.is_ours(output) else []
+    if faults:
+        log.warning("%s; it is made again", faults[0].rpartition("; ")[0])
+        return False
     if made_from is None or made_from.step != record.step:
         raise StaleError(f"{output}: exists and was not made by geoembed evaluate; move it away")
     same = made_from.digest == record.digest

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from geoembed import names
 from geoembed.errors import EmbeddingsError
-from geoembed.outputs import atomic
+from geoembed.fits import hdf5
+from geoembed.names import Channel, Modality
+from geoembed.outputs import atomic, digests, documents
+from geoembed.outputs.records import Record
 from geoembed.project import remedies
 from geoembed.project.kinds import Kind
 from geoembed.version import __version__
@@ -24,11 +28,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from geoembed.chips.folder import ChipSet
-    from geoembed.ground import grid
-    from geoembed.outputs.records import Record
+    from geoembed.ground.grid import Grid
 
 FUSED = "fused"
-_DATASETS = ("chip_id", "lonlat", "bounds", "aoi", "split", "present", "broken", f"embeddings/{FUSED}")
+_TEXTS = ("chip_id", "aoi", "split")
+_NUMBERS = {"lonlat": (np.float64, 2), "bounds": (np.float64, 4), "present": (np.bool_, None), "broken": (np.int64, 2)}
+"""Type and columns of the datasets of numbers; presence has a column per modality."""
+
+
+@dataclass(frozen=True)
+class _About:
+    """What an embeddings file says of itself: forms of its attributes."""
+
+    geoembed_version: str
+    created: str
+    modalities: tuple[Modality, ...]
+    grids: list[dict[str, Any]]
+    digest: str
+    space: str = ""
+    model_sha256: str = ""
+    model_config: dict[str, Any] = field(default_factory=dict)
+    channels: dict[Modality, tuple[Channel, ...]] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    made_from: Record | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +79,8 @@ class Embeddings:
     grids: the grids that the chips lie on; `grid.cells(grids, chip_id).outlines` are their outlines.
     attributes: everything else that the file says of itself, JSON parsed.
     digest: SHA-256 of rows and vectors, the same for the same content whenever it was written.
+    widths: D of each of `names`.
+    digests: SHA-256 of the file's datasets by name.
     """
 
     path: Path
@@ -68,9 +92,12 @@ class Embeddings:
     present: NDArray[np.bool_]
     broken: NDArray[np.int64]
     modalities: tuple[str, ...]
-    grids: tuple[grid.Grid, ...]
+    grids: tuple[Grid, ...]
     attributes: dict[str, Any]
     digest: str
+    widths: dict[str, int]
+    digests: dict[str, str]
+    _intact: dict[str, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.chip_id)
@@ -88,17 +115,31 @@ class Embeddings:
     def vectors(self, name: str, rows: slice | NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """Read the vectors of a modality or of 'fused': (N, D) float32, NaN rows where absent.
 
-        `rows` picks some: a slice, or numbers in ascending order.
+        `rows` picks some: a slice, or numbers in ascending order. At the first call for a name, and once the file has
+        changed, all its vectors are read and compared with their digest.
 
-        Raises EmbeddingsError for a name that the file does not hold.
+        Raises EmbeddingsError for a name that the file does not hold, and where it is damaged.
         """
-        import h5py
+        stamp = _stamp(self.path)
+        is_intact = self._intact.get(name) == stamp
+        found = self._read(name, rows, None if is_intact else self.digests.get(f"embeddings/{name}"))
+        self._intact[name] = stamp
+        return found
 
+    def glimpse(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Read some vectors as `vectors` does, without a look at the others: only chunks' checksums are compared."""
+        return self._read(name, rows, None)
+
+    def _read(self, name: str, rows: slice | NDArray[np.int64] | None, digest: str | None) -> NDArray[np.float32]:
         if name not in self.names:
             raise EmbeddingsError(f"{self.path}: has no embeddings {name!r}; it holds {', '.join(self.names)}")
-        with h5py.File(self.path, "r") as file:
-            picked = slice(None) if rows is None else rows
-            values: NDArray[np.float32] = file[f"embeddings/{name}"].astype(np.float32)[picked]
+        numbers = np.arange(len(self))[slice(None) if rows is None else rows]
+        assert np.all(np.diff(numbers) >= 0), "rows ascend"
+        with hdf5.opened(self.path) as file:
+            file.require(_datasets(self.modalities))
+            if _width(file, name, len(self)) != self.widths[name]:
+                raise ValueError("has changed since it was read")
+            values: NDArray[np.float32] = file.rows(f"embeddings/{name}", numbers, np.float32, digest=digest)
         return values
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
@@ -114,90 +155,146 @@ class Embeddings:
 
 
 def read(path: Path) -> Embeddings:
-    """Read an embeddings file's rows and attributes; raises EmbeddingsError when it is missing or something else."""
-    import h5py
+    """Read an embeddings file's rows and attributes, and compare them with their digests.
 
-    from geoembed.ground import grid
-
-    again = "move it away and make it again with geoembed embed"
+    Raises EmbeddingsError when it is missing, something else or damaged; vectors are compared when they are read.
+    """
     if not path.exists():
         raise EmbeddingsError(f"{path}: no embeddings here; {remedies.embeddings(path)}")
     stranger = remedies.of_another_kind(path, Kind.EMBEDDINGS)
     if stranger:
         raise EmbeddingsError(f"{path}: {stranger}; {remedies.embeddings(path)}")
-    try:
-        with h5py.File(path, "r") as file:
-            missing = [name for name in _DATASETS if name not in file]
-            if missing:
-                raise EmbeddingsError(f"{path}: lacks {', '.join(missing)}; {again}")
-            text = {name: file[name].asstr()[:].astype(np.str_) for name in ("chip_id", "aoi", "split")}
-            numbers = {name: file[name][:] for name in ("lonlat", "bounds", "present", "broken")}
-            attributes = {name: _parsed(value) for name, value in file.attrs.items()}
-    except (OSError, ValueError) as error:
-        fault = str(error).partition("\n")[0]  # HDF5 writes its whole stack of errors
-        if "unable to lock file" in fault:
-            raise EmbeddingsError(
-                f"{path}: is in use by another program; close it there, or wait; where the disk knows no locks, set"
-                " HDF5_USE_FILE_LOCKING=FALSE"
-            ) from None
-        raise EmbeddingsError(f"{path}: cannot be read as HDF5 ({fault}); {again}") from None
-    lacking = [name for name in ("modalities", "grids", "digest") if name not in attributes]
-    if lacking:
-        raise EmbeddingsError(f"{path}: lacks the attributes {', '.join(lacking)}; {again}")
-    return Embeddings(
-        path=path,
-        **text,
-        **numbers,
-        modalities=tuple(attributes.pop("modalities")),
-        grids=tuple(grid.Grid(**value) for value in attributes.pop("grids")),
-        digest=attributes.pop("digest"),
-        attributes=attributes,
-    )
+    with hdf5.opened(path) as file:
+        from geoembed.ground.grid import Grid
+
+        about, attributes = _about(file)
+        file.require(_datasets(about.modalities))
+        n, columns = _rows(file), len(about.modalities)
+        for name, (dtype, width) in _NUMBERS.items():
+            shape = (None if name == "broken" else n, columns if width is None else width)
+            _require_layout(file, name, np.dtype(dtype), shape)
+        found = Embeddings(
+            path=path,
+            **{name: file.texts(name) for name in _TEXTS},
+            **{name: file.array(name) for name in _NUMBERS},
+            modalities=about.modalities,
+            grids=documents.parsed(about.grids, tuple[Grid, ...]),
+            digest=about.digest,
+            attributes=attributes,
+            widths={name: _width(file, name, n) for name in (*about.modalities, FUSED)},
+            digests=file.digests,
+        )
+        _check_rows(found)
+    return found
 
 
 def faults(file: Embeddings, *, whole: bool) -> list[str]:
-    """Return in a line each where an embeddings file's arrays do not fit together; `whole`: or not its digest."""
-    import h5py
+    """Return in a line each which vectors of an embeddings file are damaged; none where not `whole`.
 
-    n, again = len(file), "move it away and make it again with geoembed embed"
-    with h5py.File(file.path, "r") as opened:
-        shapes = {name: opened[name].shape for name in ("lonlat", "bounds", "aoi", "split", "present")}
-        shapes |= {
-            f"embeddings/{name}": getattr(opened.get(f"embeddings/{name}"), "shape", None) for name in file.names
-        }
-    wrong = [name for name, shape in shapes.items() if shape is None or shape[0] != n]
-    if wrong:
-        return [f"{file.path}: {wrong[0]} has not a row for each of {n:,} chips; {again}"]
-    try:
-        if whole and _digest_of(file) != file.digest:
-            return [f"{file.path}: its content is not what its digest says; {again}"]
-    except OSError as error:
-        return [f"{file.path}: cannot be read ({str(error).splitlines()[0]}); {again}"]
-    return []
+    Rows and attributes were compared when the file was read.
+    """
+    lines = []
+    for name in file.names if whole else ():
+        try:
+            file.vectors(name, slice(0, 0))
+        except EmbeddingsError as error:
+            lines.append(str(error))
+    return lines
 
 
-def _digest_of(file: Embeddings) -> str:
-    """Return the digest of what an embeddings file holds now, as `write` computes it."""
-    import h5py
+def is_ours(path: Path) -> bool:
+    """Tell whether a file, however damaged, is an embeddings file that geoembed made or began."""
+    return hdf5.is_ours(path)
 
-    columns = [list(map(str, column)) for column in (file.chip_id, file.aoi, file.split)]
-    digest = hashlib.sha256(json.dumps(columns).encode())
-    with h5py.File(file.path, "r") as opened:
-        for name in file.names:
-            part, vectors = hashlib.sha256(), opened[f"embeddings/{name}"]
-            for rows in slices(len(file), 4096):
-                part.update(np.ascontiguousarray(vectors[rows]).data)
-            digest.update(part.digest())
-    digest.update(hashlib.sha256(file.present.tobytes()).digest())
-    return digest.hexdigest()
+
+def is_blank(path: Path) -> bool:
+    """Tell whether a file is empty or all zeros, as a machine that lost power leaves one."""
+    return hdf5.is_blank(path)
 
 
 def names_in(path: Path) -> list[str]:
     """Return the names of the vectors that an embeddings file holds, in no time: the modalities and 'fused'."""
-    import h5py
+    with hdf5.opened(path) as file:
+        return [*_about(file)[0].modalities, FUSED]
 
-    with h5py.File(path, "r") as file:
-        return list(file["embeddings"])
+
+def _about(file: hdf5.Reader) -> tuple[_About, dict[str, Any]]:
+    """Return a file's attributes as a form, and those that `Embeddings.attributes` has; raises ValueError."""
+    values = {name: _parsed(name, text) for name, text in file.attributes.items()}
+    lacking = [one.name for one in fields(_About) if one.default is MISSING and one.default_factory is MISSING]
+    lacking = [name for name in lacking if name not in values]
+    if lacking:
+        raise ValueError(f"lacks the attributes {', '.join(lacking)}")
+    about = documents.parsed(values, _About)
+    if not about.modalities or len(set(about.modalities)) < len(about.modalities):
+        raise ValueError("its attribute modalities names none, or one twice")
+    return about, {name: value for name, value in values.items() if name not in ("modalities", "grids", "digest")}
+
+
+def _datasets(modalities: Iterable[str]) -> list[str]:
+    return [*_TEXTS, *_NUMBERS, *(f"embeddings/{name}" for name in (*modalities, FUSED))]
+
+
+def _rows(file: hdf5.Reader) -> int:
+    """Return the number of chips; raises ValueError where columns of text have another form."""
+    n = (*file.layout("chip_id")[1], 0)[0]
+    for name in _TEXTS:
+        dtype, _ = file.layout(name)
+        _require_layout(file, name, dtype if dtype.kind == "S" else np.dtype("S1"), (n,))
+    return n
+
+
+def _width(file: hdf5.Reader, name: str, n: int) -> int:
+    """Return the length of a name's vectors; raises ValueError where these are of another form."""
+    dtype, shape = file.layout(f"embeddings/{name}")
+    wanted = dtype if dtype in (np.float32, np.float16) else np.dtype(np.float32)
+    _require_layout(file, f"embeddings/{name}", wanted, (n, None))
+    return shape[1]
+
+
+def _require_layout(file: hdf5.Reader, name: str, dtype: np.dtype[Any], shape: tuple[int | None, ...]) -> None:
+    """Raise ValueError where a dataset has another type or shape; None stands for any length."""
+    found, lengths = file.layout(name)
+    fits = len(lengths) == len(shape) and all(
+        wanted in (None, length) for wanted, length in zip(shape, lengths, strict=True)
+    )
+    if not fits or found.str != dtype.str:
+        wanted = " x ".join("any" if length is None else str(length) for length in shape)
+        raise ValueError(f"{name} is {found} {lengths}, and should be {dtype}, {wanted}")
+
+
+def _check_rows(file: Embeddings) -> None:
+    """Raise ValueError where rows are not what rows can be."""
+    from geoembed.chips.folder import SPLITS
+
+    n, known = len(file), {one.name for one in file.grids}
+    for chip_id in file.chip_id.tolist():
+        parts = names.CHIP_ID.match(chip_id)
+        if parts is None or parts["name"] not in known:
+            raise ValueError(f"{chip_id[:60]!r} is no chip id on a grid that it describes")
+    if len(np.unique(file.chip_id)) < n:
+        raise ValueError("names a chip twice")
+    for area in np.unique(file.aoi).tolist():
+        names.text(area)
+    unknown = set(np.unique(file.split).tolist()) - set(SPLITS)
+    if unknown:
+        raise ValueError(f"has chips of the split {sorted(unknown)[0][:60]!r}; there are {', '.join(SPLITS)}")
+    for one in file.grids:
+        if not (np.isfinite([one.x, one.y, one.dx, one.dy]).all() and min(one.dx, one.dy, one.size) > 0):
+            raise ValueError(f"describes a grid {one.name[:60]!r} that can be none")
+    if not (np.isfinite(file.lonlat).all() and np.isfinite(file.bounds).all()):
+        raise ValueError("has chips whose places are no numbers")
+    if ((file.broken < 0) | (file.broken >= (n, len(file.modalities)))).any():
+        raise ValueError("names broken chip files that are none of its chips'")
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Return what tells that a file was changed or replaced."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise EmbeddingsError(f"{path}: {error.strerror}; {hdf5.remedy(path)}") from None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def open_embeddings(path: str | Path = "embeddings.h5") -> xarray.Dataset:
@@ -228,10 +325,14 @@ def open_embeddings(path: str | Path = "embeddings.h5") -> xarray.Dataset:
 
 
 def record_of(path: Path) -> Record | None:
-    """Return the record of what an embeddings file was made from; None where the file has none."""
-    from geoembed.outputs.records import Record
+    """Return the record of what an embeddings file was made from; None where the file has none.
 
-    return Record.from_json(read(path).attributes.get("made_from"))
+    Its content may be damaged, which `faults` tells. Raises EmbeddingsError where the file itself cannot be read.
+    """
+    with hdf5.opened(path) as file:
+        about = _about(file)[0]
+        file.require(_datasets(about.modalities))
+        return about.made_from
 
 
 def write(
@@ -240,7 +341,7 @@ def write(
     aoi: NDArray[Any],
     split: NDArray[Any],
     *,
-    grids: tuple[grid.Grid, ...],
+    grids: tuple[Grid, ...],
     modalities: tuple[str, ...],
     blocks: Iterable[Chunk],
     attributes: Mapping[str, Any],
@@ -249,26 +350,32 @@ def write(
     """Write an embeddings file whole and return its digest.
 
     `blocks` follow each other in the order of `chip_ids` and are held one at a time. `attributes` are JSON-ready;
-    strings stay as they are and everything else becomes JSON. Raises ValueError when the blocks do not add up.
+    strings stay as they are and everything else becomes JSON. Raises ValueError when the blocks do not add up, and
+    OSError where the disk is full, before the first block is written where the system can tell.
     """
-    import h5py
-
     from geoembed.ground import grid
 
-    cells = grid.cells(grids, chip_ids)
-    seen = hashlib.sha256(json.dumps([list(map(str, column)) for column in (chip_ids, aoi, split)]).encode())
-    with atomic.replacing(path) as part, h5py.File(part, "w") as file:
-        for name, column in (("chip_id", chip_ids), ("aoi", aoi), ("split", split)):
-            file.create_dataset(name, data=[str(value) for value in column], dtype=h5py.string_dtype("utf-8"))
-        file["lonlat"], file["bounds"] = cells.lonlat(), cells.bounds()
-        seen.update(_write_blocks(file, blocks, len(chip_ids), modalities, dtype))
-        file.attrs.update({name: _text(value) for name, value in attributes.items()})
-        file.attrs["modalities"] = _text(list(modalities))
-        file.attrs["grids"] = _text([asdict(lattice) for lattice in grids])
-        file.attrs["geoembed_version"] = __version__
-        file.attrs["created"] = datetime.now(UTC).isoformat(timespec="seconds")
-        file.attrs["digest"] = seen.hexdigest()
-    return seen.hexdigest()
+    cells, n = grid.cells(grids, chip_ids), len(chip_ids)
+    described = {
+        hdf5.MARK: __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "modalities": _text(list(modalities)),
+        "grids": _text([asdict(lattice) for lattice in grids]),
+    }
+    described = {**described, **{name: _text(value) for name, value in attributes.items() if name not in described}}
+    columns = dict(zip(_TEXTS, (np.asarray(list(map(str, column))) for column in (chip_ids, aoi, split)), strict=True))
+    blocks = iter(blocks)
+    begun = list(islice(blocks, 1))
+    size = _size(n, columns, described, begun, np.dtype(dtype))
+    with atomic.replacing(path) as part, hdf5.creating(part, size, output=path) as file:
+        file.attributes(described)
+        seen = [file.texts(name, column.tolist()) for name, column in columns.items()]
+        file.array("lonlat", cells.lonlat())
+        file.array("bounds", cells.bounds())
+        seen += _write_blocks(file, chain(begun, blocks), n, modalities, dtype)
+        digest = digests.of_value(seen)
+        file.attributes({"digest": digest})
+    return digest
 
 
 def write_of(
@@ -287,27 +394,44 @@ def write_of(
     )
 
 
-def _write_blocks(file: Any, blocks: Iterable[Chunk], n: int, modalities: tuple[str, ...], dtype: str) -> bytes:
-    """Write presence and vectors block by block; return their SHA-256, which does not depend on the blocks' sizes."""
-    present = file.create_dataset("present", (n, len(modalities)), dtype=bool)
-    seen = {name: hashlib.sha256() for name in (*modalities, FUSED, "present")}
+def _size(
+    n: int, columns: dict[str, NDArray[Any]], attributes: dict[str, str], begun: list[Chunk], dtype: np.dtype[Any]
+) -> int:
+    """Return how many bytes an embeddings file has at most, besides what HDF5 adds; `begun` has its first block."""
+    texts = n * sum(column.dtype.itemsize for column in columns.values())  # 4 bytes a letter, as UTF-8 has at most
+    vectors = 0
+    for values in [values for block in begun for values in block.vectors.values()]:
+        vectors += n * values.shape[1] * dtype.itemsize + hdf5.CHUNK  # the last chunk is as long as the others
+    modalities = sum(block.present.shape[1] for block in begun)
+    rows = n * (6 * 8 + modalities * (1 + 2 * 8))  # places, presence and what is broken
+    return texts + vectors + rows + 2 * sum(len(text.encode()) for text in attributes.values())
+
+
+def _write_blocks(
+    file: hdf5.Writer, blocks: Iterable[Chunk], n: int, modalities: tuple[str, ...], dtype: str
+) -> list[str]:
+    """Write presence and vectors block by block; return their digests, which do not depend on the blocks' sizes."""
+    present = file.rows("present", (n, len(modalities)), np.bool_)
+    vectors: dict[str, hdf5.Rows] = {}
     broken = [np.empty((0, 2), np.int64)]
     start = 0
     for block in blocks:
-        stop = start + len(block.present)
+        start += len(block.present)
+        if start > n:
+            break
         for name in (*modalities, FUSED):
-            values = np.ascontiguousarray(block.vectors[name], dtype=dtype)
-            vectors = file.require_dataset(f"embeddings/{name}", (n, values.shape[1]), dtype, exact=True)
-            vectors[start:stop] = values
-            seen[name].update(values.data)
-        present[start:stop] = block.present
-        seen["present"].update(block.present.tobytes())
+            values = block.vectors[name]
+            if name not in vectors:
+                vectors[name] = file.rows(f"embeddings/{name}", (n, values.shape[1]), dtype)
+            if values.shape != (len(block.present), vectors[name].width):
+                raise ValueError(f"{values.shape} embeddings {name} for {len(block.present)} chips")
+            vectors[name].write(values)
+        present.write(block.present)
         broken.append(block.broken)
-        start = stop
-    file["broken"] = np.concatenate(broken)
     if start != n:
         raise ValueError(f"{start} rows of embeddings for {n} chips")
-    return b"".join(one.digest() for one in seen.values())
+    file.array("broken", np.concatenate(broken).astype(np.int64))
+    return [rows.end() for rows in (*vectors.values(), present)]
 
 
 def slices(n: int, size: int) -> Iterator[slice]:
@@ -319,8 +443,11 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _parsed(value: Any) -> Any:
-    """Return an attribute as JSON where it is an object, a list or a number, else as it is."""
-    if isinstance(value, str) and value[:1] in ("{", "["):
+def _parsed(name: str, value: str) -> Any:
+    """Return an attribute as JSON where it is an object or a list, else as it is; raises ValueError."""
+    if value[:1] not in ("{", "["):
+        return value
+    try:
         return json.loads(value)
-    return value
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"its attribute {name} is no JSON ({error})") from None

@@ -90,7 +90,7 @@ def parts(embeddings: Embeddings, name: str) -> tuple[str, ...]:
 
 def width(embeddings: Embeddings, name: str) -> int:
     """Return how many numbers a chip has in features of that name."""
-    return sum(embeddings.vectors(part, slice(0, 1)).shape[1] for part in parts(embeddings, name))
+    return sum(embeddings.widths[part] for part in parts(embeddings, name))
 
 
 def read(embeddings: Embeddings, name: str, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
@@ -103,7 +103,7 @@ def read(embeddings: Embeddings, name: str, rows: NDArray[np.int64] | None = Non
     if beside == (name,):
         return embeddings.vectors(name, rows)
     present = embeddings.present if rows is None else embeddings.present[rows]
-    widths = [embeddings.vectors(modality, slice(0, 1)).shape[1] for modality in beside]
+    widths = [embeddings.widths[modality] for modality in beside]
     X = np.empty((len(present), sum(widths) + len(widths)), np.float32)
     for modality, width, end in zip(beside, widths, np.cumsum(widths), strict=True):
         X[:, end - width : end] = embeddings.vectors(modality, rows)

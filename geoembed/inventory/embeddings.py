@@ -32,9 +32,10 @@ def of_file(path: Path, *, verify: bool) -> Facts:
         "created": attributes.get("created"),
         **facts.of_record(Record.from_json(attributes.get("made_from")), attributes.get("geoembed_version")),
     }
-    read = "all vectors and their digest" if verify else f"{SAMPLED:,} rows at most, --verify reads all"
+    read = "all vectors, with their digests" if verify else f"vectors of {SAMPLED:,} at most, --verify reads all"
     faults = embeddings.faults(file, whole=verify)
-    return Facts(Kind.EMBEDDINGS.value, f"rows, shapes, and {read}", about, {"vectors": _vectors(file)}, tuple(faults))
+    vectors = [] if faults else _vectors(file)
+    return Facts(Kind.EMBEDDINGS.value, f"rows and attributes, with their digests, and {read}", about, {"vectors": vectors}, tuple(faults))
 
 
 def _vectors(file: Embeddings) -> Rows:
@@ -43,7 +44,7 @@ def _vectors(file: Embeddings) -> Rows:
     some = np.unique(np.linspace(0, len(file) - 1, min(SAMPLED, len(file))).astype(np.int64))
     channels = file.attributes.get("channels") or {}
     for name in file.names:
-        values = file.vectors(name, some)
+        values = file.glimpse(name, some)
         present = file.present[:, file.modalities.index(name)] if name in file.modalities else file.present.any(1)
         finite = values[np.isfinite(values)]
         rows.append({

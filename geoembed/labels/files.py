@@ -181,7 +181,10 @@ def _open(path: Path, reading: Reading) -> tuple[str, str, str, pd.DataFrame]:
     }
     types_of = placed or types_of
     layer, column = _choose_column(path, types_of, reading)
-    return layer, column, types_of[layer][column], vectors.read(path, layer, LabelError)
+    table = vectors.read(path, layer, LabelError)
+    if path.suffix.lower() == ".gpkg":
+        geopackage.require_rows(path, layer, table, LabelError)
+    return layer, column, types_of[layer][column], table
 
 
 def _choose_column(path: Path, types_of: dict[str, dict[str, str]], reading: Reading) -> tuple[str, str]:

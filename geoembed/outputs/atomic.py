@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 _PART = ".part-"
 
+_BLANK = b"\0 \r\n\t"
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -79,6 +81,14 @@ def target(path: Path) -> Path:
 def remove(path: Path) -> None:
     """Delete a file if it is there; a link stays, and its target is deleted."""
     target(path).unlink(missing_ok=True)
+
+
+def is_blank(path: Path) -> bool:
+    """Tell whether a file holds nothing but zeros and blanks, as one whose writing a power cut ended."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return not any(block.strip(_BLANK) for block in iter(lambda: file.read(2**20), b""))
 
 
 def touch(*paths: Path) -> None:

@@ -22,6 +22,11 @@ def of_text(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def of_data(data: bytes) -> str:
+    """Return the SHA-256, in hexadecimal, of bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def of_value(value: Any) -> str:
     """Return the SHA-256, in hexadecimal, of a JSON-ready value."""
     return of_text(json.dumps(value, sort_keys=True))

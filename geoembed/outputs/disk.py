@@ -5,9 +5,11 @@ synced and renamed, and its folder synced, before anything names it.
 """
 
 import ctypes
+import errno
 import os
 import sys
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +21,19 @@ def create(path: Path) -> BinaryIO:
     Its mode is that of the user's umask.
     """
     return path.open("xb")
+
+
+def reserve(file: BinaryIO, size: int) -> None:
+    """Take room on the disk for a new file, where the system can; raises OSError where there is less.
+
+    The file is as long as that until it is truncated.
+    """
+    with suppress(AttributeError):  # systems without the call, as macOS and Windows
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):  # disks that cannot
+                raise
 
 
 def sync(path: Path) -> None:

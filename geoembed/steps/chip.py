@@ -53,6 +53,7 @@ def chip(
     resolution: float | None = None,
     align: str | None = None,
     min_valid: float = 0.5,
+    cells: int | None = None,
     seed: int = 0,
     workers: int = 2,
     update: bool = False,
@@ -70,6 +71,7 @@ def chip(
     resolution: metres per pixel; None: 10, or that of `align`.
     align: the modality whose pixel lattice the grid lies on; None: the fixed UTM grid.
     min_valid: the share of valid pixels below which a modality is absent from a chip.
+    cells: a number of cells that is meant though it is above ten million.
 
     Raises AoiError, ImageryError, ConfigError, ChipError (there is nothing to cut) and StaleError.
     """
@@ -88,6 +90,7 @@ def chip(
         layout = Layout(names, areas, imagery, resolution, align, min_valid, recorded)
         if size is None:
             size = int(earlier.options["size"]) if earlier and not (overwrite or failed) else layout.choose()
+        layout.require_consent(size, cells)
         area_cells, beyond = layout.cells(size)
         if beyond:
             log.warning("%d cells beyond 80 degrees south or 84 north are left out: UTM ends there", beyond)

@@ -19,6 +19,7 @@ from geoembed.chips.batches import Batch, Reader
 from geoembed.chips.folder import ChipSet
 from geoembed.errors import ChipError, ConfigError, EmbeddingsError, ModelError, StaleError
 from geoembed.fits import chunks, embeddings
+from geoembed.fits.chunks import Piece
 from geoembed.fits.embeddings import Chunk, Embeddings
 from geoembed.learning import checkpoint
 from geoembed.learning.checkpoint import Trained
@@ -126,33 +127,59 @@ def _choose(
 
 
 def _is_kept(output: Path, record: Record, *, update: bool, overwrite: bool) -> bool:
-    """Tell whether a finished output stays; delete it, and chunks of another record, where they do not."""
+    """Tell whether a finished output stays; delete it, and chunks of another record, where they do not.
+
+    A damaged one of the same record does not stay, which is told.
+    """
     unfinished, finished = chunks.beside(output), output.exists()
-    existing = _record_of(output) if finished else journal.read(unfinished.journal)[0]
+    if output.is_file() and embeddings.is_blank(output):
+        finished = False
+    existing = _record_of(output, overwrite) if finished else journal.read(unfinished.journal)[0]
     atomic.sweep(output.parent, output.name)
     remove = partial(atomic.remove, output)
     standing = records.settle(
         output, record, existing, finished=finished, remove=remove, update=update, overwrite=overwrite
     )
+    if finished and existing is None:
+        remove()
     if standing is not Standing.BEGUN:
         unfinished.remove()
-    return standing is Standing.KEPT
+    return standing is Standing.KEPT and _is_intact(output)
 
 
-def _record_of(output: Path) -> Record:
-    """Return the record of a finished output; raises StaleError for a file that `embed` did not write."""
+def _is_intact(output: Path) -> bool:
+    """Tell whether all that a finished output holds is what its digests say; delete it, aloud, where it is not."""
     try:
-        record = embeddings.record_of(output)
-    except EmbeddingsError:
-        record = None
-    if record is None:
-        stranger = remedies.of_another_kind(output, Kind.EMBEDDINGS)
-        if stranger:
-            raise StaleError(f"{output}: {stranger}; choose another -o")
+        faults = embeddings.faults(embeddings.read(output), whole=True)
+    except EmbeddingsError as error:
+        faults = [str(error)]
+    if faults:
+        log.warning("%s; it is made again", faults[0].rpartition("; ")[0])
+        atomic.remove(output)
+    return not faults
+
+
+def _record_of(output: Path, overwrite: bool) -> Record | None:
+    """Return the record of a finished output, None for a damaged one that is overwritten.
+
+    Raises StaleError for a damaged one that is not, and for a file that `embed` did not write.
+    """
+    try:
+        record, fault = embeddings.record_of(output), ""
+    except EmbeddingsError as error:
+        record, fault = None, str(error).rpartition("; ")[0]
+    if record is not None:
+        return record
+    stranger = remedies.of_another_kind(output, Kind.EMBEDDINGS)
+    if stranger:
+        raise StaleError(f"{output}: {stranger}; choose another -o")
+    if not (fault and embeddings.is_ours(output)):
         raise StaleError(
             f"{output}: is no embeddings file that geoembed embed wrote; move it away, or choose another -o"
         )
-    return record
+    if not overwrite:
+        raise StaleError(f"{fault}; pass --overwrite to make it again, or choose another -o")
+    return None
 
 
 def _embed_all(
@@ -163,15 +190,14 @@ def _embed_all(
     kept = interrupts.noted("finished chunks of chips are kept; run the same command again to embed the others")
     with unfinished.tidied(), closing(Journal(unfinished.journal, record)) as lines, kept:
         atomic.sweep(unfinished.folder)
-        rows = unfinished.finished(lines.lines)
-        first = rows[-1][1] if rows else 0
+        pieces = unfinished.finished(lines.of(Piece))
+        first = pieces[-1].stop if pieces else 0
         for start, stop, parts in _chunks(reader, trained, np.arange(first, total), batch_size, workers):
             if parts:
-                unfinished.write(start, stop, parts)
-                lines.write({"rows": [start, stop]})
-                rows.append((start, stop))
+                pieces.append(unfinished.write(start, stop, parts))
+                lines.write(asdict(pieces[-1]))
             yield Progress(stop, total, "chips")
-        _write(output, reader, trained, record, (unfinished.read(*pair) for pair in rows))
+        _write(output, reader, trained, record, map(unfinished.read, pieces))
     unfinished.remove()
     return first
 

@@ -113,9 +113,9 @@ def test_links_out_of_the_folder_are_not_followed(folder: Path, tmp_path: Path) 
     (folder / "s2").symlink_to(tmp_path / "elsewhere")
     chipset = chip_folder.read(folder)
     files = [(chip_id, name) for chip_id, name, _ in chipset.files()]
-    with pytest.raises(ChipError, match="a link leads out of"):
+    with pytest.raises(ChipError, match="a link leads out of its folder"):
         chipset.read(0, "s2")
-    with pytest.raises(ChipError, match="a link leads out of"):
+    with pytest.raises(ChipError, match="a link leads out of its folder"):
         chip_folder.remove_chips(folder, files)
     assert len(list((tmp_path / "elsewhere").rglob("*.tif"))) == 6
 

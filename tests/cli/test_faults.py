@@ -6,10 +6,12 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import rasterio
 import shapely
 from conftest import Run
+from synthetic import embeddings_file
 
 from geoembed.cli import faults
 from geoembed.errors import AoiError, EmbeddingsError, StaleError
@@ -112,13 +114,14 @@ def test_settings_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 
 HOLDING = """
 import sys, time, h5py
-with h5py.File(sys.argv[1], "w"):
+with h5py.File(sys.argv[1], "r+"):
     print("open", flush=True)
     time.sleep(60)
 """
 
 
 def test_embeddings_that_are_open_elsewhere_are_sound(tmp_path: Path) -> None:
+    embeddings_file(tmp_path / "e.h5", {name: np.ones((4, 2), np.float32) for name in ("s2", "fused")}, columns=2)
     words = [sys.executable, "-c", HOLDING, str(tmp_path / "e.h5")]
     with subprocess.Popen(words, stdout=subprocess.PIPE) as holder:
         assert holder.stdout and holder.stdout.readline() == b"open\n"

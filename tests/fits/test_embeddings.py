@@ -62,7 +62,7 @@ def test_plain_h5py_reads_it(tmp_path: Path) -> None:
         assert file["embeddings/fused"].dtype == np.float16
         assert file["chip_id"].asstr()[0] == "32N-320-01500-17000"
         assert file["present"].dtype == bool
-        assert file.attrs["modalities"] == '["s2", "s1"]'
+        assert file.attrs["modalities"].decode() == '["s2", "s1"]'
 
 
 def test_the_digest_is_of_the_content(tmp_path: Path) -> None:

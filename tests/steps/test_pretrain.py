@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from chip_folders import make_chips
+from damages import DAMAGES, damage
 from safetensors.torch import load_file
 
 from geoembed.chips import folder as chip_folder
@@ -24,6 +25,7 @@ from geoembed.chips.folder import Contained
 from geoembed.errors import ChipError, ConfigError, GeoembedError, ModelError, StaleError
 from geoembed.learning import checkpoint, sessions, training
 from geoembed.learning.sessions import COLUMNS
+from geoembed.outputs import documents
 from geoembed.steps import pretrain
 
 SMALL: dict[str, Any] = {"batch_size": 12, "device": "cpu"}
@@ -121,7 +123,7 @@ def test_killed_twice_it_ends_with_the_same_weights_and_rows(chips: Path, model:
         process.wait()
         assert not (output / "weights.safetensors").exists()
     state = checkpoint.read_state(output)
-    assert state is not None and state[1]["step"] > 3
+    assert state is not None and state[1].step > 3
     before = rows(output)
     pretrain.pretrain(chips, output=output, epochs=4, **SMALL)
     assert rows(output)[: len(before)] == before
@@ -165,8 +167,8 @@ def test_interrupted_at_any_moment_it_keeps_every_step(
         assert done.returncode == 128 + number and "Traceback" not in done.stderr, (wait, done.stderr)
         assert time.monotonic() - float(done.stdout) < 10.0  # two seconds where nobody else wants the processor
         state = checkpoint.read_state(output)
-        assert state is not None and state[1]["step"] > held
-        held = state[1]["step"]
+        assert state is not None and state[1].step > held
+        held = state[1].step
         said = f"geoembed: {fault} at {held / 3:.1f} of 4 epochs; {output} keeps the training up to step {held}, "
         assert f"{said}{100 * held / 12:.0f} % of it; run the same command again to go on\n" in done.stderr, wait
     pretrain.pretrain(chips, output=output, epochs=4, **SMALL)
@@ -186,7 +188,7 @@ def test_minutes_count_the_time_before_a_kill(chips: Path, tmp_path: Path) -> No
     checkpoint.write_state(
         output,
         training.pack(model, training.optimiser(model, 1e-3)),
-        {"step": 7, "seconds": 2.9, "alarmed": False, "losses": [], "rows": []},
+        checkpoint.Run(7, 2.9),
     )
     began = time.monotonic()
     pretrain.pretrain(chips, output=output, minutes=0.05, **SMALL)
@@ -258,7 +260,7 @@ def test_a_broken_chip_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFi
         ({"minutes": 0.0}, "minutes 0.0: input should be greater than 0"),
         ({"modalities": ("s3",)}, "did you mean s2"),
         ({"modalities": ()}, "--modalities: names none"),
-        ({"seed": -1}, "seed -1: input should be greater than or equal to 0"),
+        ({"seed": -1}, "--seed: give a whole number from 0 to 18446744073709551615"),
     ],
 )
 def test_options_that_make_no_sense(chips: Path, tmp_path: Path, options: dict[str, object], fault: str) -> None:
@@ -282,9 +284,9 @@ def test_transductive_learns_from_all_splits(tmp_path: Path) -> None:
 def test_a_model_of_another_version_is_told_and_replaced(chips: Path, tmp_path: Path) -> None:
     pretrain.pretrain(chips, output=tmp_path / "model", epochs=1, **SMALL)
     path = tmp_path / "model" / "config.json"
-    config = json.loads(path.read_text())
+    config = documents.load(path)
     config["model"]["space"] = 128  # as models before had it
-    path.write_text(json.dumps(config))
+    documents.write(path, config)
     with pytest.raises(ModelError, match="made by another version of geoembed; pretrain it again with --overwrite"):
         pretrain.pretrain(chips, output=tmp_path / "model", epochs=1, **SMALL)
     pretrain.pretrain(chips, output=tmp_path / "model", epochs=1, overwrite=True, **SMALL)
@@ -307,7 +309,48 @@ def test_other_peoples_files_are_not_touched(chips: Path, tmp_path: Path, name: 
         pretrain.pretrain(chips, output=tmp_path / name)
 
 
-def test_a_model_without_its_log_is_kept(chips: Path, model: Path, tmp_path: Path) -> None:
-    shutil.copytree(model, tmp_path / "model")
-    (tmp_path / "model/training.csv").unlink()
-    assert pretrain.pretrain(chips, output=tmp_path / "model", epochs=4, **SMALL).counts == {"kept": 1}
+FILES = ("config.json", "training.csv", "weights.safetensors")
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_model_is_made_again(chips: Path, quick: Path, tmp_path: Path, name: str, how: str) -> None:
+    output = tmp_path / "model"
+    shutil.copytree(quick, output)
+    damage(output / name, how)
+    if name == "config.json":
+        with pytest.raises(GeoembedError, match="--overwrite"):
+            pretrain.pretrain(chips, output=output, epochs=1, **SMALL)
+        pretrain.pretrain(chips, output=output, epochs=1, overwrite=True, **SMALL)
+    else:
+        assert "kept" not in pretrain.pretrain(chips, output=output, epochs=1, **SMALL).counts
+    assert sorted(path.name for path in output.iterdir()) == sorted(FILES)
+    assert (output / "weights.safetensors").read_bytes() == (quick / "weights.safetensors").read_bytes()
+    assert pretrain.pretrain(chips, output=output, epochs=1, **SMALL).counts == {"kept": 1}
+
+
+@pytest.fixture(scope="module")
+def quick(chips: Path) -> Path:
+    """A model of one epoch."""
+    output = chips.parent / "quick"
+    pretrain.pretrain(chips, output=output, epochs=1, **SMALL)
+    return output
+
+
+@pytest.mark.parametrize("how", [*DAMAGES, "of another training"])
+def test_a_damaged_state_gives_way(
+    chips: Path, quick: Path, tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = tmp_path / "model"
+    steps = pretrain.pretrain.steps(chips, output=output, epochs=1, **SMALL)
+    while next(steps).unit != "epochs":
+        pass
+    steps.close()
+    path = output / "state.safetensors"
+    if how == "of another training":
+        checkpoint.write_state(output, {"model.log_scale": torch.zeros(())}, checkpoint.Run(2))
+    else:
+        damage(path, how)
+    pretrain.pretrain(chips, output=output, epochs=1, **SMALL)
+    assert (output / "weights.safetensors").read_bytes() == (quick / "weights.safetensors").read_bytes()
+    assert sum("starts from its first step" in line for line in caplog.messages) == (how != "deleted")
