@@ -20,7 +20,8 @@ FORMATS = {
 """Packages that read and write files, or what files hold, and what people know them by."""
 
 MEMORY = ("allocate memory", "out of memory", "not enough memory", "Cannot allocate", "cannot allocate",
-          "failed to map segment", "start new thread", "std::bad_alloc", "Unable to allocate")  # fmt: skip
+          "failed to map segment", "start new thread", "std::bad_alloc", "Unable to allocate",
+          "could not create a primitive")  # fmt: skip
 """Words of libraries for no memory; a thread that cannot start lacks memory, or the leave to be."""
 
 
