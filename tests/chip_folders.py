@@ -87,7 +87,7 @@ def write_index(folder: Path, index: geopandas.GeoDataFrame, modalities: Iterabl
         here = zip(index["chip_id"], index[name].notna(), strict=True)
         paths = [chip_folder.path_of(folder, chip_id, name) if there else None for chip_id, there in here]
         index[name + DIGEST] = [None if path is None else digests.of_small(path.read_bytes()) for path in paths]
-    chip_folder.write_index(folder / chip_folder.INDEX, index)
+    chip_folder.write_index(folder, index, chip_folder.read_description(folder).made_from)
 
 
 def renew_index(folder: Path) -> chip_folder.ChipSet:

@@ -38,8 +38,9 @@ def chip_folder(
     )
     folder.mkdir(parents=True, exist_ok=True)
     contained = {"s2": Contained(("jja_red",), "reflectance")}
-    folders.write_description(folder, Description(__version__, grids[0].size, grids, contained, Record("chip", {}, {})))
-    folders.write_index(folder / folders.INDEX, table)
+    record = Record("chip", {}, {})
+    folders.write_description(folder, Description(__version__, grids[0].size, grids, contained, record))
+    folders.write_index(folder, table, record)
     return folder
 
 

@@ -89,9 +89,7 @@ def fixed(
     return taken, beyond
 
 
-def most_fixed(
-    areas: Sequence[Area], size: int, resolution: float, within: NDArray[np.float64] | None = None
-) -> float:
+def most_fixed(areas: Sequence[Area], size: int, resolution: float, within: NDArray[np.float64] | None = None) -> float:
     """Return how many cells `fixed` looks at, which are more than it returns; as a float, as they may be too many."""
     return sum(_number(grid, boxes.bounds) for grid, _, boxes in _by_grid(areas, size, resolution, within))
 

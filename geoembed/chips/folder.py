@@ -214,10 +214,7 @@ def read(folder: Path) -> ChipSet:
     _require_chips(folder)
     description = read_description(folder)
     path, again = folder / INDEX, f"run {remedies.cutting(folder)} again, which writes it anew"
-    try:
-        index = geopandas.read_file(path, layer=LAYER)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise ChipError(f"{path}: cannot be read ({error}); {again}") from None
+    index = geopackage.read(path, LAYER, ChipError, again)
     fault = _fault(index, list(description.modalities))
     if fault:
         raise ChipError(f"{path}: {fault}; {again}")
@@ -358,6 +355,6 @@ def write_chip(
         return digests.of_small(data)
 
 
-def write_index(path: Path, index: geopandas.GeoDataFrame) -> None:
-    """Write the index of chips as a GeoPackage, whole."""
-    geopackage.write(path, LAYER, index)
+def write_index(folder: Path, index: geopandas.GeoDataFrame, made_from: Record) -> None:
+    """Write the index of chips as a GeoPackage, whole, with the record of the chips."""
+    geopackage.write(folder / INDEX, LAYER, index, made_from)

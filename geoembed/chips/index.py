@@ -8,12 +8,14 @@ from typing import Any
 import geopandas
 import numpy as np
 import pandas as pd
-import pyogrio
 
+from geoembed.chips import folder as chip_folder
 from geoembed.chips import splits
 from geoembed.chips.cells import AreaCells
 from geoembed.chips.cutting import Contents, Imagery
+from geoembed.errors import ChipError
 from geoembed.names import DIGEST
+from geoembed.outputs import geopackage
 
 
 def build(
@@ -53,9 +55,9 @@ def is_of(path: Path, index: geopandas.GeoDataFrame) -> bool:
     """Tell whether an index file is there, can be read, and holds these chips."""
     keys = [name for name in index if name != "geometry"]
     try:
-        written = pyogrio.read_dataframe(path, read_geometry=False)
+        written = geopackage.read(path, chip_folder.LAYER, ChipError)
         return bool(written[keys].astype(str).to_numpy().tolist() == index[keys].astype(str).to_numpy().tolist())
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, KeyError):
+    except (ChipError, KeyError):
         return False
 
 

@@ -42,7 +42,8 @@ MinValid = Annotated[
 ]
 
 CellNumber = Annotated[
-    int | None, typer.Option("--cells", metavar="N", min=1, help="Confirm so many cells, where they are over 10 million.")
+    int | None,
+    typer.Option("--cells", metavar="N", min=1, help="Confirm so many cells, where they are over 10 million."),
 ]
 
 

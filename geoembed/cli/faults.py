@@ -34,7 +34,11 @@ def told(error: BaseException) -> str:
         return _of_proj(text)
     if text.startswith("Symlink loop"):
         return f"{text}; it is a link that leads to itself: remove it"
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or any(map(text.__contains__, MEMORY)):
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(map(text.__contains__, MEMORY))
+    ):
         return f"not enough memory ({_short(text) or 'MemoryError'}); close other programs, or take fewer chips or --workers"
     if isinstance(error, OSError) and (error.errno or error.filename):
         return _of_system(error, text)

@@ -49,7 +49,9 @@ Name = Annotated[
 ]
 Driver = Annotated[
     list[str],
-    typer.Option("--driver", metavar="NAME", help="GDAL's driver of an unusual kind of raster, such as GRIB. Repeatable."),
+    typer.Option(
+        "--driver", metavar="NAME", help="GDAL's driver of an unusual kind of raster, such as GRIB. Repeatable."
+    ),
 ]
 Outside = Annotated[
     list[str],

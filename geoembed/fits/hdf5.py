@@ -288,9 +288,7 @@ class Reader:
         """Read a dataset of texts, as `array` does."""
         return np.char.decode(self.array(name), "utf-8")
 
-    def rows(
-        self, name: str, numbers: NDArray[np.int64], dtype: Any, *, digest: str | None = None
-    ) -> NDArray[Any]:
+    def rows(self, name: str, numbers: NDArray[np.int64], dtype: Any, *, digest: str | None = None) -> NDArray[Any]:
         """Read some rows, whose numbers ascend, as a type.
 
         digest: what the whole dataset is compared with, ValueError is raised where it is another; None: no look at

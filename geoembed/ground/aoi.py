@@ -58,7 +58,8 @@ def load(path: Path, layer: str | None = None) -> geopandas.GeoDataFrame:
     kinds = vectors.layers(path, AoiError)
     possible = [name for name, kind in kinds.items() if kind and any(word in kind for word in MAY_BE_POLYGONS)]
     tables = {
-        name: _polygons(path, vectors.read(path, name, AoiError)) for name in ([layer] if layer in possible else possible)
+        name: _polygons(path, vectors.read(path, name, AoiError))
+        for name in ([layer] if layer in possible else possible)
     }
     holding = [name for name, table in tables.items() if len(table)]
     if not holding:
@@ -108,7 +109,9 @@ def areas(path: Path, table: geopandas.GeoDataFrame) -> list[Area]:
             raise AoiError(f"{path}: area {fault}; rename it") from None
     try:
         polygons = shapely.make_valid(table.geometry.to_numpy())
-        merged = [polygons[rows[0]] if len(rows) == 1 else shapely.union_all(polygons[rows]) for rows in rows_of.values()]
+        merged = [
+            polygons[rows[0]] if len(rows) == 1 else shapely.union_all(polygons[rows]) for rows in rows_of.values()
+        ]
     except shapely.errors.ShapelyError as fault:
         raise AoiError(f"{path}: its polygons cannot be mended ({fault}); draw them again") from None
     return [Area(name, polygon, crs_text) for name, polygon in zip(rows_of, merged, strict=True)]

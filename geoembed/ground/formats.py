@@ -4,7 +4,6 @@ GDAL's drivers for vectors cannot be chosen by name, and some follow whatever a 
 reaches GDAL only where it is one of these formats, for each of which it has a driver that reads that file alone.
 """
 
-import os
 import re
 import sqlite3
 import zipfile
@@ -22,7 +21,16 @@ HEAD = 2**16
 MOST_UNPACKED, MOST_MEMBERS = 2**34, 100_000
 """Bytes of the files in an archive, and their number, beyond which it is not read."""
 
-ELSEWHERE = (b"<ogrvrt", b"<ogrwfs", b"<wfs_", b"gdal_streamed_alg", b"<gdal", b"<vrtdataset", b"<!doctype", b"<!entity")
+ELSEWHERE = (
+    b"<ogrvrt",
+    b"<ogrwfs",
+    b"<wfs_",
+    b"gdal_streamed_alg",
+    b"<gdal",
+    b"<vrtdataset",
+    b"<!doctype",
+    b"<!entity",
+)
 """What a text begins with, in lower case, that makes GDAL open other files."""
 
 LINKED_CRS = re.compile(rb'"type"\s*:\s*"(?:link|url)"\s*,\s*"properties"|"href"\s*:\s*"[^"]*"\s*,\s*"type"\s*:\s*"(?:proj4|ogcwkt|esriwkt)"',
@@ -176,7 +184,9 @@ def _of_database(path: Path, head: bytes) -> Fault:
                 words = (text or b"").lower().split()
                 if kind == b"view" and b"recursive" in words:
                     return f"its view {_shown(name)} may never end; {REMEDY} {path} of tables alone"
-                if words[:2] == [b"create", b"virtual"] and not any(word.encode() in b" ".join(words) for word in PLAIN_TABLES):
+                if words[:2] == [b"create", b"virtual"] and not any(
+                    word.encode() in b" ".join(words) for word in PLAIN_TABLES
+                ):
                     return f"its table {_shown(name)} reads other files; {REMEDY} {path} without it"
             faults = base.execute("PRAGMA quick_check(1)").fetchall()
     except sqlite3.OperationalError as error:

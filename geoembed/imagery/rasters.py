@@ -256,7 +256,9 @@ def _read(modality: Modality, source: Source, address: str, file: Any) -> Raster
 def _require_sane(address: str, file: Any) -> None:
     """Raise ImageryError where a data set has absurdly many bands, or names overviews elsewhere."""
     if file.count > MOST_BANDS:
-        raise ImageryError(f"{address}: has {file.count:,} bands, more than {MOST_BANDS:,}; is it damaged? Give another")
+        raise ImageryError(
+            f"{address}: has {file.count:,} bands, more than {MOST_BANDS:,}; is it damaged? Give another"
+        )
     overviews = file.tags(ns="OVERVIEWS").get("OVERVIEW_FILE", "").removeprefix(vrt.BASE)
     if "/" in overviews or "<" in overviews or ":" in overviews:
         raise ImageryError(f"{address}: says that its overviews are {overviews[:200]}; remove that from its metadata")

@@ -56,17 +56,24 @@ def write(path: Path, layer: str, table: geopandas.GeoDataFrame, record: Record 
                 file.unlink(missing_ok=True)
 
 
-def read(path: Path, layer: str, error: type[GeoembedError]) -> geopandas.GeoDataFrame:
-    """Read a layer that `write` wrote; raises `error` where it cannot be read, or its rows are not as written."""
+def read(
+    path: Path, layer: str, error: type[GeoembedError], again: str = "make it again with --overwrite"
+) -> geopandas.GeoDataFrame:
+    """Read a layer that `write` wrote; raises `error` where it cannot be read, or its rows are not as written.
+
+    again: how to make it again, in words.
+    """
     try:
         table = pyogrio.read_dataframe(path, layer=layer)
     except FAULTS as fault:
-        raise error(f"{path}: cannot be read ({_first_line(fault)}); make it again with --overwrite") from None
-    require_rows(path, layer, table, error)
+        raise error(f"{path}: cannot be read ({_first_line(fault)}); {again}") from None
+    require_rows(path, layer, table, error, again)
     return table
 
 
-def require_rows(path: Path, layer: str, table: Any, error: type[GeoembedError]) -> None:
+def require_rows(
+    path: Path, layer: str, table: Any, error: type[GeoembedError], again: str = "make it again with --overwrite"
+) -> None:
     """Raise `error` where a table that was read is not what its layer's record says, or the record is damaged.
 
     A layer of a file without records may hold any rows.
@@ -76,11 +83,11 @@ def require_rows(path: Path, layer: str, table: Any, error: type[GeoembedError])
         if held is None and is_ours(path) and not any(_held(path, str(name)) for name, _ in pyogrio.list_layers(path)):
             raise ValueError("its record is damaged")
     except FAULTS as fault:
-        raise error(f"{path}: is damaged ({_first_line(fault)}); make it again with --overwrite") from None
+        raise error(f"{path}: is damaged ({_first_line(fault)}); {again}") from None
     if held is not None and held.get(_ROWS) != digests.of_table(table):
         step, own = held.get("step"), f"`ogr2ogr -nomd mine.gpkg {shlex.quote(str(path))}`"
         raise error(
-            f"{path}: its rows were edited or damaged since geoembed {step} wrote them; make it again with --overwrite,"
+            f"{path}: its rows were edited or damaged since geoembed {step} wrote them; {again},"
             f" or keep your own edit in a file without the record: {own}"
         )
 

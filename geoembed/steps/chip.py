@@ -299,7 +299,7 @@ def _finish(
         geopackage.remove(path)
         chip_folder.write_description(folder, replace(description, modalities=contained))
         styles.write(path, styles.splits())
-        chip_folder.write_index(path, index)
+        chip_folder.write_index(folder, index, description.made_from)
     atomic.touch(path)
     log.info("%d chips: %d cells cut, %d kept", len(index), cut_now, total - cut_now)
     if left_out:

@@ -65,7 +65,7 @@ def test_what_a_library_raises_names_the_file(tmp_path: Path) -> None:
     assert faults.told(decoding.value).startswith("a file: holds a text that is not UTF-8 ('utf-8' codec")
 
 
-class PanicException(BaseException):  # noqa: N818
+class PanicException(BaseException):
     """What libraries in Rust raise, under the name that they give it."""
 
 

@@ -265,12 +265,21 @@ def verbs() -> dict[str, tuple[Callable[[], Any], str]]:
     return {
         "chip": (lambda: chip("aoi.gpkg", size=small_project.SIZE, workers=1), "chips"),
         "label": (works["label"].run, "labels/water.gpkg"),
-        "pretrain": (lambda: pretrain(epochs=2.0, batch_size=8, workers=1, device="cpu", output="half/model"), "half/model"),
+        "pretrain": (
+            lambda: pretrain(epochs=2.0, batch_size=8, workers=1, device="cpu", output="half/model"),
+            "half/model",
+        ),
         "embed": (lambda: embed(workers=1, device="cpu", batch_size=12, output="half/e.h5"), "half/e.h5"),
         "probe": (works["probe"].run, "probe/water"),
         "evaluate": (
             lambda: evaluate(
-                labels="labels/water.gpkg", sizes="all", n=8, repeats=1, features="s2", device="cpu", output="half/report"
+                labels="labels/water.gpkg",
+                sizes="all",
+                n=8,
+                repeats=1,
+                features="s2",
+                device="cpu",
+                output="half/report",
             ),
             "half/report",
         ),
@@ -532,8 +541,8 @@ def _part(world: Path, numbers: Sequence[int], queue: Any) -> None:
 
 def main(count: int, first: int = 0) -> int:
     """Run cases in as many processes as there are cores; print counts and findings."""
-    from threading import Thread
     from queue import Queue
+    from threading import Thread
 
     counts, queue, began = Counts(), Queue[tuple[str, Outcome]](), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

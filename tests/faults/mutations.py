@@ -140,7 +140,21 @@ def edit_journal(data: bytes, rng: random.Random) -> bytes:
     return b"\n".join(lines) + b"\n"
 
 
-TOKENS = ["1e400", "nan", "[]", "{}", "''", "'../../x'", "-1", "true", "[[x]]", "= =", "'\\u0000'", "1979-05-27", "9" * 400]
+TOKENS = [
+    "1e400",
+    "nan",
+    "[]",
+    "{}",
+    "''",
+    "'../../x'",
+    "-1",
+    "true",
+    "[[x]]",
+    "= =",
+    "'\\u0000'",
+    "1979-05-27",
+    "9" * 400,
+]
 
 
 def edit_toml(data: bytes, rng: random.Random) -> bytes:
@@ -148,7 +162,9 @@ def edit_toml(data: bytes, rng: random.Random) -> bytes:
     lines = data.decode().splitlines()
     place = rng.randrange(len(lines))
     key = lines[place].partition("=")[0]
-    lines[place] = rng.choice([f"{key}= {rng.choice(TOKENS)}", "", rng.choice(lines), f"x{lines[place]}", "[chip]\nsize = 1e9"])
+    lines[place] = rng.choice(
+        [f"{key}= {rng.choice(TOKENS)}", "", rng.choice(lines), f"x{lines[place]}", "[chip]\nsize = 1e9"]
+    )
     return "\n".join(lines).encode()
 
 

@@ -110,9 +110,7 @@ class PowerCuts:
         self.shadow.after(number, name, paths)
 
 
-def test_after_a_power_cut_a_rerun_is_as_good(
-    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_power_cut_a_rerun_is_as_good(work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cuts = tmp_path / "cuts"
     cuts.mkdir()
     names, expected = unbroken(work, PowerCuts(work, cuts))

@@ -31,7 +31,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Ver
     """What each verb has made, in folders of its name, and the verbs, which take where to write and --overwrite."""
     base = tmp_path_factory.mktemp("world")
     chips = chip_folder(base / "chips", ids(LATTICE, 4, 3))
-    cover = raster(base / "c.tif", np.random.default_rng(0).integers(1, 3, (96, 128)).astype("uint8"), 480e3, 5120960, 10)
+    cover = raster(
+        base / "c.tif", np.random.default_rng(0).integers(1, 3, (96, 128)).astype("uint8"), 480e3, 5120960, 10
+    )
     water = np.random.default_rng(0).random(300) < 0.4
     vectors = np.random.default_rng(1).normal(size=(300, 4)).astype(np.float32) + water[:, None]
     file = embeddings_file(base / "e.h5", {"s2": vectors, "fused": vectors}, columns=20, aois=2)
@@ -82,7 +84,12 @@ def contents(folder: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.parametrize(("verb", "name"), FILES)
 def test_the_messages_lead_out(
-    world: tuple[Path, dict[str, Verb]], tmp_path: Path, caplog: pytest.LogCaptureFixture, verb: str, name: str, how: str
+    world: tuple[Path, dict[str, Verb]],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    verb: str,
+    name: str,
+    how: str,
 ) -> None:
     base, verbs = world
     folder = tmp_path / verb
