@@ -32,7 +32,8 @@ ENCODING = "cp1252"
 BYTES = "ISO-8859-1"
 """An encoding in which every byte is a letter, so that any text can be read and its bytes be had again."""
 
-FAULTS = (RuntimeError, ValueError, OverflowError, TypeError, SystemError, MemoryError, shapely.errors.ShapelyError)
+FAULTS = (RuntimeError, ValueError, OverflowError, TypeError, SystemError, MemoryError, UnboundLocalError,
+          shapely.errors.ShapelyError)  # fmt: skip
 """What the libraries raise for files that are damaged or absurd: pyogrio's and pyproj's errors and RecursionError are
 RuntimeErrors, UnicodeDecodeError is a ValueError."""
 
