@@ -16,7 +16,10 @@ def require(root: Path = Path("/sys/fs/cgroup")) -> None:
 
     root: where the limits of its control group lie.
     """
-    free = {"ulimit -v": _below_limit(), "the memory of its control group (a container's or a batch job's)": _in_group(root)}
+    free = {
+        "ulimit -v": _below_limit(),
+        "the memory of its control group (a container's or a batch job's)": _in_group(root),
+    }
     for limit, size in free.items():
         if size is not None and size < LEAST:
             text = f"{max(0, size) // 2**20:,} MiB are left of {limit}, and the smallest run needs {LEAST // 2**20}"

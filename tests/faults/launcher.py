@@ -75,7 +75,9 @@ class Launcher:
         self._process.communicate()
 
 
-def _run(folder: str, words: list[str], limits: dict[str, int], user: int | None, seconds: float) -> tuple[int, str, str]:
+def _run(
+    folder: str, words: list[str], limits: dict[str, int], user: int | None, seconds: float
+) -> tuple[int, str, str]:
     (out_end, out), (err_end, err) = os.pipe(), os.pipe()  # which limits of file sizes leave alone
     child = os.fork()
     if child == 0:

@@ -84,7 +84,9 @@ def disk(project: Path) -> Iterator[Path]:
     """A small file system in memory at out/, sized by `remount`; skips where it cannot be mounted."""
     folder = project / "out"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, text=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, text=True
+    )
     if mounted.returncode:
         folder.rmdir()
         pytest.skip(f"nothing can be mounted here ({mounted.stderr.strip()})")
