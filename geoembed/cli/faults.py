@@ -39,7 +39,8 @@ def told(error: BaseException) -> str:
         or type(error).__name__ == "OutOfMemoryError"
         or any(map(text.__contains__, MEMORY))
     ):
-        return f"not enough memory ({_short(text) or 'MemoryError'}); close other programs, or take fewer chips or --workers"
+        fault = f"not enough memory ({_short(text) or 'MemoryError'})"
+        return f"{fault}; close other programs, or take fewer chips or --workers"
     if isinstance(error, OSError) and (error.errno or error.filename):
         return _of_system(error, text)
     if isinstance(error, RecursionError):

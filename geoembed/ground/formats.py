@@ -33,8 +33,11 @@ ELSEWHERE = (
 )
 """What a text begins with, in lower case, that makes GDAL open other files."""
 
-LINKED_CRS = re.compile(rb'"type"\s*:\s*"(?:link|url)"\s*,\s*"properties"|"href"\s*:\s*"[^"]*"\s*,\s*"type"\s*:\s*"(?:proj4|ogcwkt|esriwkt)"',
-                        re.IGNORECASE)  # fmt: skip
+LINKED_CRS = re.compile(
+    rb'"type"\s*:\s*"(?:link|url)"\s*,\s*"properties"'
+    rb'|"href"\s*:\s*"[^"]*"\s*,\s*"type"\s*:\s*"(?:proj4|ogcwkt|esriwkt)"',
+    re.IGNORECASE,
+)
 """A CRS of GeoJSON that is to be fetched."""
 
 PLAIN_TABLES = ("rtree", "fts3", "fts4", "fts5", "geopoly")

@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from geoembed.errors import ImageryError
 from geoembed.imagery import addresses
@@ -44,9 +45,13 @@ class Trust:
 
     def allows(self, address: str) -> bool:
         """Tell whether a VRT may name an address that is not beside or below it; "/" allows all local files."""
-        return any(
-            address.startswith(beginning) and is_local(address) == is_local(beginning) for beginning in self.outside
-        )
+        if is_local(address):
+            return any(Path(address).is_relative_to(folder) for folder in self.outside if is_local(folder))
+        return any(address.startswith(beginning) for beginning in self.outside if not is_local(beginning))
+
+
+WARY = Trust()
+"""Nothing beyond what is usual."""
 
 
 def is_local(address: str) -> bool:

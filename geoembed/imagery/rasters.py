@@ -25,15 +25,14 @@ from geoembed.ground import crs as crs_
 from geoembed.ground import offline
 from geoembed.ground.lattice import TOLERANCE, GeoBox
 from geoembed.imagery import addresses, drivers, naming, vrt
-from geoembed.imagery.drivers import Trust
+from geoembed.imagery.drivers import WARY, Trust
 from geoembed.imagery.modalities import Modality, Source
 
 SIDECARS = (".aux.xml", ".msk")
 """Endings of the files beside a raster that GDAL reads too, but does not list for rasters in a VRT."""
 
-FAULTS = (
-    rasterio.errors.RasterioError, CPLE_BaseError, ProjError, ValueError, OverflowError, TypeError, SystemError, MemoryError,
-)  # fmt: skip
+FAULTS = (rasterio.errors.RasterioError, CPLE_BaseError, ProjError, ValueError, OverflowError, TypeError, SystemError,
+          MemoryError)  # fmt: skip
 """What rasterio raises for a file that is damaged or holds absurd numbers; UnicodeDecodeError is a ValueError."""
 
 INNER = re.compile(r"(vrt://|DERIVED_SUBDATASET:\w+:)([^?]+)(?:\?.*)?", re.IGNORECASE)
@@ -117,7 +116,7 @@ def is_categorical(raster: Raster) -> bool:
     )
 
 
-def dataset(address: str, trust: Trust = Trust()) -> Any:
+def dataset(address: str, trust: Trust = WARY) -> Any:
     """Open a data set; raises ImageryError where GDAL cannot, it holds data sets instead of bands, or it may not.
 
     What a VRT names must lie beside or below it, or be trusted.
@@ -162,7 +161,7 @@ def is_far(address: str, trust: Trust) -> bool:
 
 
 def gdal(*, far: bool) -> Any:
-    """Return a context in which GDAL reads rasters: from this machine alone unless `far`, and no file beyond its end."""
+    """Return a context in which GDAL reads rasters: from this machine alone unless `far`; no file beyond its end."""
     return rasterio.Env(RAW_CHECK_FILE_SIZE="YES", **({} if far else offline.OPTIONS))
 
 

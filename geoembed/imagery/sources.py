@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 
 from geoembed.errors import ImageryError
 from geoembed.imagery import addresses, rasters, seasonal
-from geoembed.imagery.drivers import Trust
+from geoembed.imagery.drivers import WARY, Trust
 from geoembed.imagery.modalities import Modality, Source
 from geoembed.imagery.rasters import Raster
 
@@ -34,7 +34,7 @@ def find(modality: Modality) -> tuple[Raster, ...]:
     return tuple(opened)
 
 
-def first_bands(locations: Iterable[str], *, scaled: bool, trust: Trust = Trust()) -> tuple[Raster, ...]:
+def first_bands(locations: Iterable[str], *, scaled: bool, trust: Trust = WARY) -> tuple[Raster, ...]:
     """Return the first bands of rasters, in name order, as channels called `value`; raises ImageryError like `find`.
 
     locations: addresses, globs or folders.

@@ -42,7 +42,7 @@ BASE = ":::BASE:::"
 def check(address: str, trust: Trust) -> None:
     """Raise ImageryError where a VRT, or one that it names, is damaged, or names a file that it may not."""
     member = addresses.in_zip(address)
-    status = os.stat(member[0] if member else address)
+    status = Path(member[0] if member else address).stat()
     _checked(address, trust, (status.st_size, status.st_mtime_ns, status.st_ino), str(Path.cwd()))
 
 
@@ -140,7 +140,7 @@ def _content(vrt: str) -> bytes:
     member = addresses.in_zip(vrt)
     try:
         if member is None:
-            if os.path.getsize(vrt) > MOST_BYTES:
+            if Path(vrt).stat().st_size > MOST_BYTES:
                 raise ImageryError(f"{vrt}: is a VRT of more than {MOST_BYTES // 2**20} MB; make several of it")
             return Path(vrt).read_bytes()
         with zipfile.ZipFile(member[0]) as archive:

@@ -130,7 +130,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 _ODD = (KeyError, TypeError, AttributeError, OverflowError, RuntimeError, MemoryError, shapely.errors.ShapelyError)
-"""What libraries raise for metadata that are not what they should be; errors of PROJ and of recursion are RuntimeErrors."""
+"""What libraries raise for metadata that are not what they should be; PROJ's and recursion's are RuntimeErrors."""
 
 
 def _require_flat(path: Path, values: Iterable[Any]) -> None:
@@ -217,7 +217,7 @@ def _points(path: Path, table: pd.DataFrame, x: str, y: str, crs: str | None) ->
 
 
 def _shapes(path: Path, column: pd.Series) -> NDArray[Any] | None:
-    """Return the geometries in a column of WKT or WKB, None where it holds none; raises LabelError for crashing ones."""
+    """Return the geometries in a column of WKT or WKB, None where it holds none; raises LabelError."""
     values = column.to_numpy(dtype=object)
     values[column.isna().to_numpy()] = None
     _require_flat(path, values)

@@ -46,7 +46,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _discard(folder: Path, name: str) -> None:
-    """Delete a private folder: first what may be known to lie there, as a folder cannot be listed with all files open."""
+    """Delete a private folder: known names first, as no folder can be listed once too many files are open."""
     for known in ("mode", name, *(f"{name}-{ending}" for ending in ("journal", "wal", "shm"))):
         with suppress(OSError):
             (folder / known).unlink()

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ def test_lines_that_do_not_fit_are_done_again(study: Study, tmp_path: Path) -> N
     whole = run(journal)
     journal.close()
     _, lines = journals.read(tmp_path / "j")
-    wrong = [
+    wrong: list[Any] = [
         {"of": 3}, {"of": ["ours", "s1"], "key": "k"}, lines[0] | {"models": "x"}, lines[0] | {"penalties": [1]},
         lines[0] | {"fits": [{"task": 1}]}, lines[0] | {"fits": [[1, 2]]}, {},
     ]  # fmt: skip

@@ -93,7 +93,7 @@ def _run(
         os.close(number)
         with os.fdopen(end, "rb") as file:
             texts.append(file.read().decode("utf-8", "backslashreplace"))
-    return os.waitstatus_to_exitcode(status), *texts
+    return os.waitstatus_to_exitcode(status), texts[0], texts[1]
 
 
 def _become(folder: str, words: list[str], limits: dict[str, int], user: int | None, out: int, err: int) -> None:

@@ -27,8 +27,8 @@ VERBS = {
     "embed": (["embed", "-o", "out/e.h5"], "out/e.h5"),
     "probe": (["probe", "--labels", "labels/water.gpkg", "--features", "s2", "-o", "out/p"], "out/p"),
     "evaluate": (
-        ["evaluate", "--labels", "labels/water.gpkg", "--sizes", "all", "--n", "8", "--repeats", "1", "--features", "s2",
-         "-o", "out/report"],
+        ["evaluate", "--labels", "labels/water.gpkg", "--sizes", "all", "--n", "8", "--repeats", "1",
+         "--features", "s2", "-o", "out/report"],
         "out/report",
     ),
 }  # fmt: skip
@@ -58,7 +58,7 @@ def project() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def sizes(project: Path, launcher: Launcher) -> dict[str, tuple[int, object]]:
     """By verb, the bytes that its output takes, and what it holds."""
-    found = {}
+    found: dict[str, tuple[int, object]] = {}
     for verb, (words, output) in VERBS.items():
         shutil.rmtree(project / "out", ignore_errors=True)
         (project / "out").mkdir()

@@ -1,4 +1,4 @@
-"""What files call themselves and their content reaches people as text, whatever a terminal or a browser would make of it."""
+"""Names and contents of files reach people as text, whatever a terminal or a browser would make of them."""
 
 from __future__ import annotations
 
