@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import pydantic
 from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, StrictStr
 
-from geoembed import names
+from geoembed import names as checked
 from geoembed.errors import ConfigError, nearest
 from geoembed.imagery import addresses
 from geoembed.imagery.drivers import Trust, is_local
@@ -38,7 +38,7 @@ class Source:
 
     paths: Annotated[Paths, Field(alias="source")] = ()
     bands: Annotated[tuple[StrictInt | StrictStr, ...] | None, Field(min_length=1)] = None
-    names: Annotated[tuple[StrictStr, ...] | None, Field(min_length=1)] = None
+    names: Annotated[tuple[checked.Channel, ...] | None, Field(min_length=1)] = None
     scale: StrictFloat | None = None
     offset: StrictFloat | None = None
     nodata: StrictFloat | None = None
@@ -144,7 +144,7 @@ def read(config: Path | None, located: dict[str, tuple[str, ...]] | None = None)
 def _parse(modality: Modality, table: Any, config: Path) -> Modality:
     place = f"{config}: [modalities.{modality.name}]"
     try:
-        names.modality(modality.name)
+        checked.modality(modality.name)
     except ValueError as fault:
         raise ConfigError(f"{place}: {fault}") from None
     if not isinstance(table, dict):

@@ -27,6 +27,7 @@ from geoembed.ground.lattice import TOLERANCE, GeoBox
 from geoembed.imagery import addresses, drivers, naming, vrt
 from geoembed.imagery.drivers import WARY, Trust
 from geoembed.imagery.modalities import Modality, Source
+from geoembed.names import text
 
 SIDECARS = (".aux.xml", ".msk")
 """Endings of the files beside a raster that GDAL reads too, but does not list for rasters in a VRT."""
@@ -333,13 +334,25 @@ def _names(
     if source.names is not None:
         return source.names
     names = tuple(descriptions[band - 1] for band in bands)
-    fault = "" if all(names) else f"{len(names)} bands without description"
-    if all(names) and len(set(names)) != len(names):
-        fault = "two bands have one description"
+    fault = _fault_of(names)
     if fault:
         remedy = naming.remedy(modality.name, modality.channels, len(names), chosen=source.bands is not None)
         raise ImageryError(f"{address}: {fault}; {remedy}")
     return names
+
+
+def _fault_of(descriptions: tuple[str, ...]) -> str | None:
+    """Return why descriptions of bands cannot be the names of channels, None where they can."""
+    if not all(descriptions):
+        return f"{len(descriptions)} bands without description"
+    if len(set(descriptions)) != len(descriptions):
+        return "two bands have one description"
+    try:
+        for description in descriptions:
+            text(description)
+    except ValueError as error:
+        return f"its description {error}"
+    return None
 
 
 def _require_place(address: str, file: Any) -> None:
