@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from geoembed import display, interrupts, settings
-from geoembed.cli import faults
+from geoembed.cli import faults, memory
 from geoembed.cli.options import Config, Json, Quiet, Verbose, place
 from geoembed.errors import ConfigError
 from geoembed.settings import Option
@@ -160,7 +160,9 @@ def command(declaration: Checks) -> Checks:
         log.debug("settings: %s; %s: %s", options["config"], name, options)
         arguments = options | {"context": context}
         options |= declaration(**{key: arguments[key] for key in declared}) or {}
-        streams.tell(*streams.run(_step(name), options, quiet=quiet), as_json)
+        step = _step(name)
+        memory.require()
+        streams.tell(*streams.run(step, options, quiet=quiet), as_json)
 
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [parameter.replace(kind=kind) for key, parameter in declared.items() if key != "context"]

@@ -20,7 +20,8 @@ FORMATS = {
 """Packages that read and write files, or what files hold, and what people know them by."""
 
 MEMORY = ("allocate memory", "out of memory", "not enough memory", "Cannot allocate", "cannot allocate",
-          "failed to map segment", "start new thread", "std::bad_alloc", "Unable to allocate")  # fmt: skip
+          "failed to map segment", "start new thread", "std::bad_alloc", "Unable to allocate",
+          "could not create a primitive")  # fmt: skip
 """Words of libraries for no memory; a thread that cannot start lacks memory, or the leave to be."""
 
 
@@ -38,7 +39,8 @@ def told(error: BaseException) -> str:
         or type(error).__name__ == "OutOfMemoryError"
         or any(map(text.__contains__, MEMORY))
     ):
-        return f"not enough memory ({_short(text) or 'MemoryError'}); close other programs, or take fewer chips or --workers"
+        fault = f"not enough memory ({_short(text) or 'MemoryError'})"
+        return f"{fault}; close other programs, or take fewer chips or --workers"
     if isinstance(error, OSError) and (error.errno or error.filename):
         return _of_system(error, text)
     if isinstance(error, RecursionError):
@@ -64,14 +66,15 @@ def _short(text: str) -> str:
 def _library(error: BaseException) -> str | None:
     """Return what people call the library whose error this is, by its class or by where it was raised."""
     of_class = type(error).__module__.partition(".")[0]
-    frames = list(_frames(error.__traceback__))
-    raised = str(frames[-1].f_globals.get("__name__", "")).partition(".")[0] if frames else ""
-    return FORMATS.get(of_class) or FORMATS.get(raised)
+    frames = _frames(error.__traceback__)
+    # Compiled modules have no name there, but a file such as pyogrio/_io.pyx.
+    raised = frames[-1].f_globals.get("__name__") or frames[-1].f_code.co_filename.replace("/", ".") if frames else ""
+    return FORMATS.get(of_class) or FORMATS.get(str(raised).partition(".")[0])
 
 
 def _where(error: BaseException) -> str:
     """Return the path that our innermost function was at work on, as far as that can be told."""
-    for frame in reversed(list(_frames(error.__traceback__))):
+    for frame in reversed(_frames(error.__traceback__)):
         if str(frame.f_globals.get("__name__", "")).startswith("geoembed."):
             values = frame.f_locals
             for path in (values.get("path"), getattr(values.get("self"), "path", None), values.get("address")):

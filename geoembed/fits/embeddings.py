@@ -175,8 +175,13 @@ def read(path: Path) -> Embeddings:
             _require_layout(file, name, np.dtype(dtype), shape)
         found = Embeddings(
             path=path,
-            **{name: file.texts(name) for name in _TEXTS},
-            **{name: file.array(name) for name in _NUMBERS},
+            chip_id=file.texts("chip_id"),
+            lonlat=file.array("lonlat"),
+            bounds=file.array("bounds"),
+            aoi=file.texts("aoi"),
+            split=file.texts("split"),
+            present=file.array("present"),
+            broken=file.array("broken"),
             modalities=about.modalities,
             grids=documents.parsed(about.grids, tuple[Grid, ...]),
             digest=about.digest,
@@ -404,7 +409,7 @@ def _size(
         vectors += n * values.shape[1] * dtype.itemsize + hdf5.CHUNK  # the last chunk is as long as the others
     modalities = sum(block.present.shape[1] for block in begun)
     rows = n * (6 * 8 + modalities * (1 + 2 * 8))  # places, presence and what is broken
-    return texts + vectors + rows + 2 * sum(len(text.encode()) for text in attributes.values())
+    return int(texts + vectors + rows + 2 * sum(len(text.encode()) for text in attributes.values()))
 
 
 def _write_blocks(

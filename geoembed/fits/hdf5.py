@@ -118,7 +118,7 @@ class Rows:
 
     def end(self) -> str:
         """Write the dataset's digest, and return it."""
-        digest = self._seen.hexdigest()
+        digest: str = self._seen.hexdigest()
         self._writer._attribute(self._dataset, SEAL, digest)
         self._writer._digests[self._name] = digest
         return digest

@@ -5,6 +5,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from geoembed.errors import ImageryError
 from geoembed.ground.formats import ARCHIVE_FAULTS
@@ -31,6 +32,10 @@ SIDECARS = (".msk", ".ovr", ".msk.ovr", ".ovr.msk", ".ovr.ovr", ".MSK", ".OVR")
 """Endings of files beside a raster that GDAL opens as rasters of any kind: masks and overviews."""
 
 
+EVERYWHERE = "/"
+"""The folder that holds all local files, also where drives have letters."""
+
+
 @dataclass(frozen=True)
 class Trust:
     """What the user allows beyond what is usual.
@@ -43,13 +48,18 @@ class Trust:
     outside: tuple[str, ...] = ()
 
     def allows(self, address: str) -> bool:
-        """Tell whether a VRT may name an address that is not beside or below it; "/" allows all local files."""
-        return any(
-            address.startswith(beginning) and is_local(address) == is_local(beginning) for beginning in self.outside
-        )
+        """Tell whether a VRT may name an address that is not beside or below it."""
+        if is_local(address):
+            return any(
+                folder == EVERYWHERE or Path(address).is_relative_to(folder)
+                for folder in self.outside
+                if is_local(folder)
+            )
+        return any(address.startswith(beginning) for beginning in self.outside if not is_local(beginning))
 
 
-USUAL_ALONE = Trust()
+WARY = Trust()
+"""Nothing beyond what is usual."""
 
 
 def is_local(address: str) -> bool:

@@ -1,6 +1,5 @@
 """Modalities: their channels, units and sources of imagery; three are built in, geoembed.toml may add others."""
 
-import os
 import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -9,10 +8,10 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import pydantic
 from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, StrictStr
 
-from geoembed import names
+from geoembed import names as checked
 from geoembed.errors import ConfigError, nearest
 from geoembed.imagery import addresses
-from geoembed.imagery.drivers import Trust, is_local
+from geoembed.imagery.drivers import EVERYWHERE, Trust, is_local
 
 SEASONS = ("djf", "mam", "jja", "son")
 """Seasons, named by the first letters of their months, as winter and summer differ between the hemispheres."""
@@ -38,7 +37,7 @@ class Source:
 
     paths: Annotated[Paths, Field(alias="source")] = ()
     bands: Annotated[tuple[StrictInt | StrictStr, ...] | None, Field(min_length=1)] = None
-    names: Annotated[tuple[StrictStr, ...] | None, Field(min_length=1)] = None
+    names: Annotated[tuple[checked.Channel, ...] | None, Field(min_length=1)] = None
     scale: StrictFloat | None = None
     offset: StrictFloat | None = None
     nodata: StrictFloat | None = None
@@ -60,7 +59,7 @@ class Source:
     @property
     def trust(self) -> Trust:
         """Return what may be opened besides what is usual."""
-        everywhere = ("",) if self.outside else ()
+        everywhere = (EVERYWHERE,) if self.outside else ()
         return Trust(self.driver, everywhere if isinstance(self.outside, bool) else self.outside)
 
 
@@ -144,7 +143,7 @@ def read(config: Path | None, located: dict[str, tuple[str, ...]] | None = None)
 def _parse(modality: Modality, table: Any, config: Path) -> Modality:
     place = f"{config}: [modalities.{modality.name}]"
     try:
-        names.modality(modality.name)
+        checked.modality(modality.name)
     except ValueError as fault:
         raise ConfigError(f"{place}: {fault}") from None
     if not isinstance(table, dict):
@@ -164,9 +163,13 @@ def _parse(modality: Modality, table: Any, config: Path) -> Modality:
 
 
 def beginnings(folder: Path, places: tuple[str, ...]) -> tuple[str, ...]:
-    """Return folders, with the separator at their end, and addresses; paths are relative to a folder."""
+    """Return folders and beginnings of addresses, paths that are relative being relative to a folder."""
     return tuple(
-        f"{(folder / place).resolve()}{os.sep}" if is_local(place) else addresses.resolve(folder, place)
+        place
+        if place == EVERYWHERE
+        else str((folder / place).resolve())
+        if is_local(place)
+        else addresses.resolve(folder, place)
         for place in places
     )
 

@@ -25,16 +25,15 @@ from geoembed.ground import crs as crs_
 from geoembed.ground import offline
 from geoembed.ground.lattice import TOLERANCE, GeoBox
 from geoembed.imagery import addresses, drivers, heaps, naming, vrt
-from geoembed.imagery.drivers import Trust
+from geoembed.imagery.drivers import WARY, Trust
 from geoembed.imagery.modalities import Modality, Source
+from geoembed.names import text
 
 SIDECARS = (".aux.xml", ".msk")
 """Endings of the files beside a raster that GDAL reads too, but does not list for rasters in a VRT."""
 
-FAULTS = (
-    rasterio.errors.RasterioError, CPLE_BaseError, ProjError, ValueError, OverflowError, TypeError, SystemError,
-    MemoryError,
-)  # fmt: skip
+FAULTS = (rasterio.errors.RasterioError, CPLE_BaseError, ProjError, ValueError, OverflowError, TypeError, SystemError,
+          MemoryError)  # fmt: skip
 """What rasterio raises for a file that is damaged or holds absurd numbers; UnicodeDecodeError is a ValueError."""
 
 INNER = re.compile(r"(vrt://|DERIVED_SUBDATASET:\w+:)([^?]+)(?:\?.*)?", re.IGNORECASE)
@@ -118,7 +117,7 @@ def is_categorical(raster: Raster) -> bool:
     )
 
 
-def dataset(address: str, trust: Trust = drivers.USUAL_ALONE) -> Any:
+def dataset(address: str, trust: Trust = WARY) -> Any:
     """Open a data set; raises ImageryError where GDAL cannot, it holds data sets instead of bands, or it may not.
 
     What a VRT names must lie beside or below it, or be trusted.
@@ -163,7 +162,7 @@ def is_far(address: str, trust: Trust) -> bool:
 
 
 def gdal(*, far: bool) -> Any:
-    """Return a context in which GDAL reads rasters, from this machine alone unless `far`, none beyond its end."""
+    """Return a context in which GDAL reads rasters: from this machine alone unless `far`; no file beyond its end."""
     return rasterio.Env(RAW_CHECK_FILE_SIZE="YES", **({} if far else offline.OPTIONS))
 
 
@@ -338,13 +337,25 @@ def _names(
     if source.names is not None:
         return source.names
     names = tuple(descriptions[band - 1] for band in bands)
-    fault = "" if all(names) else f"{len(names)} bands without description"
-    if all(names) and len(set(names)) != len(names):
-        fault = "two bands have one description"
+    fault = _fault_of(names)
     if fault:
         remedy = naming.remedy(modality.name, modality.channels, len(names), chosen=source.bands is not None)
         raise ImageryError(f"{address}: {fault}; {remedy}")
     return names
+
+
+def _fault_of(descriptions: tuple[str, ...]) -> str | None:
+    """Return why descriptions of bands cannot be the names of channels, None where they can."""
+    if not all(descriptions):
+        return f"{len(descriptions)} bands without description"
+    if len(set(descriptions)) != len(descriptions):
+        return "two bands have one description"
+    try:
+        for description in descriptions:
+            text(description)
+    except ValueError as error:
+        return f"its description {error}"
+    return None
 
 
 def _require_place(address: str, file: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from geoembed.errors import ImageryError, of_library
 from geoembed.ground.formats import ARCHIVE_FAULTS
 from geoembed.imagery import addresses, rasters, seasonal
-from geoembed.imagery.drivers import USUAL_ALONE, Trust
+from geoembed.imagery.drivers import WARY, Trust
 from geoembed.imagery.modalities import Modality, Source
 from geoembed.imagery.rasters import Raster
 
@@ -35,7 +35,7 @@ def find(modality: Modality) -> tuple[Raster, ...]:
     return tuple(opened)
 
 
-def first_bands(locations: Iterable[str], *, scaled: bool, trust: Trust = USUAL_ALONE) -> tuple[Raster, ...]:
+def first_bands(locations: Iterable[str], *, scaled: bool, trust: Trust = WARY) -> tuple[Raster, ...]:
     """Return the first bands of rasters, in name order, as channels called `value`; raises ImageryError like `find`.
 
     locations: addresses, globs or folders.

@@ -235,7 +235,7 @@ def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
     for name, tensor in sorted(tensors.items()):
         numbers = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {numbers.dtype} {tuple(numbers.shape)}".encode())
-        digest.update(numbers.reshape(-1).numpy())
+        digest.update(numbers.reshape(-1).numpy().data)
     return digest.hexdigest()
 
 

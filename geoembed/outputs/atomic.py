@@ -41,8 +41,19 @@ def replacing(path: Path) -> Iterator[Path]:
         disk.sync(part)
         disk.rename(part, path)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _discard(folder, path.name)
     disk.sync_folder(path.parent)
+
+
+def _discard(folder: Path, name: str) -> None:
+    """Delete a private folder: known names first, as no folder can be listed once too many files are open."""
+    for known in ("mode", name, *(f"{name}-{ending}" for ending in ("journal", "wal", "shm"))):
+        with suppress(OSError):
+            (folder / known).unlink()
+    try:
+        folder.rmdir()
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_bytes(path: Path, data: bytes | memoryview, *, synced: bool = True) -> None:

@@ -9,6 +9,7 @@ import json
 import mmap
 import shlex
 import sqlite3
+import warnings
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -23,9 +24,12 @@ from geoembed.errors import GeoembedError, StaleError
 from geoembed.outputs import atomic, digests, documents
 from geoembed.outputs.records import Record
 
-_RECORD, _ROWS = "geoembed", "rows"
+_RECORD, _ROWS = "geoembed", "geoembed_rows"
 _MARK = f'key="{_RECORD}"'
 """What stands before a record in a layer's metadata, which is XML."""
+
+_MARKS = _MARK.encode(), f'"{_ROWS}": "'.encode()
+"""What stands before a record, and in it, so that a file is known by one where the other is damaged."""
 
 FAULTS = (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError,
           pyogrio.errors.GeometryError, shapely.errors.ShapelyError, RuntimeError, ValueError, sqlite3.Error,
@@ -47,7 +51,7 @@ def write(path: Path, layer: str, table: geopandas.GeoDataFrame, record: Record 
                 table, part, layer=layer, driver="GPKG", promote_to_multi=multi, layer_metadata=metadata
             )
             if record:
-                rows = digests.of_table(pyogrio.read_dataframe(part, layer=layer))
+                rows = digests.of_table(_table(part, layer))
                 _put(part, layer, lambda _: documents.sealed({**record.to_json(), _ROWS: rows}))
         except FAULTS as error:
             raise OSError(errno.EIO, f"cannot be written ({_first_line(error)})", str(path)) from error
@@ -64,7 +68,7 @@ def read(
     again: how to make it again, in words.
     """
     try:
-        table = pyogrio.read_dataframe(path, layer=layer)
+        table = _table(path, layer)
     except FAULTS as fault:
         raise error(f"{path}: cannot be read ({_first_line(fault)}); {again}") from None
     require_rows(path, layer, table, error, again)
@@ -82,6 +86,8 @@ def require_rows(
         held = _held(path, layer)
         if held is None and is_ours(path) and not any(_held(path, str(name)) for name, _ in pyogrio.list_layers(path)):
             raise ValueError("its record is damaged")
+        if held is None and (told := faults(path, whole=False)):
+            raise error(told[0])
     except FAULTS as fault:
         raise error(f"{path}: is damaged ({_first_line(fault)}); {again}") from None
     if held is not None and held.get(_ROWS) != digests.of_table(table):
@@ -94,7 +100,7 @@ def require_rows(
 
 def columns(path: Path, layer: str) -> tuple[str, ...]:
     """Return the names of a layer's columns."""
-    return tuple(map(str, pyogrio.read_info(path, layer=layer)["fields"]))
+    return tuple(map(str, _info(path, layer)["fields"]))
 
 
 def remove(path: Path) -> None:
@@ -125,7 +131,7 @@ def require_closed(path: Path) -> None:
             raise StaleError(
                 f"{path}: has edits beside it that cannot be merged ({error}); choose another -o"
             ) from error
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, ValueError):
             mode = "delete"  # no database: what lies beside it belongs to nothing
         if mode != "delete":
             raise StaleError(is_open)
@@ -190,17 +196,30 @@ def record_of(path: Path, layer: str) -> Record | None:
 
 
 def is_ours(path: Path) -> bool:
-    """Tell whether a file that cannot be read is one that `write` wrote: the mark of a record is somewhere in it."""
+    """Tell whether a file that cannot be read is one that `write` wrote: a mark of a record is somewhere in it."""
     if not path.is_file() or not path.stat().st_size:
         return path.is_file()
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return data.find(_MARK.encode()) >= 0
+        return any(data.find(mark) >= 0 for mark in _MARKS)
 
 
 def _held(path: Path, layer: str) -> dict[str, Any] | None:
     """Return the sealed JSON in a layer's metadata, None where there is none; raises one of FAULTS for damage."""
-    text = (pyogrio.read_info(path, layer=layer).get("layer_metadata") or {}).get(_RECORD)
+    text = (_info(path, layer).get("layer_metadata") or {}).get(_RECORD)
     return None if text is None else documents.opened(text.encode())
+
+
+def _table(path: Path, layer: str) -> geopandas.GeoDataFrame:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what GDAL finds damaged; the digest tells
+        return pyogrio.read_dataframe(path, layer=layer)
+
+
+def _info(path: Path, layer: str) -> dict[str, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        info: dict[str, Any] = pyogrio.read_info(path, layer=layer)
+    return info
 
 
 def _first_line(error: Exception) -> str:

@@ -93,7 +93,7 @@ def _database(path: Path) -> Kind | None:
     """Return what a GeoPackage is by its layers."""
     query = "SELECT table_name, data_type FROM gpkg_contents"
     with (
-        suppress(sqlite3.Error, UnicodeDecodeError),
+        suppress(sqlite3.Error, ValueError),
         closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as base,
     ):
         layers = dict(base.execute(query).fetchall())

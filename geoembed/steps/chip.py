@@ -89,7 +89,8 @@ def chip(
         recorded = described.grids if described and not failed else ()
         layout = Layout(names, areas, imagery, resolution, align, min_valid, recorded)
         if size is None:
-            size = int(earlier.options["size"]) if earlier and not (overwrite or failed) else layout.choose()
+            before = earlier.options.get("size") if earlier and not (overwrite or failed) else None
+            size = before if isinstance(before, int) else layout.choose()
         layout.require_consent(size, cells)
         area_cells, beyond = layout.cells(size)
         if beyond:

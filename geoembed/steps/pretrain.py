@@ -144,7 +144,7 @@ def _is_kept(folder: Path, record: Record, *, update: bool, overwrite: bool) -> 
     Raises StaleError, and ModelError for a description of another version of geoembed.
     """
     described = _existing(folder, overwrite=overwrite)
-    existing = described and Record.from_json(described.made_from)
+    existing = Record.from_json(described.made_from) if described else None
     atomic.sweep(folder)
     standing = records.settle(
         folder,
@@ -159,6 +159,11 @@ def _is_kept(folder: Path, record: Record, *, update: bool, overwrite: bool) -> 
         return False
     assert described is not None
     damaged = checkpoint.damaged(folder, described)
+    if damaged == [folder / checkpoint.LOG]:
+        raise ModelError(
+            f"{damaged[0]}: missing or damaged, and {checkpoint.WEIGHTS} is intact; restore it, or pass"
+            " --overwrite to train again"
+        )
     if damaged:
         log.warning("%s: missing or damaged; the model is trained again", damaged[0])
         checkpoint.remove(folder)

@@ -250,7 +250,7 @@ def _is_kept(output: Path, record: Record, beside: tuple[str, ...], *, update: b
     beside: the files in the folder besides the map and its style; metrics.json is written first of all.
     """
     path, metrics = output / PREDICTIONS, output / METRICS if METRICS in beside else None
-    mapped, scored = geopackage.record_of(path, maps.LAYER), metrics and _metrics(metrics)
+    mapped, scored = geopackage.record_of(path, maps.LAYER), _metrics(metrics) if metrics else None
     _require_ours(output, mapped, scored, fits=metrics is not None, overwrite=overwrite)
     if mapped and not overwrite:
         maps.read(path)  # an edit is not to be lost

@@ -92,7 +92,7 @@ def _simulate(folder: Path, seed: int, update: bool, overwrite: bool) -> Steps[g
     record = Record("sample", {"geoembed_version": __version__}, {"seed": seed})
     existing = _existing(folder, overwrite=overwrite)
     standing = records.settle(
-        folder, record, existing and existing.made_from, finished=True,
+        folder, record, existing.made_from if existing else None, finished=True,
         remove=partial(_remove, folder, existing), update=update, overwrite=overwrite,
     )  # fmt: skip
     there = [name for name in files if (folder / name).exists() and not atomic.is_blank(folder / name)]

@@ -66,4 +66,5 @@ def test_what_a_vrt_may_name_can_be_said(place: Path, run: Run) -> None:
     assert "is a VRT that names landcover.tif, which lies neither" in result.stderr
     option, value = result.stderr.split()[-2:]
     assert option == "--outside"
-    assert run("label", "below/v.vrt", "--class", "water=80", option, value).exit_code == 0
+    result = run("label", "below/v.vrt", "--class", "water=80", option, value)
+    assert result.exit_code == 0, result.stderr

@@ -1,6 +1,6 @@
 """A disk that fails at the n-th call, or whose power goes out there.
 
-It stands in for the calls of `geoembed.outputs.disk`, for the lines of journals, and for the libraries that write files.
+It stands in for the calls of `geoembed.outputs.disk`, for lines of journals, and for libraries that write files.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -341,10 +342,8 @@ def _half(steps: Any, count: int) -> None:
     """Interrupt a step after some of its progress."""
     for _ in range(count):
         next(steps)
-    try:
+    with suppress(KeyboardInterrupt):
         steps.throw(KeyboardInterrupt)
-    except KeyboardInterrupt:
-        pass
 
 
 def _hashed(value: Any) -> str:
@@ -412,7 +411,7 @@ class Cases:
         found = kind.read(Path(kind.path))
         if kind.part:
             return set(found) <= set(self._expected[key])
-        return _hashed(found) == self._expected[key]
+        return bool(_hashed(found) == self._expected[key])
 
     def _with_verb(self, kind: Kind, change: str, rng: random.Random, verb: str) -> Outcome:
         run, output = verbs()[verb]
@@ -433,7 +432,7 @@ class Cases:
 
     def _done(self, run: Callable[[], Any], verb: str, output: str) -> bool:
         run()
-        return _hashed(small_project.content(Path(output))) == self._expected[verb]
+        return bool(_hashed(small_project.content(Path(output))) == self._expected[verb])
 
 
 VERB_SHARE = 0.05

@@ -174,7 +174,7 @@ def edit_archive(data: bytes, rng: random.Random) -> bytes:
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(changed, "w") as new:
         for name in old.namelist():
             content = old.read(name)
-            new.writestr(name, edit_json(content, rng) if name.endswith("schema") or name.endswith("json") else content)
+            new.writestr(name, edit_json(content, rng) if name.endswith(("schema", "json")) else content)
     return changed.getvalue()
 
 
@@ -187,7 +187,7 @@ def edit_geopackage(path: Path, rng: random.Random) -> None:
         table = rng.choice([name for name in names if not name.startswith(("sqlite_", "rtree_"))])
         columns = [row[1] for row in base.execute(f'PRAGMA table_info("{table}")')]
         column, chance = rng.choice(columns), rng.random()
-        value = rng.choice([odd for odd in ODD if isinstance(odd, str | float | None)])
+        value: Any = rng.choice([odd for odd in ODD if isinstance(odd, str | float | None)])
         value = rng.choice([b"\x00GP", b"", b"GP" + rng.randbytes(40)]) if rng.random() < 0.3 else value
         value = value if not isinstance(value, str) else value.encode("utf-8", "ignore").decode()
         try:

@@ -17,6 +17,7 @@ from faults.faulty_disk import Calls, Shadow
 from faults.small_project import WORKS, Work
 
 from geoembed.cli import faults
+from geoembed.earth.places import PLACES
 from geoembed.errors import GeoembedError
 from geoembed.steps import sample as sample_step
 
@@ -38,7 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_earth(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the simulated Earth small."""
     monkeypatch.setattr(sample_step, "PIXELS", 192)
-    monkeypatch.setattr(sample_step, "PLACES", sample_step.PLACES[:1])
+    monkeypatch.setattr(sample_step, "PLACES", PLACES[:1])
 
 
 @pytest.fixture(params=WORKS)

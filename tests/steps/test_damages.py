@@ -45,8 +45,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Ver
         "probe": lambda out, **how: probe(base / "e.h5", output=out, **given, **how),
         "apply": lambda out, **how: probe(base / "e.h5", output=out, apply=base / "fitted", **how),
         "evaluate": lambda out, **how: evaluate(
-            base / "e.h5", output=out, sizes=("10",), n=10, repeats=2, classifiers=("ridge",), features=("s2",), **given,
-            **how,
+            base / "e.h5", output=out, sizes=("10",), n=10, repeats=2, classifiers=("ridge",), features=("s2",),
+            **given, **how,
         ),
     }  # fmt: skip
     for name, verb in verbs.items():
