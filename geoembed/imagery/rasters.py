@@ -16,7 +16,7 @@ import rasterio
 from affine import Affine
 from pyproj.exceptions import ProjError
 from rasterio._err import CPLE_BaseError
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, Interleaving
 from rasterio.env import ensure_env_with_credentials
 from rasterio.io import DatasetReader
 
@@ -270,7 +270,9 @@ def _require_sane(address: str, file: Any) -> None:
 def _require_blocks(address: str, file: Any, bands: Sequence[int]) -> None:
     """Raise ImageryError where a block that is read at once does not fit memory."""
     shapes, types = file.block_shapes, file.dtypes
-    together = file.count if file.profile.get("interleave") == "pixel" else 1
+    # JPEG 2000 is not asked: for that, GDAL walks through all of it, and through a damaged one for ever.
+    is_together = file.driver == "GTiff" and file.interleaving is Interleaving.pixel
+    together = file.count if is_together else 1
     most = max(math.prod(shapes[band - 1]) * _itemsize(types[band - 1]) for band in bands) * together
     if most > MOST_BLOCK:
         fault = f"is stored in blocks of {most / 1e9:,.0f} GB, which are read at once"

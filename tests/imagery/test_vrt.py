@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from conftest import WriteRaster, require
 from loopback import Server
 
@@ -231,3 +232,15 @@ def test_a_heap_of_hdf5_without_an_end_is_told(folder: Path) -> None:
     (folder / "a.nc").write_bytes(b"\x89HDF\r\n\x1a\n" + b"GCOL\1\0\0\0" + (4096).to_bytes(8, "little") + b"\0" * 4080)
     with pytest.raises(ImageryError, match=r"a.nc: its HDF5 is damaged"):
         read(folder / "a.nc")
+
+
+def test_boxes_of_jpeg_2000_that_lead_nowhere_are_not_walked_through(folder: Path) -> None:
+    require("JP2OpenJPEG")
+    rasterio.shutil.copy(folder / "a.tif", folder / "a.jp2", driver="JP2OpenJPEG")
+    content = (folder / "a.jp2").read_bytes()
+    for place in (40, 64, 68, 85):
+        (folder / "b.jp2").write_bytes(content[:place] + bytes(4) + content[place + 4 :])
+        try:
+            assert read(folder / "b.jp2") == 256
+        except ImageryError as error:
+            assert "\n" not in str(error)
