@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +19,7 @@ BAR = 10
 """Columns of the bar."""
 GAP = 2
 """Columns between two columns of a table."""
+_JOINERS = "\u200c\u200d"
 
 
 @cache
@@ -92,8 +94,15 @@ def duration(seconds: float) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Return a text on one line without control characters, which a path may hold: these are written as in \x1b."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    r"""Return a text on one line without letters that a terminal obeys, which a path may hold: they become as in \x1b.
+
+    Blanks of any width stay, and the joiners that Persian and the languages of India are written with.
+    """
+    return "".join(letter if _is_plain(letter) else ascii(letter)[1:-1] for letter in text)
+
+
+def _is_plain(letter: str) -> bool:
+    return letter.isprintable() or unicodedata.category(letter) == "Zs" or letter in _JOINERS
 
 
 def show(title: str, rows: Sequence[Sequence[str]], console: Console | None = None) -> None:

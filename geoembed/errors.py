@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
+MOST_LETTERS = 80
+"""Letters of a value that messages repeat."""
+
+
 class GeoembedError(Exception):
     """Something that the user can mend; the message is one line that names the file, the fault and the remedy."""
 
@@ -59,9 +63,16 @@ def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
     return f"; {otherwise}" if otherwise else f"; known are {', '.join(known)}"
 
 
+def of_library(error: BaseException) -> str:
+    """Return what a library says of a fault: its first line, shortened, or the error's name where it says nothing."""
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return first if len(first) <= 3 * MOST_LETTERS else f"{first[: 3 * MOST_LETTERS]}..."
+
+
 def of_validation(error: ValidationError) -> str:
     """Return the first fault that pydantic found, as in `lr -1: input should be greater than 0`."""
     fault = error.errors(include_url=False)[0]
     name = ".".join(map(str, fault["loc"]))
-    text = fault["msg"]
-    return f"{name} {fault['input']!r}: {text[:1].lower()}{text[1:]}"
+    text, given = fault["msg"].removeprefix("Value error, "), repr(fault["input"])
+    given = given if len(given) <= MOST_LETTERS else f"{given[:MOST_LETTERS]}..."
+    return f"{name} {given}: {text[:1].lower()}{text[1:]}"

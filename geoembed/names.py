@@ -19,12 +19,16 @@ RESERVED = {"fused", "concat", "present", "broken", "bounds", "lonlat", "chip_id
             "fid", "grid", "column", "row"}  # fmt: skip
 """Words that no modality may be called: they mean something else in an index, in embeddings or among features."""
 
+DIGEST = "_digest"
+"""What follows a modality's name in the name of the column of its files' digests."""
+
 _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode's categories of letters that are not seen but change what is: controls, formats, breaks of lines."""
 
 _JOINERS = "\u200c\u200d"
 """Formats that Persian and the languages of India are written with."""
 
+_DIGEST = re.compile(r"[0-9]{1,12}-[0-9a-f]{16}")
 _MODALITY = re.compile(r"[A-Za-z_]\w{0,62}", re.ASCII)
 CHIP_ID = re.compile(
     r"^(?P<name>(?P<zone>[0-9A-Za-z]{1,16})-[0-9]{1,12}(?:\.[0-9]{1,9})?)"
@@ -42,7 +46,7 @@ def chip_id(name: str) -> str:
 
 def modality(name: str) -> str:
     """Return the name of a modality as it is; raises ValueError where no modality may be called so."""
-    if not _MODALITY.fullmatch(name) or name.lower() in RESERVED:
+    if not _MODALITY.fullmatch(name) or name.lower() in RESERVED or name.lower().endswith(DIGEST):
         raise ValueError(f"{name[:60]!r} cannot be a modality's name; use another word of letters, digits and _")
     return name
 
@@ -74,8 +78,16 @@ def _fault(name: str) -> str | None:
     return None
 
 
+def digest(name: str) -> str:
+    """Return a digest of a small file (see `digests.of_small`) as it is; raises ValueError where it is none."""
+    if not _DIGEST.fullmatch(name):
+        raise ValueError(f"{name[:60]!r} is no digest")
+    return name
+
+
 ChipId = Annotated[str, AfterValidator(chip_id)]
 Modality = Annotated[str, AfterValidator(modality)]
 Task = Annotated[str, AfterValidator(task)]
 Channel = Annotated[str, AfterValidator(text)]
+Digest = Annotated[str, AfterValidator(digest)]
 Area = Annotated[str, AfterValidator(text)]

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 from geoembed import display
+from geoembed.errors import ConfigError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+MOST_SEED = 2**64 - 1
 
 RATED = ("chips", "fits")
 """Units whose number a second tells a person something."""
@@ -105,15 +108,28 @@ class Verb(Protocol[P, T]):
 
 
 def verb(steps: Callable[P, Steps[T]]) -> Verb[P, T]:
-    """Make a function of a step; its parameter `progress` decides whether a bar is shown on standard error."""
+    """Make a function of a step; its parameter `progress` decides whether a bar is shown on standard error.
+
+    Its parameter `seed`, where it has one, is a whole number of 64 bits; ConfigError is raised for any other.
+    """
+
+    @wraps(steps)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> Steps[T]:
+        _require_seed(kwargs.get("seed", 0))
+        return steps(*args, **kwargs)
 
     @wraps(steps)
     def do(*args: P.args, **kwargs: P.kwargs) -> Result[T]:
-        return run(steps(*args, **kwargs), shown=bool(kwargs.get("progress")))
+        return run(checked(*args, **kwargs), shown=bool(kwargs.get("progress")))
 
     function = cast(Verb[P, T], do)
-    function.steps = steps
+    function.steps = checked
     return function
+
+
+def _require_seed(seed: object) -> None:
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MOST_SEED:
+        raise ConfigError(f"--seed: give a whole number from 0 to {MOST_SEED}")
 
 
 def run(steps: Steps[T], *, shown: bool = False) -> Result[T]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,12 @@ import rasterio
 from affine import Affine
 
 from geoembed.chips import folder as chip_folder
+from geoembed.chips.folder import Contained, Description
 from geoembed.ground import grid
+from geoembed.names import DIGEST
+from geoembed.outputs import digests
 from geoembed.outputs.records import Record
+from geoembed.version import __version__
 
 CHANNELS = {
     "s2": tuple(f"{season}_{colour}" for season in ("djf", "jja") for colour in ("red", "green", "blue")),
@@ -64,17 +67,33 @@ def make_chips(
     outlines = grid.cells((lattice,), ids).outlines
     split = [splits[i % len(splits)] for i in range(n)]
     table: dict[str, Any] = {"chip_id": ids, "aoi": [f"class-{kind}" for kind in kinds], "split": split}
-    table |= {name: np.where(here[:, m], 1.0 - clouds, np.nan) for m, name in enumerate(channels)}
-    index = geopandas.GeoDataFrame(table, geometry=outlines, crs="EPSG:4326")
-    description = {
-        "modalities": {name: {"channels": list(bands), "unit": UNITS[name]} for name, bands in channels.items()},
-        "grids": [asdict(lattice)],
-        "size": size,
-        "made_from": Record("chip", {"n": n}, {"seed": seed}).to_json(),
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / chip_folder.DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
-    index.to_file(folder / chip_folder.INDEX, layer=chip_folder.LAYER, driver="GPKG")
+    for m, name in enumerate(channels):
+        table[name] = np.where(here[:, m], 1.0 - clouds, np.nan)
+    description = Description(
+        __version__,
+        size,
+        (lattice,),
+        {name: Contained(bands, UNITS[name]) for name, bands in channels.items()},
+        Record("chip", {"n": n}, {"seed": seed}),
+    )
+    chip_folder.write_description(folder, description)
+    write_index(folder, geopandas.GeoDataFrame(table, geometry=outlines, crs="EPSG:4326"), channels)
+    return chip_folder.read(folder)
+
+
+def write_index(folder: Path, index: geopandas.GeoDataFrame, modalities: Iterable[str]) -> None:
+    """Write the index of chip files as they are now, as `chip` would."""
+    for name in modalities:
+        here = zip(index["chip_id"], index[name].notna(), strict=True)
+        paths = [chip_folder.path_of(folder, chip_id, name) if there else None for chip_id, there in here]
+        index[name + DIGEST] = [None if path is None else digests.of_small(path.read_bytes()) for path in paths]
+    chip_folder.write_index(folder, index, chip_folder.read_description(folder).made_from)
+
+
+def renew_index(folder: Path) -> chip_folder.ChipSet:
+    """Take the chip files as they are now for those that `chip` wrote, and read the folder."""
+    chipset = chip_folder.read(folder)
+    write_index(folder, chipset.index, chipset.channels)
     return chip_folder.read(folder)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,13 @@ import numpy as np
 import rasterio
 from affine import Affine
 
+from geoembed.chips import folder as folders
+from geoembed.chips.folder import Contained, Description
 from geoembed.fits import embeddings
 from geoembed.fits.curves import Fit
 from geoembed.ground import grid
-from geoembed.outputs import documents
 from geoembed.outputs.records import Record
+from geoembed.version import __version__
 
 LATTICE = grid.utm(32, south=False, size=32, resolution=10.0)
 
@@ -31,17 +32,15 @@ def chip_folder(
     """A chip folder without pixels: index and description, as `chips.read` reads them."""
     shapes = grid.cells(grids, chip_ids).outlines
     table = geopandas.GeoDataFrame(
-        {"chip_id": chip_ids, "aoi": aoi, "split": "train", "s2": 1.0}, geometry=shapes, crs="EPSG:4326"
+        {"chip_id": chip_ids, "aoi": aoi, "split": "train", "s2": 1.0, "s2_digest": "1-0123456789abcdef"},
+        geometry=shapes,
+        crs="EPSG:4326",
     )
     folder.mkdir(parents=True, exist_ok=True)
-    table.to_file(folder / "index.gpkg", layer="chips", driver="GPKG")
-    description = {
-        "modalities": {"s2": {"channels": ["jja_red"], "unit": "reflectance"}},
-        "grids": [asdict(one) for one in grids],
-        "size": grids[0].size,
-        "made_from": Record("chip", {}, {}).to_json(),
-    }
-    documents.write(folder / "chips.json", description)
+    contained = {"s2": Contained(("jja_red",), "reflectance")}
+    record = Record("chip", {}, {})
+    folders.write_description(folder, Description(__version__, grids[0].size, grids, contained, record))
+    folders.write_index(folder, table, record)
     return folder
 
 

@@ -16,11 +16,11 @@ MAY_IMPORT = {
     "version": set(),
     "errors": set(),
     "names": set(),
-    "progress": {"display"},
+    "progress": {"display", "errors"},
     "display": set(),
     "interrupts": set(),
     "settings": {"errors", "imagery"},
-    "earth": set(),
+    "earth": {"errors", "names", "outputs"},
     "outputs": {"errors"},
     "project": set(),
     "ground": {"errors", "names", "outputs", "project"},
@@ -34,7 +34,7 @@ MAY_IMPORT = {
     },
     "inventory": {
         "errors", "progress", "settings", "outputs", "project", "ground", "imagery", "chips", "labels", "learning",
-        "fits", "evaluation",
+        "fits", "evaluation", "earth",
     },
     "report": {"outputs", "ground", "imagery", "fits", "evaluation"},
 }  # fmt: skip

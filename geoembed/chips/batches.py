@@ -116,13 +116,7 @@ class Reader:
         return pixels
 
     def _read(self, row: int, modality: str) -> NDArray[np.float32]:
-        path, size = self.path_of(row, modality), self.chipset.size
-        chip = chip_folder.read_chip(path)
-        if chip.values.shape[1:] != (size, size):
-            shape = " x ".join(map(str, chip.values.shape[1:]))
-            raise ChipError(
-                f"{path}: {shape} pixels, not {size} x {size}; delete it and run the geoembed chip that made it again"
-            )
+        chip, size = self.chipset.read(row, modality), self.chipset.size
         values = np.where(np.isfinite(chip.values), chip.values, np.float32(np.nan))
         if chip.channels == self.channels[modality] == self.only[modality]:
             return values

@@ -71,24 +71,13 @@ def fixed(
     resolution: metres per pixel.
     within: (B, 4) west, south, east, north of boxes in degrees, in or near which cells are looked for; None: anywhere.
     """
-    if within is not None:
-        pad = size * resolution / METRES_PER_DEGREE * np.array([[-1.0, -1.0, 1.0, 1.0]])
-        wider = np.cos(np.radians(np.minimum(np.abs(within[:, [1, 3]]).max(axis=1), 89.0)))
-        within = within + np.where([[True, False, True, False]], pad / wider[:, None], pad)
-    boxes = _boxes(areas, crs.LONLAT)
-    if within is not None:
-        boxes, _ = boxes.within(within)
-    zones, boxes = _by_zone(boxes)
     taken, beyond = [], 0
-    for zone, southern in np.unique(zones, axis=0).tolist():
-        grid = grids.utm(zone, bool(southern), size, resolution)
-        of_zone = (zones == [zone, southern]).all(axis=1)
-        bounds = bounds_in(boxes.bounds[of_zone], crs.LONLAT, grid.crs)
+    for grid, zone, boxes in _by_grid(areas, size, resolution, within):
         pieces = []
-        for which, columns, rows in _covering(grid, bounds):
-            points, area_of = grid.lonlat(columns, rows), boxes.area_of[of_zone][which]
+        for which, columns, rows in _covering(grid, boxes.bounds):
+            points, area_of = grid.lonlat(columns, rows), boxes.area_of[which]
             west, is_south = 6.0 * zone - 186.0, points[:, 1] < 0.0
-            inside = (points[:, 0] >= west) & (points[:, 0] < west + 6.0) & (is_south == bool(southern))
+            inside = (points[:, 0] >= west) & (points[:, 0] < west + 6.0) & (is_south == (grid.name[2] == "S"))
             inside[inside] = _holds(areas, area_of[inside], points[inside])
             pieces.append(np.stack([area_of, columns, rows], axis=1)[inside])
         cells = _first_come(areas, grid, pieces)
@@ -100,6 +89,36 @@ def fixed(
     return taken, beyond
 
 
+def most_fixed(areas: Sequence[Area], size: int, resolution: float, within: NDArray[np.float64] | None = None) -> float:
+    """Return how many cells `fixed` looks at, which are more than it returns; as a float, as they may be too many."""
+    return sum(_number(grid, boxes.bounds) for grid, _, boxes in _by_grid(areas, size, resolution, within))
+
+
+def _by_grid(
+    areas: Sequence[Area], size: int, resolution: float, within: NDArray[np.float64] | None
+) -> Iterator[tuple[Grid, int, _Boxes]]:
+    """Yield the fixed grids that areas lie on, their zones, and boxes of the areas in the grid's CRS; see `fixed`."""
+    if within is not None:
+        pad = size * resolution / METRES_PER_DEGREE * np.array([[-1.0, -1.0, 1.0, 1.0]])
+        wider = np.cos(np.radians(np.minimum(np.abs(within[:, [1, 3]]).max(axis=1), 89.0)))
+        within = within + np.where([[True, False, True, False]], pad / wider[:, None], pad)
+    boxes = _boxes(areas, crs.LONLAT)
+    if within is not None:
+        boxes, _ = boxes.within(within)
+    zones, boxes = _by_zone(boxes)
+    for zone, southern in np.unique(zones, axis=0).tolist():
+        grid = grids.utm(zone, bool(southern), size, resolution)
+        of_zone = (zones == [zone, southern]).all(axis=1)
+        bounds = bounds_in(boxes.bounds[of_zone], crs.LONLAT, grid.crs)
+        yield grid, zone, _Boxes(bounds, boxes.area_of[of_zone])
+
+
+def _number(grid: Grid, bounds: NDArray[np.float64]) -> float:
+    """Return how many cells of a grid lie in or beside boxes (B, 4) in its CRS."""
+    columns = (bounds[:, 2] - bounds[:, 0]) / grid.width + 3.0
+    return float((columns * ((bounds[:, 3] - bounds[:, 1]) / grid.height + 3.0)).sum())
+
+
 def aligned(areas: Sequence[Area], rasters: Sequence[Raster], size: int, recorded: Sequence[Grid]) -> list[AreaCells]:
     """Return the cells of grids anchored on rasters that areas take: one grid per CRS and pixel lattice.
 
@@ -107,12 +126,24 @@ def aligned(areas: Sequence[Area], rasters: Sequence[Raster], size: int, recorde
     grid on that lattice. A cell is taken where its centre lies in the area, on one of the lattice's rasters, and in no
     cell of an earlier grid: ground that two lattices cover would else be in two chips, perhaps in two splits.
     """
+    extents = _extents(rasters, size, recorded)
+    taken = [_aligned_cells(areas, grid, bounds) for grid, bounds in extents.items()]
+    return _without_overlaps([cells for cells in taken if len(cells)])
+
+
+def most_aligned(areas: Sequence[Area], rasters: Sequence[Raster], size: int, recorded: Sequence[Grid]) -> float:
+    """Return how many cells `aligned` looks at, which are more than it returns; as a float."""
+    extents = _extents(rasters, size, recorded)
+    return sum(_number(grid, _in_grid(areas, grid).within(bounds)[0].bounds) for grid, bounds in extents.items())
+
+
+def _extents(rasters: Sequence[Raster], size: int, recorded: Sequence[Grid]) -> dict[Grid, NDArray[np.float64]]:
+    """Return aligned grids, and the bounds (R, 4) of the rasters on each in its CRS; see `aligned`."""
     extents: dict[Grid, list[tuple[float, ...]]] = {}
     for raster in sorted(rasters, key=lambda raster: (PurePath(raster.address).name, raster.address)):
         matching = next((grid for grid in [*recorded, *extents] if _is_on(grid, raster, size)), None)
         extents.setdefault(matching or grids.aligned(raster.lattice, size), []).append(raster.bounds)
-    taken = [_aligned_cells(areas, grid, np.unique(np.array(bounds), axis=0)) for grid, bounds in extents.items()]
-    return _without_overlaps([cells for cells in taken if len(cells)])
+    return {grid: np.unique(np.array(bounds), axis=0) for grid, bounds in extents.items()}
 
 
 def _is_on(grid: Grid, raster: Raster, size: int) -> bool:

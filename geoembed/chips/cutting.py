@@ -1,18 +1,21 @@
 """Cutting: neighbouring cells form blocks, which are read and warped at once and sliced into chip files."""
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 from threading import Lock, local
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import rasterio
 from affine import Affine
+from pydantic import Field
 
+from geoembed import names
 from geoembed.chips import folder as chip_folder
 from geoembed.chips.cells import AreaCells
 from geoembed.ground.grid import Cells
@@ -23,16 +26,37 @@ from geoembed.imagery.modalities import Modality
 from geoembed.imagery.rasters import Raster
 from geoembed.imagery.storage import Storage
 from geoembed.imagery.windows import Readers
-from geoembed.outputs import digests
+from geoembed.outputs import digests, disk, journal
+from geoembed.outputs.journal import Journal
 
 log = logging.getLogger(__name__)
+
+SYNCING = 0.05
+"""Share of the time that may go into waiting for the disk; a kill costs what was cut since the last wait."""
 
 BLOCK_HEIGHT, BLOCK_WIDTH = 512, 2048
 """Pixels of a block, which holds at least one cell: large enough that a source's blocks are decoded about once, small
 enough that a thread needs some 100 MB of memory whatever the area."""
 
-Contents = dict[str, tuple[float, tuple[str, ...]]]
-"""What a chip holds: its valid fraction and its channels, by modality."""
+
+class Held(NamedTuple):
+    """What a chip holds of a modality.
+
+    fraction: the share of valid pixels.
+    channels: their names.
+    digest: of its file; see `digests.of_small`.
+    """
+
+    fraction: Annotated[float, Field(ge=0.0, le=1.0)]
+    channels: tuple[names.Channel, ...]
+    digest: names.Digest
+
+
+Contents = dict[names.Modality, Held]
+"""What a chip holds, by modality."""
+
+Cut = dict[names.ChipId, Contents]
+"""What the chips of a block hold, by chip id: a line of the journal."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +122,9 @@ class Cutter:
         self._thread, self._lock = local(), Lock()
         self._all_readers: list[Readers] = []
 
-    def __call__(self, block: Cells) -> dict[str, Contents]:
-        """Write a block's chips; return what each holds, by chip id."""
-        contents: dict[str, Contents] = {chip_id: {} for chip_id in block.chip_ids}
+    def __call__(self, block: Cells) -> Cut:
+        """Write a block's chips, which are not synced yet; return what each holds."""
+        contents: Cut = {chip_id: {} for chip_id in block.chip_ids}
         with rasterio.Env(GDAL_CACHEMAX=256, GDAL_DISABLE_READDIR_ON_OPEN="TRUE"):
             for imagery in self._imagery:
                 self._cut(block, imagery, contents)
@@ -123,7 +147,7 @@ class Cutter:
         readers: Readers = self._thread.readers
         return readers
 
-    def _cut(self, block: Cells, imagery: Imagery, contents: dict[str, Contents]) -> None:
+    def _cut(self, block: Cells, imagery: Imagery, contents: Cut) -> None:
         near = imagery.index.near(block.outlines)
         if not near:
             return
@@ -143,8 +167,8 @@ class Cutter:
             part = box.part(top, left, size, size)
             path = chip_folder.path_of(self._output, chip_id, imagery.modality.name)
             pixels = pixels if is_present.all() else pixels[is_present]
-            chip_folder.write_chip(path, pixels, channels, imagery.storage, part.crs, part.transform)
-            contents[chip_id][imagery.modality.name] = (round(fraction, 6), channels)
+            digest = chip_folder.write_chip(path, pixels, channels, imagery.storage, part.crs, part.transform)
+            contents[chip_id][imagery.modality.name] = Held(round(fraction, 6), channels, digest)
 
 
 def _box(block: Cells) -> tuple[GeoBox, list[int], list[int]]:
@@ -159,14 +183,46 @@ def _box(block: Cells) -> tuple[GeoBox, list[int], list[int]]:
     return GeoBox(grid.crs, transform, max(tops) + size, max(lefts) + size), tops, lefts
 
 
-def finished(lines: Sequence[Mapping[str, Any]]) -> dict[str, Contents]:
-    """Return what each chip holds, by chip id, from the lines of a journal: what `Cutter` returned for each block."""
+class Synced:
+    """Writes chips that were cut into a journal once their files are on the disk, many at a time."""
+
+    def __init__(self, folder: Path, journal: Journal) -> None:
+        """Begin with nothing to write; `folder` holds the chips."""
+        self._folder, self._journal = folder, journal
+        self._waiting: list[Cut] = []
+        self._due = 0.0
+
+    def add(self, cut: Cut) -> None:
+        """Take chips that were cut just now."""
+        self._waiting.append(cut)
+        if time.monotonic() >= self._due:
+            self.close()
+
+    def close(self) -> None:
+        """Wait until all files are on the disk, and write their chips into the journal."""
+        files = [
+            chip_folder.path_of(self._folder, chip_id, name)
+            for cut in self._waiting
+            for chip_id, contents in cut.items()
+            for name in contents
+        ]
+        began = time.monotonic()
+        if files:
+            disk.sync_all(self._folder, files)
+        for cut in self._waiting:
+            self._journal.write({**cut})
+        now = time.monotonic()
+        self._waiting, self._due = [], now + (now - began) / SYNCING
+
+
+def finished(lines: list[dict[str, Any]]) -> Cut:
+    """Return what each chip holds, from the lines of a journal: what `Cutter` returned for each block."""
     copies: dict[tuple[str, ...], tuple[str, ...]] = {}  # chips are many, and share one copy of equal channels
     return {
         chip_id: {
-            name: (fraction, copies.setdefault(tuple(channels), tuple(channels)))
-            for name, (fraction, channels) in contents.items()
+            name: held._replace(channels=copies.setdefault(held.channels, held.channels))
+            for name, held in contents.items()
         }
-        for line in lines
+        for line in journal.fitting(lines, Cut)
         for chip_id, contents in line.items()
     }

@@ -1,11 +1,12 @@
 """Chip folders: the index of chips, their description, and one small raster per chip and modality."""
 
-import json
+import os
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import geopandas
 import numpy as np
@@ -13,18 +14,26 @@ import pyogrio
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from pydantic import Field
 
+from geoembed import names
 from geoembed.errors import ChipError
 from geoembed.ground import grid
 from geoembed.imagery.storage import Storage
-from geoembed.names import CHIP_ID
-from geoembed.outputs import atomic, digests, geopackage
+from geoembed.names import CHIP_ID, DIGEST
+from geoembed.outputs import atomic, digests, documents, geopackage
 from geoembed.outputs.records import Record
 from geoembed.project import remedies
 from geoembed.project.kinds import Kind
 
 INDEX, DESCRIPTION, LAYER = "index.gpkg", "chips.json", "chips"
 SPLITS = ("train", "validation", "test")
+
+LARGEST = 2**15
+"""Most pixels along a chip's side."""
+
+CHECKED = 2**30
+"""Bytes of chip files that are read to tell whether they are intact when chips are kept."""
 
 _PIXELS_ONLY = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_GEOREF_SOURCES": "NONE"}
 """GDAL options that read pixels only, and not where they lie: a chip opens in half the time."""
@@ -43,11 +52,42 @@ class Chip:
 
 
 @dataclass(frozen=True)
+class Contained:
+    """What chips have of a modality: the channels that at least one has, in order, and the unit of a value."""
+
+    channels: tuple[names.Channel, ...]
+    unit: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """What chips.json says.
+
+    geoembed_version: that began the folder.
+    size: pixels along a chip's side.
+    grids: that the chips lie on.
+    modalities: what chips have of each; without channels before the chips are finished.
+    made_from: the record of the chips.
+    inspected: what was found in the imagery (see `imagery.inspection`), JSON-ready.
+    failed: whether the run ended in an error.
+    """
+
+    geoembed_version: str
+    size: Annotated[int, Field(ge=1, le=LARGEST)]
+    grids: tuple[grid.Grid, ...]
+    modalities: dict[names.Modality, Contained]
+    made_from: Record
+    inspected: dict[str, Any] = field(default_factory=dict)
+    failed: bool = False
+
+
+@dataclass(frozen=True)
 class ChipSet:
     """A finished chip folder.
 
     folder: its path.
-    index: a row per chip: chip_id, aoi, split, the valid fraction of each modality (NaN: absent), geometry (EPSG:4326).
+    index: a row per chip: chip_id, aoi, split, geometry (EPSG:4326), and for each modality its valid fraction (NaN:
+        absent) and, in <modality>_digest, the digest of its file (see `digests.of_small`).
     channels: by modality, the channels that its chips have; a chip file may hold only some of them.
     units: by modality, the unit of a value.
     grids: the grids that the chips lie on.
@@ -68,9 +108,41 @@ class ChipSet:
         """Return the chips' cells, in the order of the index."""
         return grid.cells(self.grids, self.index["chip_id"].to_numpy())
 
+    @cached_property
+    def _columns(self) -> dict[str, list[str]]:
+        """Return the columns of the index that are needed to read a chip, which are slow to reach in a table."""
+        return {name: self.index[name].tolist() for name in ("chip_id", *(one + DIGEST for one in self.channels))}
+
+    @cached_property
+    def _place(self) -> Path:
+        """Return the folder without links."""
+        return self.folder.resolve()
+
     def path_of(self, chip_id: str, modality: str) -> Path:
         """Return the path of a chip file."""
         return path_of(self.folder, chip_id, modality)
+
+    def read(self, row: int, modality: str) -> Chip:
+        """Read a row's chip file; raises ChipError where it is missing, damaged, or of another size."""
+        path = self.path_of(self._columns["chip_id"][row], modality)
+        _require_inside(self._place, path)
+        chip = read_chip(path, self._columns[modality + DIGEST][row])
+        if chip.values.shape[1:] != (self.size, self.size):
+            shape = " x ".join(map(str, chip.values.shape[1:]))
+            raise ChipError(f"{path}: {shape} pixels, not {self.size} x {self.size}; {_AGAIN}")
+        return chip
+
+    def files(self) -> list[tuple[str, str, str]]:
+        """Return chip id, modality and digest of every chip file, modality by modality."""
+        present = [(name, self.index[self.index[name].notna()]) for name in self.channels]
+        return [
+            (chip_id, name, digest)
+            for name, rows in present
+            for chip_id, digest in zip(rows["chip_id"], rows[name + DIGEST], strict=True)
+        ]
+
+
+_AGAIN = "run the geoembed chip that made it again"
 
 
 def path_of(folder: Path, chip_id: str, modality: str) -> Path:
@@ -81,42 +153,115 @@ def path_of(folder: Path, chip_id: str, modality: str) -> Path:
     return folder / modality / match["zone"] / match["column"] / f"{chip_id}.tif"
 
 
+def _require_inside(folder: Path, path: Path) -> None:
+    """Raise ChipError where a link leads from a chip folder, itself without links, to a file elsewhere."""
+    if not os.path.realpath(path).startswith(f"{folder}{os.sep}"):
+        raise ChipError(
+            f"{path}: a link leads out of its folder; link the whole folder instead, or move the files there"
+        )
+
+
+def remove_chips(folder: Path, files: Iterable[tuple[str, str]]) -> None:
+    """Delete chip files, by chip id and modality, and the folders that are empty then; none beyond a link."""
+    folders: set[Path] = set()
+    for chip_id, modality in files:
+        path = path_of(folder, chip_id, modality)
+        _require_inside(folder.resolve(), path.parent)
+        path.unlink(missing_ok=True)
+        folders.update(path.parents[:3])
+    for emptied in sorted(folders, key=lambda path: -len(path.parts)):
+        if emptied.is_dir() and not any(emptied.iterdir()):
+            emptied.rmdir()
+
+
+def damaged(folder: Path, files: Sequence[tuple[str, str, str]]) -> list[Path]:
+    """Return the chip files, given by chip id, modality and digest, that are missing or damaged.
+
+    The size of each is looked at. Up to CHECKED bytes of them, or of every second, third ... file, are read.
+    """
+    step = 1 + sum(digests.size_of_small(digest) for *_, digest in files) // CHECKED
+    found = []
+    for number, (chip_id, modality, digest) in enumerate(files):
+        path = path_of(folder, chip_id, modality)
+        try:
+            intact = path.stat().st_size == digests.size_of_small(digest) and (
+                number % step or digests.of_small(path.read_bytes()) == digest
+            )
+        except OSError:
+            intact = False
+        if not intact:
+            found.append(path)
+    return found
+
+
+def read_description(folder: Path) -> Description:
+    """Read chips.json; raises ChipError where it is missing, damaged, or of another version of geoembed."""
+    remedy = f"run {remedies.cutting(folder)} again, which writes it anew"
+    return documents.read(folder / DESCRIPTION, Description, ChipError, remedy)
+
+
+def write_description(folder: Path, description: Description) -> None:
+    """Write chips.json, whole."""
+    documents.write(folder / DESCRIPTION, asdict(description))
+
+
 def read(folder: Path) -> ChipSet:
     """Read a chip folder's index and description; raises ChipError where there are no finished chips.
 
     folder: the folder, or its index.gpkg.
     """
     folder = folder.parent if folder.name == INDEX else folder
-    index_path, description_path = folder / INDEX, folder / DESCRIPTION
     _require_chips(folder)
-    try:
-        description = json.loads(description_path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        remedy = "move the folder away and make the chips again"
-        raise ChipError(f"{description_path}: cannot be read ({error}); {remedy}") from None
-    try:
-        index = geopandas.read_file(index_path, layer=LAYER)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise ChipError(f"{index_path}: cannot be read ({error}); run {remedies.cutting(folder)} again") from None
-    record = Record.from_json(description.get("made_from"))
-    if record is None:
-        raise ChipError(
-            f"{description_path}: made by another version of geoembed; move the folder away and make the chips again"
-        )
-    modalities = description["modalities"]
-    missing = {"chip_id", "aoi", "split", *modalities} - set(index.columns)
-    if missing:
-        names = ", ".join(sorted(missing))
-        raise ChipError(f"{index_path}: lacks the columns {names}; run {remedies.cutting(folder)} again")
+    description = read_description(folder)
+    path, again = folder / INDEX, f"run {remedies.cutting(folder)} again, which writes it anew"
+    index = geopackage.read(path, LAYER, ChipError, again)
+    fault = _fault(index, list(description.modalities))
+    if fault:
+        raise ChipError(f"{path}: {fault}; {again}")
     return ChipSet(
         folder=folder,
         index=index,
-        channels={name: tuple(value["channels"]) for name, value in modalities.items()},
-        units={name: value["unit"] for name, value in modalities.items()},
-        grids=tuple(grid.Grid(**value) for value in description["grids"]),
-        size=int(description["size"]),
-        digest=digests.of_value([record.digest, digests.of_table(index)]),
+        channels={name: one.channels for name, one in description.modalities.items()},
+        units={name: one.unit for name, one in description.modalities.items()},
+        grids=description.grids,
+        size=description.size,
+        digest=digests.of_value([description.made_from.digest, digests.of_table(index)]),
     )
+
+
+def indexed(folder: Path) -> set[tuple[str, str]]:
+    """Return chip id and modality of the chip files that an index names; none where it cannot be read."""
+    try:
+        table = pyogrio.read_dataframe(folder / INDEX, layer=LAYER, read_geometry=False)
+        held = [str(name).removesuffix(DIGEST) for name in table if str(name).endswith(DIGEST)]
+        return {
+            (names.chip_id(str(chip_id)), names.modality(name))
+            for name in held
+            for chip_id in table.loc[table[name + DIGEST].notna(), "chip_id"]
+        }
+    except (RuntimeError, ValueError, KeyError):  # pyogrio's are RuntimeErrors
+        return set()
+
+
+def _fault(index: geopandas.GeoDataFrame, modalities: Sequence[str]) -> str | None:
+    """Return what is wrong with the columns of an index; None where nothing is."""
+    missing = {"chip_id", "aoi", "split", *modalities, *(name + DIGEST for name in modalities)} - set(index.columns)
+    if missing:
+        return f"lacks the columns {', '.join(sorted(missing))}"
+    if index["chip_id"].duplicated().any():
+        return "holds a chip twice"
+    try:
+        for chip_id in index["chip_id"]:
+            names.chip_id(str(chip_id))
+        for area in index["aoi"].unique():
+            names.text(str(area))
+        for name in modalities:
+            for digest in index.loc[index[name].notna(), name + DIGEST]:
+                names.digest(str(digest))
+    except ValueError as error:
+        return str(error)
+    strange = set(index["split"]) - set(SPLITS)
+    return f"holds the split {strange.pop()!r}" if strange else None
 
 
 def _require_chips(folder: Path) -> None:
@@ -132,19 +277,24 @@ def _require_chips(folder: Path) -> None:
         raise ChipError(f"{folder / INDEX}: no chips here; {remedies.chips(folder)}")
 
 
-def read_chip(path: Path) -> Chip:
-    """Read a chip file; raises ChipError where it is missing or cannot be decoded."""
+def read_chip(path: Path, digest: str | None = None) -> Chip:
+    """Read a chip file; raises ChipError where it is missing, or damaged: not as its digest says, or not a GeoTIFF."""
     _hush_missing_place()
     try:
-        with rasterio.Env(**_PIXELS_ONLY), rasterio.open(path, driver="GTiff") as source:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ChipError(f"{path}: missing; {_AGAIN}") from None
+    if digest is not None and digests.of_small(data) != digest:
+        fault = "is empty" if not data else "was changed or damaged: it is not as its digest says"
+        raise ChipError(f"{path}: {fault}; delete it and {_AGAIN}")
+    try:
+        with rasterio.Env(**_PIXELS_ONLY), rasterio.MemoryFile(data) as file, file.open(driver="GTiff") as source:
             stored = source.read()
             channels = tuple(name or "" for name in source.descriptions)
             scales, offsets, nodata = source.scales, source.offsets, source.nodata
-    except rasterio.errors.RasterioError as error:
-        if not path.exists():
-            raise ChipError(f"{path}: missing; run the geoembed chip that made it again") from None
-        fault = f"cannot be read ({str(error).splitlines()[0]})"
-        raise ChipError(f"{path}: {fault}; delete it and run the geoembed chip that made it again") from None
+    except (rasterio.errors.RasterioError, ValueError, MemoryError) as error:
+        fault = f"cannot be read ({(str(error) or 'no memory').splitlines()[0]})"
+        raise ChipError(f"{path}: {fault}; delete it and {_AGAIN}") from None
     return Chip(channels, decode(stored, scales, offsets, nodata))
 
 
@@ -170,10 +320,11 @@ def decode(
 
 def write_chip(
     path: Path, stored: NDArray[Any], channels: tuple[str, ...], storage: Storage, crs: str, transform: Affine
-) -> None:
-    """Write a chip file, whole: stored numbers (C, H, W), with channel names, scales, offsets, nodata and place.
+) -> str:
+    """Write a chip file, whole but not synced: stored numbers (C, H, W), with all that says what and where they are.
 
-    One tile where the side is a multiple of 16, as GeoTIFF requires of tiles, else one strip; ZSTD level 1.
+    One tile where the side is a multiple of 16, as GeoTIFF requires of tiles, else one strip; ZSTD level 1. It is made
+    in memory, as GDAL does not always tell when a disk is full. Returns its digest (see `digests.of_small`).
     """
     size = stored.shape[1]
     layout = {"tiled": True, "blockxsize": size, "blockysize": size} if size % 16 == 0 else {"blockysize": size}
@@ -193,13 +344,17 @@ def write_chip(
         **layout,
     }
     encodings = [storage.encodings[name] for name in channels]
-    with atomic.replacing(path) as part, rasterio.open(part, "w", **profile) as file:
-        file.write(stored)
-        file.descriptions = channels
-        file.scales = tuple(encoding.scale for encoding in encodings)
-        file.offsets = tuple(encoding.offset for encoding in encodings)
+    with rasterio.MemoryFile() as memory:
+        with memory.open(**profile) as file:
+            file.write(stored)
+            file.descriptions = channels
+            file.scales = tuple(encoding.scale for encoding in encodings)
+            file.offsets = tuple(encoding.offset for encoding in encodings)
+        data = memory.getbuffer()
+        atomic.write_bytes(path, data, synced=False)
+        return digests.of_small(data)
 
 
-def write_index(path: Path, index: geopandas.GeoDataFrame) -> None:
-    """Write the index of chips as a GeoPackage, whole."""
-    geopackage.write(path, LAYER, index)
+def write_index(folder: Path, index: geopandas.GeoDataFrame, made_from: Record) -> None:
+    """Write the index of chips as a GeoPackage, whole, with the record of the chips."""
+    geopackage.write(folder / INDEX, LAYER, index, made_from)

@@ -3,15 +3,19 @@
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import numpy as np
 import pandas as pd
-import pyogrio
 
+from geoembed.chips import folder as chip_folder
 from geoembed.chips import splits
 from geoembed.chips.cells import AreaCells
 from geoembed.chips.cutting import Contents, Imagery
+from geoembed.errors import ChipError
+from geoembed.names import DIGEST
+from geoembed.outputs import geopackage
 
 
 def build(
@@ -25,13 +29,17 @@ def build(
     chips = [cells[[i for i, chip_id in enumerate(cells.chip_ids) if contents[chip_id]]] for cells in area_cells]
     chip_ids = [chip_id for cells in chips for chip_id in cells.chip_ids]
     aois = [cells.areas[area].name for cells in chips for area in cells.area_of.tolist()]
-    fractions = {name: [contents[chip_id].get(name, (np.nan, ()))[0] for chip_id in chip_ids] for name in modalities}
-    table = pd.DataFrame({"chip_id": chip_ids, "aoi": aois, "split": "", **fractions})
+    columns: dict[str, list[Any]] = {"chip_id": chip_ids, "aoi": aois, "split": [""] * len(chip_ids)}
+    for name in modalities:
+        of_chips = [contents[chip_id].get(name) for chip_id in chip_ids]
+        columns[name] = [np.nan if held is None else held.fraction for held in of_chips]
+        columns[name + DIGEST] = [None if held is None else held.digest for held in of_chips]
+    table = pd.DataFrame(columns)
     lonlat = np.concatenate([cells.lonlat() for cells in chips])
     sides = np.concatenate([np.full(len(cells), cells.grid.side_metres) for cells in chips])
     split_of = np.empty(len(table), dtype=object)
-    for name, members in table.groupby("aoi", sort=False).indices.items():
-        generator = np.random.default_rng([seed, zlib.crc32(str(name).encode())])
+    for area, members in table.groupby("aoi", sort=False).indices.items():
+        generator = np.random.default_rng([seed, zlib.crc32(str(area).encode())])
         split_of[members] = splits.assign(lonlat[members], sides[members].max(), generator)
     table["split"] = split_of
     number = {grid: i for i, grid in enumerate(dict.fromkeys(cells.grid for cells in area_cells))}
@@ -44,17 +52,17 @@ def build(
 
 
 def is_of(path: Path, index: geopandas.GeoDataFrame) -> bool:
-    """Tell whether an index file is there, can be read, and holds these chips in these splits."""
-    keys = ["chip_id", "aoi", "split"]
+    """Tell whether an index file is there, can be read, and holds these chips."""
+    keys = [name for name in index if name != "geometry"]
     try:
-        written = pyogrio.read_dataframe(path, read_geometry=False)
+        written = geopackage.read(path, chip_folder.LAYER, ChipError)
         return bool(written[keys].astype(str).to_numpy().tolist() == index[keys].astype(str).to_numpy().tolist())
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, KeyError):
+    except (ChipError, KeyError):
         return False
 
 
 def channels(imagery: Imagery, contents: Mapping[str, Contents]) -> list[str]:
     """Return the channels of a modality that at least one chip has, in order."""
     name = imagery.modality.name
-    combinations = {held[name][1] for held in contents.values() if name in held}
+    combinations = {held[name].channels for held in contents.values() if name in held}
     return [channel for channel in imagery.channels if any(channel in channels for channels in combinations)]

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from geoembed.chips import cells as chip_cells
 from geoembed.chips.cells import METRES_PER_DEGREE, AreaCells
 from geoembed.chips.cutting import Imagery
-from geoembed.errors import ConfigError
+from geoembed.errors import ChipError, ConfigError
 from geoembed.ground import crs
 from geoembed.ground.aoi import Area
 from geoembed.ground.grid import Grid
+from geoembed.imagery.rasters import Raster
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +27,14 @@ SIZES = (448, 224, 112, 64, 32, 16)
 ENOUGH = 1_000
 """Chips that a size has to give to be chosen."""
 
-MOST_BOXES = 1_000
-"""Places of imagery up to which cells are looked for in each alone; among more, anywhere in their common bounds."""
+MANY_CELLS = 100 * ENOUGH
+"""Cells from which on their number is not counted but reckoned, by the area."""
 
+MOST_CELLS = 10_000_000
+"""Cells from which on their number has to be confirmed, as cutting them takes days."""
+
+RADIUS = 6_371_007.0
+"""Metres of the radius of a sphere that has the Earth's area."""
 
 NEARLY_ALL = 0.999
 """Share of a cell that counts as all of it: outlines in degrees are polygons, whose edges are off by as much."""
@@ -66,16 +72,57 @@ class Layout:
 
     def cells(self, size: int) -> tuple[list[AreaCells], int]:
         """Return the cells of a size whose centre lies in an area, in or near imagery; and how many lie beyond UTM."""
-        for each in self.imagery:
-            if each.modality.name == self.align:
-                return chip_cells.aligned(self.areas, each.index.rasters, size, self.recorded), 0
-        extents = np.array(shapely.bounds(shapely.get_parts(self.extent))).reshape(-1, 4)
-        if len(extents) > MOST_BOXES:
-            extents = np.array([self.extent.bounds])
-        return chip_cells.fixed(self.areas, size, 10.0 if self.resolution is None else self.resolution, extents)
+        if self.align is not None:
+            return chip_cells.aligned(self.areas, self._lattices, size, self.recorded), 0
+        return chip_cells.fixed(self.areas, size, self._pixel, self._boxes)
+
+    @property
+    def _lattices(self) -> Sequence[Raster]:
+        """Return the rasters that the grid is aligned on."""
+        return next(each.index.rasters for each in self.imagery if each.modality.name == self.align)
+
+    @property
+    def _pixel(self) -> float:
+        """Return the metres per pixel of the fixed grid."""
+        return 10.0 if self.resolution is None else self.resolution
+
+    @cached_property
+    def _boxes(self) -> NDArray[np.float64]:
+        """Return boxes, (B, 4) west south east north in degrees, that hold all imagery."""
+        return np.array(shapely.bounds(shapely.get_parts(self.extent))).reshape(-1, 4)
+
+    def expected(self, size: int) -> int:
+        """Return how many cells a size gives at most, without looking at each; above MANY_CELLS, about how many."""
+        if self.align is not None:
+            most = chip_cells.most_aligned(self.areas, self._lattices, size, self.recorded)
+        else:
+            most = chip_cells.most_fixed(self.areas, size, self._pixel, self._boxes)
+        about = self._about(size) if most > MANY_CELLS else most
+        return int(min(most, about, 1e18))
+
+    def _about(self, size: int) -> float:
+        """Return the area that has imagery, divided by that of a cell; on a grid in degrees, in square degrees."""
+        lattice = None if self.align is None else self._lattices[0].lattice
+        circle = None if lattice is None else crs.circle(lattice.crs)
+        if lattice is not None and circle:
+            return float(shapely.area(self._common).sum()) / (lattice.dx * lattice.dy * (size * 360.0 / circle) ** 2)
+        pixel = self._pixel if lattice is None else lattice.dx * crs.metres_per_unit(lattice.crs)
+        return float(RADIUS**2 * np.radians(_ground(self._common))) / (size * pixel) ** 2
+
+    def require_consent(self, size: int, consent: int | None) -> None:
+        """Raise ChipError where a size gives more than MOST_CELLS cells, and more than the user said to want."""
+        expected = self.expected(size)
+        if expected <= max(MOST_CELLS, consent or 0):
+            return
+        unit = 10 ** (len(str(expected)) - 3)
+        told = -(-expected // unit) * unit
+        fault = f"area and imagery have about {told:,} cells of {size} pixels"
+        raise ChipError(f"{self.names}: {fault}; take a larger --size or a smaller area, or confirm it: --cells {told}")
 
     def count(self, size: int) -> int:
-        """Return how many chips a size gives if all pixels of the imagery are valid."""
+        """Return how many chips a size gives if all pixels of the imagery are valid; of very many, about how many."""
+        if (expected := self.expected(size)) > MANY_CELLS:
+            return expected
         count = 0
         for cells in self.cells(size)[0]:
             covered = np.max([each.index.covered(cells.outlines) for each in self.imagery], axis=0)
@@ -124,11 +171,17 @@ class Layout:
     def share(self) -> float:
         """Return which share of the areas' ground has imagery; NaN for areas that lie on both sides of 180 degrees."""
         west, _, east, _ = self.area.bounds
-        whole, shared = _ground(self.polygons), self.polygons.copy()
+        whole = _ground(self.polygons)
+        return _ground(self._common) / whole if whole and east - west < 359.0 else np.nan
+
+    @cached_property
+    def _common(self) -> NDArray[Any]:
+        """Return what the areas' polygons share with the imagery, (A,) shapely geometries in degrees."""
+        common = self.polygons.copy()
         shapely.prepare(self.extent)
-        outside = ~shapely.contains(self.extent, shared)
-        shared[outside] = shapely.intersection(shared[outside], self.extent)
-        return _ground(shared) / whole if whole and east - west < 359.0 else np.nan
+        outside = ~shapely.contains(self.extent, common)
+        common[outside] = shapely.intersection(common[outside], self.extent)
+        return common
 
     def nothing_at(self, size: int) -> str:
         """Say why there is no cell of a size, and what to do."""
@@ -155,11 +208,10 @@ class Layout:
 
     def _widths(self, size: int) -> str:
         """Say how wide a cell, the imagery and the area are."""
-        pixel = 10.0 if self.resolution is None else self.resolution
-        for each in self.imagery:
-            if each.modality.name == self.align:
-                lattice = each.index.rasters[0].lattice
-                pixel = lattice.dx * crs.metres_per_unit(lattice.crs)
+        pixel = self._pixel
+        if self.align is not None:
+            lattice = self._lattices[0].lattice
+            pixel = lattice.dx * crs.metres_per_unit(lattice.crs)
         cell = f"a cell is {size} pixels or {size * pixel / 1000.0:.3g} km wide"
         return f"{cell}, the imagery {_span(_once(self.extent))}, the area {_span(self.area)}"
 

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from geoembed import display, interrupts, settings
-from geoembed.cli import faults
+from geoembed.cli import faults, memory
 from geoembed.cli.options import Config, Json, Quiet, Verbose, place
 from geoembed.errors import ConfigError
 from geoembed.settings import Option
@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 OPTIONS: dict[str, list[Option]] = {}
 """The options that geoembed.toml and the environment may set, by command."""
+
+PANICS = "pyo3_runtime"
+"""Where the errors are at home that libraries in Rust, such as safetensors, raise in place of a crash."""
 
 NAMES = {"help_option_names": ["-h", "--help"]}
 
@@ -37,7 +40,9 @@ class Commands(TyperGroup):
         """Run the command line."""
         try:
             return super().main(*args, **kwargs)
-        except Exception as error:  # typer's own are told and end before
+        except BaseException as error:  # typer's own are told and end before
+            if not isinstance(error, Exception) and type(error).__module__ != PANICS:
+                raise
             for line in "".join(traceback.format_exception(error)).splitlines():
                 log.debug("%s", line)
             _say(faults.told(error))
@@ -155,7 +160,9 @@ def command(declaration: Checks) -> Checks:
         log.debug("settings: %s; %s: %s", options["config"], name, options)
         arguments = options | {"context": context}
         options |= declaration(**{key: arguments[key] for key in declared}) or {}
-        streams.tell(*streams.run(_step(name), options, quiet=quiet), as_json)
+        step = _step(name)
+        memory.require()
+        streams.tell(*streams.run(step, options, quiet=quiet), as_json)
 
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [parameter.replace(kind=kind) for key, parameter in declared.items() if key != "context"]

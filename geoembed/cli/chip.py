@@ -41,6 +41,11 @@ MinValid = Annotated[
     ),
 ]
 
+CellNumber = Annotated[
+    int | None,
+    typer.Option("--cells", metavar="N", min=1, help="Confirm so many cells, where they are over 10 million."),
+]
+
 
 @command
 def chip(
@@ -52,6 +57,7 @@ def chip(
     resolution: Resolution = None,
     align: Align = None,
     min_valid: MinValid = 0.5,
+    cells: CellNumber = None,
     seed: Seed = 0,
     workers: Workers = 2,
     update: Update = False,

@@ -47,6 +47,16 @@ Name = Annotated[
     str | None,
     typer.Option("--name", metavar="NAME", help="Name of the label file [default: that of class or raster]."),
 ]
+Driver = Annotated[
+    list[str],
+    typer.Option(
+        "--driver", metavar="NAME", help="GDAL's driver of an unusual kind of raster, such as GRIB. Repeatable."
+    ),
+]
+Outside = Annotated[
+    list[str],
+    typer.Option("--outside", metavar="FOLDER", help="Where a VRT may name files that are not beside it. Repeatable."),
+]
 LabelOutput = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="PATH", help="File, or folder of several [default: labels/<name>.gpkg]."),
@@ -64,6 +74,8 @@ def label(
     threshold: Threshold = 0.5,
     above: Above = None,
     name: Name = None,
+    driver: Driver = [],  # noqa: B006 (typer copies it)
+    outside: Outside = [],  # noqa: B006 (typer copies it)
     output: LabelOutput = None,
     update: Update = False,
     overwrite: Overwrite = False,

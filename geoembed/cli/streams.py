@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import time
+import unicodedata
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,9 @@ WRITTEN = ("output", "config")
 
 log = logging.getLogger(__name__)
 
+LIBRARIES = ("rasterio", "pyogrio", "fiona", "h5py", "shapely")
+"""Libraries that write to logs of their own."""
+
 
 def run(step: Verb[..., Any], options: dict[str, Any], *, quiet: bool) -> tuple[Result[Any], float]:
     """Run a step with options by name, showing its progress, and return the seconds that it took with its result.
@@ -36,7 +40,7 @@ def run(step: Verb[..., Any], options: dict[str, Any], *, quiet: bool) -> tuple[
         options.pop("config")
     reader = str(getattr(step, "__name__", "this command"))
     options = {name: value if name in WRITTEN else _piped(value, reader) for name, value in options.items()}
-    _require_utf8(options)
+    _require_plain(options)
     began = time.monotonic()
     result = progress.run(step.steps(**options), shown=not quiet)
     seconds = time.monotonic() - began
@@ -47,8 +51,11 @@ def run(step: Verb[..., Any], options: dict[str, Any], *, quiet: bool) -> tuple[
     return result, seconds
 
 
-def _require_utf8(options: dict[str, Any]) -> None:
-    """Raise ConfigError for a path or another text that is not UTF-8, which GDAL, HDF5 and JSON do not take."""
+def _require_plain(options: dict[str, Any]) -> None:
+    """Raise ConfigError for a path or another text that is not UTF-8, which GDAL, HDF5 and JSON do not take.
+
+    Nor may it hold control characters: paths are lines of text for the next program.
+    """
     values = [item for value in options.values() for item in (value if isinstance(value, list) else [value])]
     for text in [str(value) for value in values if isinstance(value, str | Path)]:
         try:
@@ -56,6 +63,8 @@ def _require_utf8(options: dict[str, Any]) -> None:
         except UnicodeEncodeError:
             shown = os.fsencode(text).decode("ascii", "backslashreplace")
             raise ConfigError(f"{shown}: this name is not UTF-8; rename it") from None
+        if any(unicodedata.category(letter) == "Cc" for letter in text):
+            raise ConfigError(f"{display.printable(text)}: this name holds control characters; rename it")
 
 
 def _piped(value: Any, reader: str) -> Any:
@@ -98,6 +107,9 @@ def listen(quiet: bool, verbose: bool) -> None:
     logger.handlers = [Lines()]
     logger.propagate = False
     logger.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+    for name in LIBRARIES:  # what they say of a file, in its own words, is for those who want to hear more
+        other = logging.getLogger(name)
+        other.handlers, other.propagate = [Lines() if verbose else logging.NullHandler()], False
     # rasterio hides this warning of its own in-memory rasters, but not when two threads warp at once.
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")
     warnings.showwarning = _note
@@ -116,8 +128,10 @@ def tell(result: Result[Any], seconds: float, as_json: bool) -> None:
         for number, table in enumerate(result.answer):
             typer.echo("\n" * bool(number), nl=False)
             display.show(table.title, table.rows, display.stdout())
+        # A terminal obeys what a pipe only carries.
+        shown = display.printable if sys.stdout.isatty() else str
         for path in () if result.answer else result.paths:
-            typer.echo(path)
+            typer.echo(shown(str(path)))
         return
     paths = [str(path) for path in result.paths]
     where: dict[str, object] = {"path": paths[0] if paths else None}  # a dry run writes nothing

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
 
 from geoembed.evaluation import cautions
 from geoembed.fits.curves import NOTHING, Fit
@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from geoembed.outputs.journal import Journal
     from geoembed.progress import Progress
 
-_IN_JOURNAL = "missing inputs"
+
+@dataclass(frozen=True)
+class _Line:
+    """The line of the journal that holds fits and cautions once all are measured."""
+
+    of: Literal["missing inputs"]
+    cautions: list[str]
+    fits: list[Fit]
 
 
 @dataclass(frozen=True)
@@ -43,9 +50,9 @@ def measure(study: Study, plan: Plan, journal: Journal) -> Generator[Progress, N
     origin, layout = study.origin, study.layout
     if origin is None or plan.features != FUSED:
         return Missing([], [])
-    held = [line for line in journal.lines if line["of"] == _IN_JOURNAL]
+    held = journal.of(_Line)
     if held:
-        return Missing([Fit(*row) for row in held[0]["fits"]], held[0]["cautions"])
+        return Missing(held[0].fits, held[0].cautions)
     usable = plan.source.usable(plan.features)
     rows = study.embedded_again(usable)
     if not layout.missing(usable, [Tested("missing", NOTHING, rows)]).draws:
@@ -55,5 +62,5 @@ def measure(study: Study, plan: Plan, journal: Journal) -> Generator[Progress, N
     sweep = plan.sweep(layout, [layout.missing(usable, tested)], layout.options.classifiers)
     fits = [fit for result in sweep.run({}) for fit in result.fits]
     warnings = cautions.of_removals(tested)
-    journal.write({"of": _IN_JOURNAL, "cautions": warnings, "fits": [astuple(fit) for fit in fits]})
+    journal.write(asdict(_Line("missing inputs", warnings, fits)))
     return Missing(fits, warnings, contrasted)

@@ -109,9 +109,9 @@ def maps(
         return ()
     perplexity = min(30.0, (n - 1) / 3)
     with threadpool_limits(1):  # t-SNE adds up what its threads find in any order
-        pca = PCA(2, random_state=seed)
+        pca = PCA(2, random_state=seed % 2**32)
         flat = pca.fit_transform(x)
-        curved = TSNE(init="pca", perplexity=perplexity, random_state=seed, n_jobs=1).fit_transform(x)
+        curved = TSNE(init="pca", perplexity=perplexity, random_state=seed % 2**32, n_jobs=1).fit_transform(x)
     first, second = 100 * pca.explained_variance_ratio_
     notes = (
         ("PCA", flat, f"The two axes show {first:.0f} % and {second:.0f} % of the variance."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +30,22 @@ log = logging.getLogger(__name__)
 
 MOST_CHIPS, MOST_PIXELS = 2000, 2**26
 """Most test chips that are mapped or embedded again with inputs removed, and most pixels (of a channel) of them."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of the journal: a job that is done.
+
+    of: the source and the features that it fitted.
+    key: the job's; see `jobs.Job`.
+    models, penalties, fits: what it gave; see `jobs.JobResult`.
+    """
+
+    of: tuple[str, str]
+    key: str
+    models: int
+    penalties: dict[str, float]
+    fits: list[Fit]
 
 
 @dataclass(frozen=True)
@@ -92,19 +108,19 @@ class Study:
         """Do the fits that the journal does not hold, and write them there; return all, as they were done."""
         classifiers = self.layout.options.classifiers
         total, done, resumed = sum(plan.fits(classifiers) for plan in plans), 0, 0
+        lines = journal.of(_Line)  # what does not fit is done again
         fits: list[Fit] = []
         for plan in plans:
-            of_plan = [plan.source.name, plan.features]
-            before = {line["key"]: line for line in journal.lines if line["of"] == of_plan}
-            fits += [Fit(*row) for line in before.values() for row in line["fits"]]
-            held = sum(line["models"] for line in before.values())
+            of_plan = plan.source.name, plan.features
+            before = {line.key: line for line in lines if line.of == of_plan}
+            fits += [fit for line in before.values() for fit in line.fits]
+            held = sum(line.models for line in before.values())
             done, resumed = done + held, resumed + held
             if held == plan.fits(classifiers):
                 continue
-            penalties = {key: line["penalties"] for key, line in before.items()}
+            penalties = {key: line.penalties for key, line in before.items()}
             for result in plan.sweep(self.layout, plan.experiments, classifiers).run(penalties):
-                line = {"of": of_plan, "key": result.key, "models": result.models, "penalties": result.penalties}
-                journal.write(line | {"fits": [astuple(fit) for fit in result.fits]})
+                journal.write(asdict(_Line(of_plan, result.key, result.models, result.penalties, result.fits)))
                 fits += result.fits
                 done += result.models
                 yield Progress(done, total, "fits", f"{plan.source.name} {plan.features}")

@@ -175,8 +175,13 @@ def read(path: Path) -> Embeddings:
             _require_layout(file, name, np.dtype(dtype), shape)
         found = Embeddings(
             path=path,
-            **{name: file.texts(name) for name in _TEXTS},
-            **{name: file.array(name) for name in _NUMBERS},
+            chip_id=file.texts("chip_id"),
+            lonlat=file.array("lonlat"),
+            bounds=file.array("bounds"),
+            aoi=file.texts("aoi"),
+            split=file.texts("split"),
+            present=file.array("present"),
+            broken=file.array("broken"),
             modalities=about.modalities,
             grids=documents.parsed(about.grids, tuple[Grid, ...]),
             digest=about.digest,

@@ -133,7 +133,7 @@ class Rows:
 
     def end(self) -> str:
         """Write the dataset's digest, and return it."""
-        digest = self._seen.hexdigest()
+        digest: str = self._seen.hexdigest()
         self._writer._attribute(self._dataset, SEAL, digest)
         self._writer._digests[self._name] = digest
         return digest
@@ -303,9 +303,7 @@ class Reader:
         """Read a dataset of texts, as `array` does."""
         return np.char.decode(self.array(name), "utf-8")
 
-    def rows(
-        self, name: str, numbers: NDArray[np.int64], dtype: Any, *, digest: str | None = None
-    ) -> NDArray[Any]:
+    def rows(self, name: str, numbers: NDArray[np.int64], dtype: Any, *, digest: str | None = None) -> NDArray[Any]:
         """Read some rows, whose numbers ascend, as a type.
 
         digest: what the whole dataset is compared with, ValueError is raised where it is another; None: no look at

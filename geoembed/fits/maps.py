@@ -7,9 +7,9 @@ from typing import Any
 import geopandas
 import numpy as np
 import pandas as pd
-import pyogrio
 from numpy.typing import NDArray
 
+from geoembed.errors import ProbeError
 from geoembed.fits.embeddings import Embeddings
 from geoembed.ground import grid
 from geoembed.labels.targets import Targets
@@ -80,17 +80,15 @@ def write(path: Path, table: geopandas.GeoDataFrame, task: Task, record: Record)
     geopackage.write(path, LAYER, table, record)
 
 
-def predictions(path: Path) -> pd.Series:
-    """Read the predictions of a map alone, without its geometry."""
-    column: pd.Series = pyogrio.read_dataframe(path, layer=LAYER, columns=["prediction"], read_geometry=False)[
-        "prediction"
-    ]
-    return column
-
-
 def read(path: Path) -> geopandas.GeoDataFrame:
-    """Read a map."""
-    return pyogrio.read_dataframe(path, layer=LAYER)
+    """Read a map; raises ProbeError where its rows are not those that were written."""
+    return geopackage.read(path, LAYER, ProbeError)
+
+
+def is_settled(path: Path) -> bool:
+    """Tell whether the styles of a map lie beside it, as they were written or as a user made them."""
+    names = ("", styles.CONFIDENCE) if "confidence" in geopackage.columns(path, LAYER) else ("",)
+    return all(styles.is_settled(path, name) for name in names)
 
 
 def _numbers(values: NDArray[np.float64], usable: NDArray[np.bool_]) -> Any:

@@ -10,7 +10,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geoembed.errors import AoiError
+from geoembed import names
+from geoembed.errors import AoiError, of_library
 from geoembed.ground import crs, vectors
 from geoembed.outputs import digests
 from geoembed.project import remedies
@@ -57,7 +58,8 @@ def load(path: Path, layer: str | None = None) -> geopandas.GeoDataFrame:
     kinds = vectors.layers(path, AoiError)
     possible = [name for name, kind in kinds.items() if kind and any(word in kind for word in MAY_BE_POLYGONS)]
     tables = {
-        name: _polygons(vectors.read(path, name, AoiError)) for name in ([layer] if layer in possible else possible)
+        name: _polygons(path, vectors.read(path, name, AoiError))
+        for name in ([layer] if layer in possible else possible)
     }
     holding = [name for name, table in tables.items() if len(table)]
     if not holding:
@@ -69,9 +71,13 @@ def load(path: Path, layer: str | None = None) -> geopandas.GeoDataFrame:
     return table
 
 
-def _polygons(table: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
-    """Return the rows with polygons, also those in a collection; attribute `left_out` counts the others."""
+def _polygons(path: Path, table: geopandas.GeoDataFrame) -> geopandas.GeoDataFrame:
+    """Return the rows with polygons, also those in a collection; attribute `left_out` counts the others.
+
+    Raises AoiError for coordinates that are not finite.
+    """
     shapes = table.geometry.to_numpy()
+    vectors.require_finite(path, shapes, AoiError)
     collections = np.flatnonzero(shapely.get_type_id(shapes) == shapely.GeometryType.GEOMETRYCOLLECTION)
     for row in collections:
         parts, _ = vectors.parts(shapes[[row]])
@@ -92,14 +98,24 @@ def areas(path: Path, table: geopandas.GeoDataFrame) -> list[Area]:
     )
     if stripped:
         log.warning("%s: %d names lost outer blanks", path, stripped)
-    polygons, crs_text = shapely.make_valid(table.geometry.to_numpy()), crs.horizontal(table.crs.to_wkt())
+    crs_text = crs.horizontal(table.crs.to_wkt())
     rows_of: dict[str, list[int]] = {}
     for row, text in enumerate(texts):
         rows_of.setdefault(text or path.stem, []).append(row)
-    return [
-        Area(name, polygons[rows[0]] if len(rows) == 1 else shapely.union_all(polygons[rows]), crs_text)
-        for name, rows in rows_of.items()
-    ]
+    for name in rows_of:
+        try:
+            names.text(name)
+        except ValueError as fault:
+            raise AoiError(f"{path}: area {fault}; rename it") from None
+    try:
+        polygons = shapely.make_valid(table.geometry.to_numpy())
+        merged = [
+            polygons[rows[0]] if len(rows) == 1 else shapely.disjoint_subset_union_all(polygons[rows])
+            for rows in rows_of.values()
+        ]
+    except shapely.errors.ShapelyError as fault:
+        raise AoiError(f"{path}: its polygons cannot be mended ({of_library(fault)}); draw them again") from None
+    return [Area(name, polygon, crs_text) for name, polygon in zip(rows_of, merged, strict=True)]
 
 
 def read(paths: tuple[Path, ...], layer: str | None = None) -> tuple[tuple[Area, ...], list[tuple[str, str]]]:

@@ -4,6 +4,8 @@ import logging
 import math
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
+from pyproj.exceptions import ProjError
 
-from geoembed.errors import GeoembedError, nearest
+from geoembed.errors import GeoembedError, nearest, of_library
 from geoembed.ground import crs as crs_
+from geoembed.ground import formats, offline
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +32,13 @@ ENCODING = "cp1252"
 BYTES = "ISO-8859-1"
 """An encoding in which every byte is a letter, so that any text can be read and its bytes be had again."""
 
-FAULTS = (RuntimeError, UnicodeDecodeError, shapely.errors.ShapelyError)  # pyogrio's and pyproj's are RuntimeErrors
+FAULTS = (RuntimeError, ValueError, OverflowError, TypeError, LookupError, AttributeError, NameError, SystemError,
+          MemoryError, shapely.errors.ShapelyError)  # fmt: skip
+"""What the libraries raise for files that are damaged or absurd: pyogrio's and pyproj's errors and RecursionError are
+RuntimeErrors, UnicodeDecodeError is a ValueError; of some CRS pyogrio forgets to set a name, which is a NameError."""
+
+MOST = 1e30
+"""Coordinates of this size or more are none, in whatever unit."""
 
 ASSIGNING = "assign the right one in QGIS, or with ogr2ogr -a_srs"
 
@@ -36,35 +46,32 @@ ASSIGNING = "assign the right one in QGIS, or with ogr2ogr -a_srs"
 def layers(path: Path, error: type[GeoembedError]) -> dict[str, str | None]:
     """Return the layers of a vector file and the geometry type of each, None where a layer has no geometry.
 
-    Raises `error` where the file is none that GDAL reads.
+    Raises `error` where the file is of no format that is read (see `formats`), or damaged.
     """
-    require_name(path, error)
-    try:
+    with _reading(path, error):
         kinds = {str(name): None if kind is None else str(kind) for name, kind in pyogrio.list_layers(path)}
-    except FAULTS as fault:
-        raise _unreadable(path, fault, error) from None
     kinds.pop(STYLES, None)
     return kinds
 
 
 def count(path: Path, layer: str, error: type[GeoembedError]) -> int:
-    """Return how many rows a layer has."""
-    try:
-        return int(pyogrio.read_info(path, layer=layer, encoding=BYTES, force_feature_count=True)["features"])
-    except FAULTS as fault:
-        raise _unreadable(path, fault, error) from None
+    """Return how many rows a layer has; raises `error` where it claims more than the file can hold."""
+    with _reading(path, error):
+        claimed = int(pyogrio.read_info(path, layer=layer, encoding=BYTES, force_feature_count=True)["features"])
+        most = formats.unpacked_size(path)
+    if claimed > most:
+        raise error(f"{path}: claims {claimed:,} rows in {most:,} bytes; it is damaged: make it again")
+    return claimed
 
 
 def columns(path: Path, layer: str, error: type[GeoembedError]) -> dict[str, str]:
     """Return the types of a layer's columns as the file has them; `read` has floats for integers with NULL."""
-    try:
+    with _reading(path, error):
         try:
             info = pyogrio.read_info(path, layer=layer)
         except UnicodeDecodeError:
             info = pyogrio.read_info(path, layer=layer, encoding=BYTES)
             info["fields"] = [_decoded(name) for name in info["fields"]]
-    except FAULTS as fault:
-        raise _unreadable(path, fault, error) from None
     return dict(zip(map(str, info["fields"]), map(str, info["dtypes"]), strict=True))
 
 
@@ -73,20 +80,35 @@ def read(path: Path, layer: str, error: type[GeoembedError]) -> Any:
 
     Raises `error` where it cannot be read.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # such as of a ring that is closed for the reader; what matters is checked
-            try:
-                return _whole(path, layer, pyogrio.read_dataframe(path, layer=layer))
-            except UnicodeDecodeError:
-                table = _whole(path, layer, pyogrio.read_dataframe(path, layer=layer, encoding=BYTES))
-    except FAULTS as fault:
-        raise _unreadable(path, fault, error) from None
+    count(path, layer, error)
+    with _reading(path, error), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such as of a ring that is closed for the reader; what matters is checked
+        try:
+            return _whole(path, layer, pyogrio.read_dataframe(path, layer=layer))
+        except UnicodeDecodeError:
+            table = _whole(path, layer, pyogrio.read_dataframe(path, layer=layer, encoding=BYTES))
     log.warning("%s: has texts that are not UTF-8; they are read as %s", path, ENCODING)
     for name in table.columns:
         if table[name].dtype != "geometry" and any(isinstance(value, str) for value in table[name]):
             table[name] = table[name].map(_decoded, na_action="ignore")
     return table.rename(columns=_decoded)
+
+
+@contextmanager
+def _reading(path: Path, error: type[GeoembedError]) -> Iterator[None]:
+    """Let GDAL read a file that it may read, offline; what the libraries raise becomes `error`."""
+    require_name(path, error)
+    formats.require(path, error)
+    before = {name: pyogrio.get_gdal_config_option(name) for name in offline.OPTIONS}
+    pyogrio.set_gdal_config_options(offline.OPTIONS)
+    try:
+        yield
+    except GeoembedError:
+        raise
+    except FAULTS as fault:
+        raise _unreadable(path, fault, error) from None
+    finally:
+        pyogrio.set_gdal_config_options(before)
 
 
 def _whole(path: Path, layer: str, table: Any) -> Any:
@@ -163,12 +185,15 @@ def require_place(
     """
     if crs is None:
         raise error(f"{path}: has no CRS; {assigning}")
-    wkt = crs.to_wkt()
-    if not crs_.is_on_earth(wkt):
+    try:
+        wkt = crs.to_wkt()
+        is_on_earth = crs_.is_on_earth(wkt)
+    except ProjError as fault:
+        raise _unreadable(path, fault, error) from None
+    if not is_on_earth:
         raise error(f"{path}: its CRS, {crs.name}, leads to no place on the Earth; {assigning}")
     west, south, east, north = shapely.total_bounds(shapes)
-    if not np.isfinite([west, south, east, north]).all():
-        raise error(f"{path}: has coordinates that are not finite; mend them")
+    require_finite(path, shapes, error)
     most = (crs_.circle(wkt) or math.inf) / 4 * (1 + 1e-9)  # 90 degrees, 100 grads
     if max(-south, north) > most or max(-west, east) > 6 * most:
         raise error(
@@ -177,8 +202,16 @@ def require_place(
         )
 
 
+def require_finite(path: Path, shapes: NDArray[Any], error: type[GeoembedError]) -> None:
+    """Raise `error` where a coordinate of shapely geometries is NaN or infinite, or too large to be multiplied."""
+    if not (np.abs(shapely.get_coordinates(shapes)) < MOST).all():
+        raise error(f"{path}: has coordinates that are not finite, or are absurdly large; mend them")
+
+
 def _unreadable(path: Path, fault: Exception, error: type[GeoembedError]) -> GeoembedError:
     if "proj.db" in str(fault):
         raise fault  # a fault of the machine, not of the file
-    first = (str(fault).splitlines() or [type(fault).__name__])[0].partition("; It might help")[0]
+    first = of_library(fault).partition("; It might help")[0]
+    if isinstance(fault, MemoryError):
+        return error(f"{path}: takes more memory than there is ({first}); give a part of it, or close other programs")
     return error(f"{path}: cannot be read as a vector file ({first}); give GeoPackage or GeoJSON")

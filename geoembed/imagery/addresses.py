@@ -5,11 +5,19 @@ such as `/vsizip/archive.zip/file.tif`, `https://...` or `s3://...`. It is text,
 """
 
 import glob
+import os
 import re
+import zipfile
+from functools import lru_cache
 from pathlib import Path, PurePath
+
+from geoembed.ground.formats import ARCHIVE_FAULTS
 
 _URL = re.compile(r"[A-Za-z][\w+.-]*://")
 _ARCHIVES = re.compile(r"(?:/vsi(?:zip|tar|gzip|7z|rar)/\{?)+")
+_SCHEME = re.compile(r"([A-Za-z][\w+.-]*)://")
+_FAR = re.compile(r"/vsi(?:curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)")
+_HERE = {"file", "zip", "tar", "gzip", "vrt"}
 _VARIABLE = re.compile(r'([A-Za-z]\w+:(?:\d+:)?"?)([^":]+)(.*)')
 """DRIVER:file:variable, DRIVER:"file":variable or GTIFF_DIR:2:file; a name of one letter is a Windows drive."""
 
@@ -47,6 +55,45 @@ def local_file(address: str) -> str | None:
         return None
     path = Path(address)
     return next((str(file) for file in (path, *path.parents) if file.is_file()), None)
+
+
+def path_of(address: str) -> str | None:
+    """Return the local file that an address names, also as netcdf:file.nc:variable; None where it names none."""
+    variable = _variable(address)
+    path = variable[2] if variable else address
+    return path if is_path(path) and os.path.isfile(path) else None  # noqa: PTH113 (many are asked for)
+
+
+def in_zip(address: str) -> tuple[str, str] | None:
+    """Return the archive and the member that an address of a file in a local zip archive names; None for others."""
+    if not address.startswith("/vsizip/") or len(_ARCHIVES.match(address)[0]) > len("/vsizip/{"):  # type: ignore[index]
+        return None
+    archive = local_file(address)
+    if archive is None:
+        return None
+    member = address.removeprefix("/vsizip/").removeprefix("{")[len(archive) :].lstrip("}").lstrip("/")
+    return (archive, member) if member else None
+
+
+@lru_cache(maxsize=64)
+def _members(archive: str, stamp: tuple[int, int]) -> frozenset[str]:
+    with zipfile.ZipFile(archive) as file:
+        return frozenset(file.namelist())
+
+
+def members(archive: str) -> frozenset[str]:
+    """Return the names of the files in a zip archive; none where it cannot be read."""
+    try:
+        status = Path(archive).stat()
+        return _members(archive, (status.st_size, status.st_mtime_ns))
+    except ARCHIVE_FAULTS:
+        return frozenset()
+
+
+def is_far(address: str) -> bool:
+    """Tell whether an address leads to another machine."""
+    schemes = {scheme for text in _SCHEME.findall(address) for scheme in text.lower().split("+")}
+    return bool(_FAR.search(address)) or bool(schemes - _HERE)
 
 
 def stem(address: str) -> str:

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import pydantic
 from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, StrictStr
 
-from geoembed import names
+from geoembed import names as checked
 from geoembed.errors import ConfigError, nearest
 from geoembed.imagery import addresses
+from geoembed.imagery.drivers import EVERYWHERE, Trust, is_local
 
 SEASONS = ("djf", "mam", "jja", "son")
 """Seasons, named by the first letters of their months, as winter and summer differ between the hemispheres."""
@@ -30,16 +31,20 @@ class Source:
     nodata: the stored number that stands for no value; None: the file's own.
     resampling: GDAL's name of the method; None: average where a raster is finer than the chips, else bilinear.
     stored: what a scaled SAR number is: db, linear (power) or amplitude; None: db in a modality in dB.
+    driver: GDAL's names of drivers that may open the rasters besides the usual ones (see `drivers.USUAL`).
+    outside: whether a VRT may name files that lie neither beside it nor below, or which: folders and addresses.
     """
 
     paths: Annotated[Paths, Field(alias="source")] = ()
     bands: Annotated[tuple[StrictInt | StrictStr, ...] | None, Field(min_length=1)] = None
-    names: Annotated[tuple[StrictStr, ...] | None, Field(min_length=1)] = None
+    names: Annotated[tuple[checked.Channel, ...] | None, Field(min_length=1)] = None
     scale: StrictFloat | None = None
     offset: StrictFloat | None = None
     nodata: StrictFloat | None = None
     resampling: Literal["nearest", "bilinear", "cubic", "average", "mode"] | None = None
     stored: Literal["value", "db", "linear", "amplitude"] | None = None
+    driver: Paths = ()
+    outside: bool | Paths = False
 
     @pydantic.model_validator(mode="after")
     def _agree(self) -> Self:
@@ -50,6 +55,12 @@ class Source:
         if self.names and len(set(self.names)) != len(self.names):
             raise ValueError("a name occurs twice in names; channels are told apart by name")
         return self
+
+    @property
+    def trust(self) -> Trust:
+        """Return what may be opened besides what is usual."""
+        everywhere = (EVERYWHERE,) if self.outside else ()
+        return Trust(self.driver, everywhere if isinstance(self.outside, bool) else self.outside)
 
 
 class Table(pydantic.BaseModel):
@@ -132,7 +143,7 @@ def read(config: Path | None, located: dict[str, tuple[str, ...]] | None = None)
 def _parse(modality: Modality, table: Any, config: Path) -> Modality:
     place = f"{config}: [modalities.{modality.name}]"
     try:
-        names.modality(modality.name)
+        checked.modality(modality.name)
     except ValueError as fault:
         raise ConfigError(f"{place}: {fault}") from None
     if not isinstance(table, dict):
@@ -140,11 +151,27 @@ def _parse(modality: Modality, table: Any, config: Path) -> Modality:
     parsed = _validate(Table, table, place)
     sources, unit = [_validate(Source, keys, place) for keys in parsed.source_tables()], parsed.unit
     resolved = tuple(
-        replace(source, paths=tuple(addresses.resolve(config.parent, path) for path in source.paths))
+        replace(
+            source,
+            paths=tuple(addresses.resolve(config.parent, path) for path in source.paths),
+            outside=source.outside if isinstance(source.outside, bool) else beginnings(config.parent, source.outside),
+        )
         for source in sources
     )
     decibel = modality.decibel or any(source.stored in ("db", "linear", "amplitude") for source in sources)
     return replace(modality, unit=modality.unit if unit is None else unit, decibel=decibel, sources=resolved)
+
+
+def beginnings(folder: Path, places: tuple[str, ...]) -> tuple[str, ...]:
+    """Return folders and beginnings of addresses, paths that are relative being relative to a folder."""
+    return tuple(
+        place
+        if place == EVERYWHERE
+        else str((folder / place).resolve())
+        if is_local(place)
+        else addresses.resolve(folder, place)
+        for place in places
+    )
 
 
 def _validate(kind: type[Model], keys: dict[str, Any], place: str) -> Model:

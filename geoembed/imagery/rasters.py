@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,19 +14,41 @@ from typing import Any, Self
 import numpy as np
 import rasterio
 from affine import Affine
-from rasterio.enums import ColorInterp
+from pyproj.exceptions import ProjError
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import ColorInterp, Interleaving
+from rasterio.env import ensure_env_with_credentials
+from rasterio.io import DatasetReader
 
-from geoembed.errors import ImageryError
+from geoembed.errors import ImageryError, of_library
 from geoembed.ground import crs as crs_
+from geoembed.ground import offline
 from geoembed.ground.lattice import TOLERANCE, GeoBox
-from geoembed.imagery import addresses, naming
+from geoembed.imagery import addresses, drivers, heaps, naming, vrt
+from geoembed.imagery.drivers import WARY, Trust
 from geoembed.imagery.modalities import Modality, Source
+from geoembed.names import text
 
 SIDECARS = (".aux.xml", ".msk")
 """Endings of the files beside a raster that GDAL reads too, but does not list for rasters in a VRT."""
 
-NO_VALUES = re.compile(r"<Histograms>.*?</Histograms>|<MDI key=\"STATISTICS_[^>]*>[^<]*</MDI>|</?[^>]*>|\s", re.S)
-"""What an .aux.xml file may hold without changing a value: statistics, which viewers write, and tags around them."""
+FAULTS = (rasterio.errors.RasterioError, CPLE_BaseError, ProjError, ValueError, OverflowError, TypeError, SystemError,
+          MemoryError)  # fmt: skip
+"""What rasterio raises for a file that is damaged or holds absurd numbers; UnicodeDecodeError is a ValueError."""
+
+INNER = re.compile(r"(vrt://|DERIVED_SUBDATASET:\w+:)([^?]+)(?:\?.*)?", re.IGNORECASE)
+"""Address of bands made of another data set, and that data set."""
+
+ABSURD = 1e30
+"""Numbers of this size or more are no value, whether a tag says so or not: nothing on Earth is measured in them."""
+
+MOST_BANDS, MOST_BLOCK = 10_000, 2**31
+"""Bands of a data set, and bytes of a block, beyond which it is taken for damaged: each read would take for ever."""
+
+NO_VALUES = re.compile(r"<MDI key=\"STATISTICS_[^>]*>[^<]*</MDI>|</?[^>]*>|\s", re.S)
+"""What an .aux.xml file may hold without changing a value: statistics, which viewers write, and tags around them.
+
+Histograms are taken out before."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +84,8 @@ class Raster(GeoBox):
     blocks: height and width in pixels of the blocks in which the data set is stored.
     count: number of bands in the data set, with those that are no channels.
     palette: whether the first band has a colour table.
+    driver: GDAL's name of the driver that reads it; empty: any of the usual ones.
+    far: whether other machines may be asked for its pixels.
     """
 
     address: str
@@ -72,6 +97,8 @@ class Raster(GeoBox):
     blocks: tuple[int, int] = (1, 1)
     count: int = 1
     palette: bool = False
+    driver: str = ""
+    far: bool = False
 
     @property
     def path(self) -> Path:
@@ -90,22 +117,87 @@ def is_categorical(raster: Raster) -> bool:
     )
 
 
-def dataset(address: str) -> Any:
-    """Open a data set; raises ImageryError where GDAL cannot open it, or it holds data sets instead of bands."""
+def dataset(address: str, trust: Trust = WARY) -> Any:
+    """Open a data set; raises ImageryError where GDAL cannot, it holds data sets instead of bands, or it may not.
+
+    What a VRT names must lie beside or below it, or be trusted.
+    """
+    chosen = _drivers(address, trust)
+    far = is_far(address, trust)
     try:
-        file = rasterio.open(address)
-    except rasterio.errors.RasterioError as error:
-        fault = str(error).splitlines()[0]
+        with gdal(far=far):
+            file = _open(address, chosen)
+    except FAULTS as error:
         _require_free_files()
         if addresses.is_path(address) and not Path(address).exists():
             raise ImageryError(f"{address}: no such raster; mend its path") from None
-        raise ImageryError(f"{address}: cannot be read as a raster ({fault}); mend or remove it") from None
+        raise _unreadable(address, error) from None
     if not file.count:
         inside = file.subdatasets
         file.close()
         remedy = f"name one of its {len(inside)} data sets, such as {inside[0]}" if inside else "mend or remove it"
         raise ImageryError(f"{address}: holds no bands of its own; {remedy}")
     return file
+
+
+def reopened(raster: Raster) -> Any:
+    """Open the data set of a raster that was read before; raises ImageryError."""
+    try:
+        with gdal(far=raster.far):
+            return _open(raster.address, [raster.driver] if raster.driver else list(drivers.USUAL))
+    except FAULTS as error:
+        _require_free_files()
+        raise _unreadable(raster.address, error) from None
+
+
+@ensure_env_with_credentials  # type: ignore[untyped-decorator]
+def _open(address: str, names: list[str]) -> Any:
+    """Open a data set with one of some drivers, as rasterio.open does with one or any."""
+    return DatasetReader(address, driver=names)
+
+
+def is_far(address: str, trust: Trust) -> bool:
+    """Tell whether a data set may be read from another machine: the user wrote an address there."""
+    return any(map(addresses.is_far, (address, *trust.outside)))
+
+
+def gdal(*, far: bool) -> Any:
+    """Return a context in which GDAL reads rasters: from this machine alone unless `far`; no file beyond its end."""
+    return rasterio.Env(RAW_CHECK_FILE_SIZE="YES", **({} if far else offline.OPTIONS))
+
+
+def _drivers(address: str, trust: Trust) -> list[str]:
+    """Return the drivers that may open an address; raises ImageryError where what it leads to is not to be opened."""
+    if "<" in address or address.startswith("{"):
+        raise ImageryError(f"{address}: is no address; write a description of rasters to a file that ends in .vrt")
+    inner = INNER.fullmatch(address)
+    if inner:
+        dataset(inner[2], trust).close()
+        return ["VRT" if inner[1] == "vrt://" else "DERIVED"]
+    usual = [*drivers.USUAL, *trust.drivers]
+    head = drivers.head_of(address)
+    if head is not None:
+        drivers.require_sidecars(address)
+        path = addresses.path_of(address)
+        if head.startswith(heaps.SIGNATURE) and path and not heaps.is_sound(path):
+            raise ImageryError(f"{address}: its HDF5 is damaged (a heap without an end); mend or remove it")
+        if drivers.is_vrt(head):
+            vrt.check(address, trust)
+            return ["VRT", *usual]
+    return usual
+
+
+def _unreadable(address: str, error: BaseException) -> ImageryError:
+    """Return the error of a raster that a library cannot read."""
+    fault = of_library(error)
+    if isinstance(error, MemoryError):
+        fault = f"it takes more memory than there is: {fault}"
+    remedy = "mend or remove it"
+    if "supported file format" in fault:
+        remedy = 'convert it to GeoTIFF, or name its driver, as in driver = "GRIB" beside source in geoembed.toml'
+    if address.endswith(".vrt") and drivers.head_of(address) is None:
+        remedy = "VRTs are read from disk and from zip archives alone: copy it"
+    return ImageryError(f"{address}: cannot be read as a raster ({fault}); {remedy}")
 
 
 def _require_free_files() -> None:
@@ -129,30 +221,69 @@ def read(modality: Modality, source: Source, address: str) -> Raster:
 
     Raises ImageryError where it cannot be opened, has no CRS, is rotated, is complex, or its bands have no names.
     """
-    with dataset(address) as file:
-        descriptions = tuple(name or "" for name in file.descriptions)
-        bands = _band_numbers(address, source, descriptions)
-        channels = _names(modality, source, address, descriptions, bands)
-        _require_place(address, file)
-        encodings = tuple(_encoding(modality, source, address, file, band) for band in bands)
-        return Raster(
-            crs=crs_.horizontal(file.crs.to_wkt()),
-            transform=straight(file),
-            height=file.height,
-            width=file.width,
-            address=address,
-            bands=bands,
-            channels=channels,
-            encodings=encodings,
-            resampling=source.resampling,
-            files=_files(file),
-            blocks=file.block_shapes[bands[0] - 1],
-            count=file.count,
-            palette=file.colorinterp[bands[0] - 1] == ColorInterp.palette,
+    file = dataset(address, source.trust)
+    try:
+        with file, gdal(far=is_far(address, source.trust)):
+            return _read(modality, source, address, file)
+    except FAULTS as error:
+        raise _unreadable(address, error) from None
+
+
+def _read(modality: Modality, source: Source, address: str, file: Any) -> Raster:
+    _require_sane(address, file)
+    descriptions = tuple(name or "" for name in file.descriptions)
+    bands = _band_numbers(address, source, descriptions)
+    channels = _names(modality, source, address, descriptions, bands)
+    _require_place(address, file)
+    _require_blocks(address, file, bands)
+    encodings = tuple(_encoding(modality, source, address, file, band) for band in bands)
+    return Raster(
+        crs=crs_.horizontal(file.crs.to_wkt()),
+        transform=straight(file),
+        height=file.height,
+        width=file.width,
+        address=address,
+        bands=bands,
+        channels=channels,
+        encodings=encodings,
+        resampling=source.resampling,
+        files=_files(file, source.trust),
+        blocks=file.block_shapes[bands[0] - 1],
+        count=file.count,
+        palette=file.colorinterp[bands[0] - 1] == ColorInterp.palette,
+        driver=file.driver,
+        far=is_far(address, source.trust),
+    )
+
+
+def _require_sane(address: str, file: Any) -> None:
+    """Raise ImageryError where a data set has absurdly many bands, or names overviews elsewhere."""
+    if file.count > MOST_BANDS:
+        raise ImageryError(
+            f"{address}: has {file.count:,} bands, more than {MOST_BANDS:,}; is it damaged? Give another"
         )
+    overviews = file.tags(ns="OVERVIEWS").get("OVERVIEW_FILE", "").removeprefix(vrt.BASE)
+    if "/" in overviews or "<" in overviews or ":" in overviews:
+        raise ImageryError(f"{address}: says that its overviews are {overviews[:200]}; remove that from its metadata")
 
 
-def _files(file: Any) -> tuple[str, ...]:
+def _require_blocks(address: str, file: Any, bands: Sequence[int]) -> None:
+    """Raise ImageryError where a block that is read at once does not fit memory."""
+    shapes, types = file.block_shapes, file.dtypes
+    # JPEG 2000 is not asked: for that, GDAL walks through all of it, and through a damaged one for ever.
+    is_together = file.driver == "GTiff" and file.interleaving is Interleaving.pixel
+    together = file.count if is_together else 1
+    most = max(math.prod(shapes[band - 1]) * _itemsize(types[band - 1]) for band in bands) * together
+    if most > MOST_BLOCK:
+        fault = f"is stored in blocks of {most / 1e9:,.0f} GB, which are read at once"
+        raise ImageryError(f"{address}: {fault}; store it in tiles: gdal_translate -co TILED=YES {address} OUT.tif")
+
+
+def _itemsize(dtype: str) -> int:
+    return 16 if dtype.startswith("complex") else np.dtype(dtype).itemsize
+
+
+def _files(file: Any, trust: Trust) -> tuple[str, ...]:
     """Return the local files that a data set reads, its own first; VRT files are followed to the rasters in them."""
     waiting, paths = deque(file.files), dict[str, None]()  # in order, each once
     while waiting:
@@ -160,7 +291,7 @@ def _files(file: Any) -> tuple[str, ...]:
         if path is None or path in paths or _changes_no_value(path):
             continue
         if paths and Path(path).suffix.lower() == ".vrt":  # of the first, GDAL has listed the files
-            with dataset(path) as inner:
+            with dataset(path, trust) as inner:
                 waiting += inner.files
         paths[path] = None
         waiting += [path + ending for ending in SIDECARS if Path(path + ending).exists()]
@@ -171,7 +302,10 @@ def _changes_no_value(path: str) -> bool:
     """Tell whether a file beside a raster holds nothing but overviews or statistics."""
     if path.endswith(".ovr"):
         return True
-    return path.endswith(".aux.xml") and not NO_VALUES.sub("", Path(path).read_text(encoding="utf-8", errors="replace"))
+    if not path.endswith(".aux.xml"):
+        return False
+    first, *parts = Path(path).read_text(encoding="utf-8", errors="replace").split("<Histograms>")
+    return not NO_VALUES.sub("", first + "".join(part.partition("</Histograms>")[2] for part in parts))
 
 
 def _band_numbers(address: str, source: Source, descriptions: tuple[str, ...]) -> tuple[int, ...]:
@@ -205,13 +339,25 @@ def _names(
     if source.names is not None:
         return source.names
     names = tuple(descriptions[band - 1] for band in bands)
-    fault = "" if all(names) else f"{len(names)} bands without description"
-    if all(names) and len(set(names)) != len(names):
-        fault = "two bands have one description"
+    fault = _fault_of(names)
     if fault:
         remedy = naming.remedy(modality.name, modality.channels, len(names), chosen=source.bands is not None)
         raise ImageryError(f"{address}: {fault}; {remedy}")
     return names
+
+
+def _fault_of(descriptions: tuple[str, ...]) -> str | None:
+    """Return why descriptions of bands cannot be the names of channels, None where they can."""
+    if not all(descriptions):
+        return f"{len(descriptions)} bands without description"
+    if len(set(descriptions)) != len(descriptions):
+        return "two bands have one description"
+    try:
+        for description in descriptions:
+            text(description)
+    except ValueError as error:
+        return f"its description {error}"
+    return None
 
 
 def _require_place(address: str, file: Any) -> None:
@@ -222,6 +368,11 @@ def _require_place(address: str, file: Any) -> None:
     if file.crs is None:
         raise ImageryError(f"{address}: has no CRS; assign its own one: rio edit-info --crs EPSG:CODE {address}")
     transform = straight(file)
+    if not np.isfinite(transform[:6]).all():
+        raise ImageryError(f"{address}: has coordinates that are not finite; give it others: gdal_edit.py -a_ullr")
+    if not crs_.is_on_earth(file.crs.to_wkt()):
+        fault = "its CRS leads to no place on the Earth"
+        raise ImageryError(f"{address}: {fault}; assign its own one: rio edit-info --crs EPSG:CODE {address}")
     if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
         raise ImageryError(f"{address}: is not north up; warp it first: gdalwarp {address} OUT.tif")
 
@@ -246,10 +397,15 @@ def _encoding(modality: Modality, source: Source, address: str, file: Any, band:
     if nodata is not None and math.isinf(nodata) and dtype == "float64":
         # A tag such as -1.797693134862316e+308 is read as infinite; infinite pixels are no values whatever the tag.
         nodata = math.copysign(float(np.finfo(dtype).max), nodata)
+    scale = float(file.scales[band - 1] if source.scale is None else source.scale)
+    offset = float(file.offsets[band - 1] if source.offset is None else source.offset)
+    if not max(abs(scale), abs(offset)) < ABSURD:
+        fault = f"band {band} has a scale of {scale:g} and an offset of {offset:g}"
+        raise ImageryError(f"{address}: {fault}; write those that it should have, as in scale = 1.0 and offset = 0.0")
     return Encoding(
         dtype=dtype,
-        scale=float(file.scales[band - 1] if source.scale is None else source.scale),
-        offset=float(file.offsets[band - 1] if source.offset is None else source.offset),
+        scale=scale,
+        offset=offset,
         nodata=nodata,
         stored=source.stored or ("db" if modality.decibel else "value"),
     )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from affine import Affine
 
 from geoembed.errors import ImageryError
+from geoembed.imagery.addresses import is_far
 from geoembed.imagery.modalities import SEASONS, Source
 from geoembed.imagery.rasters import Encoding, Raster
 
@@ -59,6 +60,8 @@ def read(modality: str, source: Source, folder: str, addresses: Sequence[str]) -
                 encodings=(AMPLITUDE if modality == "s1" else COHERENCE,),
                 resampling=source.resampling,
                 files=(address,),
+                driver="GTiff",
+                far=is_far(address),
             )
             tiles.append(tile)
     if not tiles:

@@ -6,8 +6,10 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 
-from geoembed.errors import ImageryError
+from geoembed.errors import ImageryError, of_library
+from geoembed.ground.formats import ARCHIVE_FAULTS
 from geoembed.imagery import addresses, rasters, seasonal
+from geoembed.imagery.drivers import WARY, Trust
 from geoembed.imagery.modalities import Modality, Source
 from geoembed.imagery.rasters import Raster
 
@@ -33,13 +35,15 @@ def find(modality: Modality) -> tuple[Raster, ...]:
     return tuple(opened)
 
 
-def first_bands(locations: Iterable[str], *, scaled: bool) -> tuple[Raster, ...]:
+def first_bands(locations: Iterable[str], *, scaled: bool, trust: Trust = WARY) -> tuple[Raster, ...]:
     """Return the first bands of rasters, in name order, as channels called `value`; raises ImageryError like `find`.
 
     locations: addresses, globs or folders.
     scaled: whether scale and offset are the rasters' own; else a value is the stored number, such as a class.
+    trust: what may be opened besides what is usual.
     """
-    source = Source(bands=(1,), names=("value",), scale=None if scaled else 1.0, offset=None if scaled else 0.0)
+    scale, offset = (None, None) if scaled else (1.0, 0.0)
+    source = Source((), (1,), ("value",), scale, offset, driver=trust.drivers, outside=trust.outside)
     singles = dict.fromkeys(address for location in locations for address in _expand(location))
     return tuple(rasters.read(Modality("labels"), source, address) for address in sorted(singles, key=PurePath))
 
@@ -88,8 +92,10 @@ def _address(file: Path) -> str:
     try:
         with zipfile.ZipFile(file) as archive:
             names = [str(member) for member in _rasters(map(Path, archive.namelist()))]
-    except (OSError, zipfile.BadZipFile) as error:
-        raise ImageryError(f"{file}: cannot be read as a zip archive ({error}); mend or remove it") from None
+    except ARCHIVE_FAULTS as error:
+        raise ImageryError(
+            f"{file}: cannot be read as a zip archive ({of_library(error)}); mend or remove it"
+        ) from None
     if not names:
         raise ImageryError(f"{file}: holds no raster; remove it")
     if len(names) > 1:

@@ -8,19 +8,15 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio import windows
 from rasterio.enums import MaskFlags
 
-from geoembed.errors import ImageryError
+from geoembed.errors import ImageryError, of_library
 from geoembed.ground import crs as crs_
 from geoembed.ground.lattice import GeoBox
 from geoembed.imagery import rasters
-from geoembed.imagery.rasters import Raster
-
-ABSURD = 1e30
-"""Numbers of this size or more are no value, whether a tag says so or not: nothing on Earth is measured in them."""
+from geoembed.imagery.rasters import ABSURD, Raster
 
 MARGIN = 3
 """Source pixels read beyond what a kernel needs at a box's edge."""
@@ -58,7 +54,7 @@ class Readers:
         if raster.address in self._open:
             self._open.move_to_end(raster.address)
             return self._open[raster.address]
-        source = rasters.dataset(raster.address)
+        source = rasters.reopened(raster)
         if (source.width, source.height) != (raster.width, raster.height) or not rasters.straight(source).almost_equals(
             raster.transform, precision=1e-6
         ):
@@ -137,13 +133,12 @@ def read(
     bands = [raster.bands[i] for i in chosen]
     part = windows.Window(window.column, window.row, window.width, window.height)
     try:
-        types = [np.dtype(source.dtypes[band - 1]) for band in bands]
-        runs = [bands] if len(set(types)) == 1 else [[band] for band in bands]
-        stored: NDArray[Any] = np.concatenate([source.read(run, window=part) for run in runs])
-        valid = _unmasked(source, bands, part)
-    except rasterio.errors.RasterioError as error:
-        fault = str(error).splitlines()[0]
-        raise ImageryError(f"{raster.address}: its pixels cannot be read ({fault}); mend or remove it") from None
+        with rasters.gdal(far=raster.far):
+            types, stored, valid = _pixels(source, bands, part)
+    except rasters.FAULTS as error:
+        raise ImageryError(
+            f"{raster.address}: its pixels cannot be read ({of_library(error)}); mend or remove it"
+        ) from None
     for i, dtype, numbers, is_valid in zip(chosen, types, stored, valid, strict=True):
         nodata = raster.encodings[i].nodata
         if nodata is not None and math.isfinite(nodata):
@@ -157,10 +152,22 @@ def read(
     return stored, valid
 
 
+def _pixels(
+    source: Any, bands: Sequence[int], part: windows.Window
+) -> tuple[list[np.dtype[Any]], NDArray[Any], NDArray[np.bool_]]:
+    """Return the types of bands, their stored numbers in a window, and which of these no mask hides."""
+    names = source.dtypes
+    types = [np.dtype(names[band - 1]) for band in bands]
+    runs = [bands] if len(set(types)) == 1 else [[band] for band in bands]
+    stored: NDArray[Any] = np.concatenate([source.read(run, window=part) for run in runs])
+    return types, stored, _unmasked(source, bands, part)
+
+
 def _unmasked(source: Any, bands: Sequence[int], part: windows.Window) -> NDArray[np.bool_]:
     """Tell which pixels are hidden by no mask, (C, h, w): of the data set (perhaps an alpha band) or of each band."""
     shape = (len(bands), part.height, part.width)
-    flags = [source.mask_flag_enums[band - 1] for band in bands]
+    flags_of = source.mask_flag_enums
+    flags = [flags_of[band - 1] for band in bands]
     if all(flag in ([MaskFlags.all_valid], [MaskFlags.nodata]) for flag in flags):
         return np.ones(shape, dtype=bool)
     if all(MaskFlags.per_dataset in flag for flag in flags):

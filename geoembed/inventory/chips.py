@@ -1,10 +1,9 @@
 """Inventory of chips: chip folders, and single chip files."""
 
-import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,9 +17,11 @@ from geoembed.imagery.rasters import Encoding
 from geoembed.imagery.windows import Readers
 from geoembed.inventory import facts, places
 from geoembed.inventory.facts import Facts, Rows
-from geoembed.outputs import geopackage, journal, records
+from geoembed.outputs import geopackage, journal
 from geoembed.project import kinds, remedies
 from geoembed.project.kinds import Kind
+
+T = TypeVar("T")
 
 SAMPLED = 30
 """Chips of each modality whose pixels are read for statistics, spread over the index."""
@@ -40,7 +41,7 @@ def of_folder(path: Path, *, verify: bool) -> Facts:
     ]
     faults = [*geopackage.faults(folder / chip_folder.INDEX, whole=verify), *_faults(chipset, verify)]
     read = "all chip files" if verify else f"{SAMPLED} chip files of each modality at most, --verify reads all"
-    record = records.read_json(folder / chip_folder.DESCRIPTION)
+    description = chip_folder.read_description(folder)
     about = {
         "chips": len(chipset.index),
         "pixels": f"{chipset.size} x {chipset.size}",
@@ -48,7 +49,7 @@ def of_folder(path: Path, *, verify: bool) -> Facts:
         **places.of_table(chipset.index),
         "crs": [grid.crs for grid in chipset.grids],
         "areas": {str(name): int(n) for name, n in chipset.index["aoi"].value_counts().items()},
-        **facts.of_record(record, _version(folder)),
+        **facts.of_record(description.made_from, description.geoembed_version),
         "unusual": unusual,
     }
     tables = {"chips by split": _splits(chipset), "values": values(statistics)}
@@ -57,8 +58,8 @@ def of_folder(path: Path, *, verify: bool) -> Facts:
 
 def of_file(path: Path, *, verify: bool) -> Facts:
     """Tell of a chip file; raises GeoembedError where it cannot be read."""
-    chip = chip_folder.read_chip(path)
     name = path.parents[2].name
+    chip = _indexed(path, name)
     modality = next((known for known in BUILT_IN if known.name == name), Modality(name))
     raster = rasters.read(Modality(name, decibel=modality.decibel), Source(), str(path))
     with closing(Readers()) as readers:
@@ -72,6 +73,16 @@ def of_file(path: Path, *, verify: bool) -> Facts:
         "valid": float(np.isfinite(chip.values).all(axis=0).mean()),
     }
     return Facts(Kind.CHIP.value, "all pixels", about, {"values": values({name: statistics})})
+
+
+def _indexed(path: Path, name: str) -> chip_folder.Chip:
+    """Read a chip file, and compare it with the index of its folder where that can be read."""
+    try:
+        chipset = chip_folder.read(path.parents[3])
+        row = chipset.index.index[chipset.index["chip_id"] == path.stem][0]
+    except (GeoembedError, IndexError):
+        return chip_folder.read_chip(path)
+    return chipset.read(row, name) if name in chipset.channels else chip_folder.read_chip(path)
 
 
 def values(statistics: dict[str, list[ChannelStatistics]]) -> Rows:
@@ -101,8 +112,9 @@ def _paths(chipset: ChipSet, name: str) -> list[Path]:
     return [chipset.path_of(chip_id, name) for chip_id in present]
 
 
-def _sampled(paths: list[Path]) -> list[Path]:
-    return [paths[i] for i in sorted({*np.linspace(0, len(paths) - 1, min(SAMPLED, len(paths))).astype(int).tolist()})]
+def _sampled(items: list[T]) -> list[T]:
+    """Return SAMPLED items at most, spread evenly."""
+    return [items[i] for i in sorted({*np.linspace(0, len(items) - 1, min(SAMPLED, len(items))).astype(int).tolist()})]
 
 
 def _statistics(chipset: ChipSet, name: str) -> list[ChannelStatistics]:
@@ -130,24 +142,21 @@ def _statistics(chipset: ChipSet, name: str) -> list[ChannelStatistics]:
 def _faults(chipset: ChipSet, verify: bool) -> Iterator[str]:
     """Yield what is wrong with the chip files; a number stands for many that are missing."""
     for name in chipset.channels:
-        paths = _paths(chipset, name)
-        missing = [path for path in paths if not path.exists()]
+        rows = np.flatnonzero(chipset.index[name].notna())
+        path_of = dict(zip(rows.tolist(), _paths(chipset, name), strict=True))
+        missing = [row for row, path in path_of.items() if not path.exists()]
         if missing:
-            lost = f"{len(missing):,} of {len(paths):,} chip files of {name} are missing, {missing[0]} the first"
+            lost = (
+                f"{len(missing):,} of {len(rows):,} chip files of {name} are missing, {path_of[missing[0]]} the first"
+            )
             yield f"{chipset.folder}: {lost}; run the geoembed chip that made them again"
-        present = [path for path in paths if path not in set(missing)]
-        for path in present if verify else _sampled(present):
+        present = sorted(path_of.keys() - set(missing))
+        for row in present if verify else _sampled(present):
             try:
-                chip = chip_folder.read_chip(path)
+                chip = chipset.read(row, name)
             except GeoembedError as error:
                 yield str(error)
                 continue
-            strange = set(chip.channels) - set(chipset.channels[name])
-            if chip.values.shape[1:] != (chipset.size, chipset.size) or strange:
-                fault = "holds other pixels or channels than the index says"
-                yield f"{path}: {fault}; delete it and run the geoembed chip that made it again"
-
-
-def _version(folder: Path) -> str | None:
-    described: dict[str, Any] = json.loads((folder / chip_folder.DESCRIPTION).read_text(encoding="utf-8"))
-    return described.get("geoembed_version")
+            if set(chip.channels) - set(chipset.channels[name]):
+                fault = "holds other channels than the index says"
+                yield f"{path_of[row]}: {fault}; delete it and run the geoembed chip that made it again"

@@ -35,7 +35,13 @@ def of_file(path: Path, *, verify: bool) -> Facts:
     read = "all vectors, with their digests" if verify else f"vectors of {SAMPLED:,} at most, --verify reads all"
     faults = embeddings.faults(file, whole=verify)
     vectors = [] if faults else _vectors(file)
-    return Facts(Kind.EMBEDDINGS.value, f"rows and attributes, with their digests, and {read}", about, {"vectors": vectors}, tuple(faults))
+    return Facts(
+        Kind.EMBEDDINGS.value,
+        f"rows and attributes, with their digests, and {read}",
+        about,
+        {"vectors": vectors},
+        tuple(faults),
+    )
 
 
 def _vectors(file: Embeddings) -> Rows:

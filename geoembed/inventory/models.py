@@ -1,6 +1,5 @@
 """Inventory of model folders."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from geoembed.inventory.facts import Facts, Rows
 from geoembed.learning import checkpoint
 from geoembed.learning.checkpoint import Description
 from geoembed.learning.model import Model
-from geoembed.outputs import digests
+from geoembed.outputs import documents
 from geoembed.outputs.records import Record
 from geoembed.project import kinds, remedies
 from geoembed.project.kinds import Kind
@@ -24,23 +23,26 @@ def of_folder(path: Path, *, verify: bool) -> Facts:
     folder = path if path.is_dir() else path.parent
     described = checkpoint.read_config(folder)
     record = Record.from_json(described.made_from)
-    written = json.loads((folder / checkpoint.CONFIG).read_text(encoding="utf-8"))
-    about = {**_about(described), **facts.of_record(record, written.get("geoembed_version"))}
+    version = documents.load(folder / checkpoint.CONFIG).get("geoembed_version")
+    about = {**_about(described), **facts.of_record(record, version)}
     tables = {"bands": _bands(described)}
     if not kinds.is_finished(folder, Kind.MODEL):
         again = remedies.again(described.made_from, folder)
         return Facts("an unfinished model folder", checkpoint.CONFIG, {"next": again, **about}, tables)
-    about |= {**_trained(folder), "sha256": digests.of_bytes(folder / checkpoint.WEIGHTS)}
+    about |= {**_trained(folder), "sha256": described.files.get(checkpoint.WEIGHTS)}
     faults = []
     try:
+        checkpoint.require_intact(folder, described)
         if verify:
             checkpoint.read(folder, device=torch.device("cpu"))
-        else:
-            checkpoint.check(folder)
     except GeoembedError as error:
         faults.append(str(error))
-    read = "all weights" if verify else "the header of the weights, --verify reads all"
-    return Facts(Kind.MODEL.value, f"{checkpoint.CONFIG} and {read}", about, tables, tuple(faults))
+    for file in checkpoint.damaged(folder, described):
+        if file.name != checkpoint.WEIGHTS:
+            again = remedies.again(described.made_from, folder)
+            faults.append(f"{file}: missing or damaged; run {again}, which trains it again")
+    read = "all files, and the model that they make" if verify else "all files, --verify makes a model of them"
+    return Facts(Kind.MODEL.value, read, about, tables, tuple(faults))
 
 
 def _about(described: Description) -> dict[str, Any]:
@@ -58,12 +60,12 @@ def _about(described: Description) -> dict[str, Any]:
 
 def _trained(folder: Path) -> dict[str, Any]:
     """Return what the last line of training.csv says."""
-    path = folder / checkpoint.LOG
-    if not path.exists():
+    try:
+        last = pd.read_csv(folder / checkpoint.LOG).tail(1)
+        shown = [name for name in ("step", "epoch", "seconds", "loss", "retrieval_at_1") if last[name].notna().any()]
+        return {"trained": {name: round(float(last[name].iloc[0]), 4) for name in shown}}
+    except (OSError, ValueError, KeyError):  # a damaged file is a fault, told elsewhere
         return {}
-    last = pd.read_csv(path).tail(1)
-    shown = [name for name in ("step", "epoch", "seconds", "loss", "retrieval_at_1") if last[name].notna().any()]
-    return {"trained": {name: round(float(last[name].iloc[0]), 4) for name in shown}}
 
 
 def _bands(described: Description) -> Rows:

@@ -1,17 +1,17 @@
 """Inventory of projects: which steps are done in a folder, from what, and the next command to run."""
 
-import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from geoembed.chips import folder as chip_folder
+from geoembed.earth import record as earth_record
 from geoembed.errors import GeoembedError
 from geoembed.fits import embeddings
 from geoembed.imagery import modalities
 from geoembed.inventory.facts import Facts, Rows
-from geoembed.outputs import digests, geopackage, records
+from geoembed.outputs import digests, documents, geopackage, records
 from geoembed.outputs.records import Record
 from geoembed.project import kinds, remedies
 from geoembed.project.kinds import FINISHED, Kind
@@ -50,7 +50,7 @@ def of_folder(path: Path, *, verify: bool, tell: Callable[[Path], Facts]) -> Fac
     inputs = [str(other.relative_to(path)) for other, kind in kinds.within(path, depth=1)
               if kind in (Kind.VECTOR, Kind.RASTER, Kind.SETTINGS)]  # fmt: skip
     about |= {"inputs": inputs, "next": _next(path, rows)}
-    faults += _missing_of_sample(path) if simulated else []
+    faults += _faults_of_sample(path, verify=verify) if simulated else []
     for other, its in kinds.within(path):
         if its is Kind.VECTOR and other.suffix == ".gpkg":  # a broken database does not say what it was
             faults += geopackage.faults(other, whole=verify)
@@ -147,9 +147,15 @@ def _command(folder: Path, outputs: dict[str, Path]) -> str | None:
     return None
 
 
-def _missing_of_sample(folder: Path) -> list[str]:
-    """Return a fault where files of a simulated Earth are gone."""
-    described = json.loads((folder / ".geoembed-sample.json").read_text(encoding="utf-8"))
-    gone = [name for name in described.get("files", []) if not (folder / name).exists()]
+def _faults_of_sample(folder: Path, *, verify: bool) -> list[str]:
+    """Return a fault where files of a simulated Earth are gone; with `verify`, or are others than were written."""
     again = remedies.command("sample", folder)
-    return [f"{folder / gone[0]}: missing, as are {len(gone) - 1} other files; run {again}"] if gone else []
+    try:
+        files = earth_record.read(folder, GeoembedError).files
+    except GeoembedError as error:
+        return [str(error)]
+    gone = [folder / name for name in files if not (folder / name).exists()]
+    if not gone and verify:
+        changed = documents.damaged(folder, files)
+        return [f"{path}: was edited or damaged; run {again}, or leave it if the edit is yours" for path in changed]
+    return [f"{gone[0]}: missing, as are {len(gone) - 1} other files; run {again}"] if gone else []

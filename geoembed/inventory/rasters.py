@@ -68,7 +68,7 @@ def _role(addresses: list[str], known: tuple[Modality, ...]) -> tuple[Modality, 
     wanted = {str(Path(address).resolve()) for address in addresses}
     for modality in known:
         for source in modality.sources:
-            found = {raster.address for raster in sources.first_bands(source.paths, scaled=True)}
+            found = {raster.address for raster in sources.first_bands(source.paths, scaled=True, trust=source.trust)}
             if wanted <= {str(Path(address).resolve()) for address in found}:
                 return modality, source
     with rasters.dataset(addresses[0]) as file:

@@ -40,6 +40,11 @@ def of_file(path: Path, *, verify: bool) -> Facts:
     if kind in (Kind.LABELS, Kind.PREDICTIONS) or record is not None:
         about |= facts.of_record(record)
     faults = geopackage.faults(path, whole=verify) if is_geopackage else []
+    try:
+        if is_geopackage and not faults and geopackage.is_ours(path):
+            geopackage.read(path, layers[0], GeoembedError)
+    except GeoembedError as error:
+        faults.append(str(error))
     read = "all rows" + (", and the database as a whole" if is_geopackage else "")
     return Facts(kind.value, read, about, tables, tuple(faults))
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from geoembed import names
 from geoembed.errors import LabelError, nearest
 from geoembed.ground import vectors
 from geoembed.labels import tables
@@ -181,7 +182,10 @@ def _open(path: Path, reading: Reading) -> tuple[str, str, str, pd.DataFrame]:
     }
     types_of = placed or types_of
     layer, column = _choose_column(path, types_of, reading)
-    return layer, column, types_of[layer][column], vectors.read(path, layer, LabelError)
+    table = vectors.read(path, layer, LabelError)
+    if path.suffix.lower() == ".gpkg":
+        geopackage.require_rows(path, layer, table, LabelError)
+    return layer, column, types_of[layer][column], table
 
 
 def _choose_column(path: Path, types_of: dict[str, dict[str, str]], reading: Reading) -> tuple[str, str]:
@@ -207,7 +211,8 @@ def _no_column(path: Path, wanted: Sequence[str], columns: Iterable[str], option
         return LabelError(f"{path}: has no column {' or '.join(wanted)}; it has no columns; add one")
     hint = next((hint for name in wanted if (hint := nearest(name, others, " ").strip("; "))), "")
     remedy = f"{hint} Name it with {option}" if hint else f"name another with {option}"
-    return LabelError(f"{path}: has no column {' or '.join(wanted)}; it has {', '.join(others)}; {remedy}")
+    told = ", ".join(name[:60] for name in others[:20]) + (f" and {len(others) - 20} more" if len(others) > 20 else "")
+    return LabelError(f"{path}: has no column {' or '.join(wanted)}; it has {told}; {remedy}")
 
 
 def _is_text(dtype: str) -> bool:
@@ -251,23 +256,26 @@ def _cleaned(path: Path, values: pd.Series) -> pd.Series:
     if stripped:
         log.warning("%s: column %s: %s labels lost outer blanks", path, values.name, f"{stripped:,}")
     known = [None if isinstance(text, str) and text.casefold() in tables.MISSING else text for text in texts]
-    beyond = [isinstance(text, str) and _is_beyond(text) for text in known]
+    beyond = list(map(_is_beyond, known))
     if any(beyond):
         message = "%s: column %s: %s labels are infinite or beyond %g, which is no label"
         log.warning(message, path, values.name, f"{sum(beyond):,}", MOST)
         known = [None if absurd else text for text, absurd in zip(known, beyond, strict=True)]
-    names: set[Any] = set(known)
-    twins: dict[Any, str] = {f"{name}.0": name for name in names if isinstance(name, str) and f"{name}.0" in names}
+    present: set[Any] = set(known)
+    twins: dict[Any, str] = {f"{name}.0": name for name in present if isinstance(name, str) and f"{name}.0" in present}
     if twins:
         names_told = ", ".join(f"{twin} and {name}" for twin, name in sorted(twins.items())[:3])
         log.warning("%s: column %s: %s are one class each", path, values.name, names_told)
     return pd.Series([twins.get(text, text) for text in known], index=values.index, name=values.name, dtype=object)
 
 
-def _is_beyond(text: str) -> bool:
-    """Tell whether a text is a number that no label is: infinite or absurdly large. Digits alone may be a name."""
+def _is_beyond(label: Any) -> bool:
+    """Tell whether a label is a number that none is: infinite or absurdly large. Digits alone may be a name."""
+    if isinstance(label, int):  # of a column in which some need more than 64 bits
+        return not -(10**names.MOST) < label < 10**names.MOST
+    text = label if isinstance(label, str) else ""
     try:
-        return abs(float(text)) > MOST and not text.isdigit()
+        return abs(float(text)) > MOST and not (text.isdigit() and len(text) <= names.MOST)
     except ValueError:
         return False
 

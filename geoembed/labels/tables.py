@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from geoembed.errors import LabelError
+from geoembed.errors import LabelError, of_library
 from geoembed.ground import crs as crs_
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,16 @@ CSV, PARQUET = (".csv", ".tsv", ".txt"), (".parquet", ".geoparquet", ".pq")
 
 MISSING = ("", "na", "n/a", "#n/a", "nan", "null", "<na>", "<null>")
 """Texts that stand for no value, whatever their case."""
+
+MOST_COLUMNS, MOST_NESTED = 10_000, 500
+"""Columns of a CSV, and geometries in one another, beyond which a file is damaged; GEOS crashes at some thousands."""
+
+_FLAGS = rb"[\x00\x20\x40\x60\x80\xa0\xc0\xe0]"
+NESTED = re.compile(
+    rb"\x01(?:[\x04-\x0c]\x00|[\xec-\xf4]\x03|[\xd4-\xdc]\x07|[\xbc-\xc4]\x0b)\x00" + _FLAGS
+    + rb"|\x00" + _FLAGS + rb"\x00(?:\x00[\x04-\x0c]|\x03[\xec-\xf4]|\x07[\xd4-\xdc]|\x0b[\xbc-\xc4])"
+)  # fmt: skip
+"""Beginning, in WKB of either byte order, of a geometry that holds others; Z and M are flags or thousands."""
 
 DELIMITERS = ",;\t|"
 
@@ -58,6 +68,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
     text = _decoded(path).removeprefix("sep=;\n").removeprefix("sep=;\r\n")  # Excel's own hint
     header = re.sub(r'"[^"]*"', "", text.partition("\n")[0])
     delimiter = max(DELIMITERS, key=header.count)
+    if header.count(delimiter) > MOST_COLUMNS:
+        raise LabelError(f"{path}: has {header.count(delimiter):,} columns, which no table has; give another")
     identity = [name for name in header.split(delimiter) if name.strip().casefold() == CHIP_ID]
     missing = sorted({form for word in MISSING for form in (word, word.upper(), word.title(), "NaN")})
     try:
@@ -65,8 +77,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
             io.StringIO(text), sep=delimiter, dtype=dict.fromkeys(identity, str), index_col=False,
             keep_default_na=False, na_values=missing, skipinitialspace=True, low_memory=False,
         )  # fmt: skip
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise LabelError(f"{path}: cannot be read as CSV ({str(error).strip()}); mend it or give another") from None
+    except (ValueError, OverflowError, RuntimeError, MemoryError) as error:  # pandas' own are ValueErrors
+        raise LabelError(f"{path}: cannot be read as CSV ({of_library(error)}); mend it or give another") from None
     table = table.dropna(how="all").reset_index(drop=True)
     table = table.drop(
         columns=[name for name in table if str(name).startswith("Unnamed:") and table[name].isna().all()]
@@ -95,18 +107,39 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     except ImportError:
         raise LabelError(f"{path}: Parquet is read by pyarrow; pip install pyarrow, or give a GeoPackage") from None
     try:
-        is_geographic = b"geo" in (parquet.read_schema(path).metadata or {})
+        schema = parquet.read_schema(path)
+        is_geographic = b"geo" in (schema.metadata or {})
+        for name in schema.names if is_geographic else ():
+            if "binary" in str(schema.field(name).type):
+                for chunk in parquet.read_table(path, columns=[name]).column(name).chunks:
+                    _require_flat(path, chunk.to_pylist())
         table: pd.DataFrame = geopandas.read_parquet(path) if is_geographic else pd.read_parquet(path)
         for name in [name for name in table if _is_text(table[name])]:
             table[name] = table[name].astype(object)  # raises for texts that are not UTF-8
-    except (ArrowException, OSError, ValueError) as error:
-        fault = (str(error).splitlines() or [type(error).__name__])[0]
-        raise LabelError(f"{path}: cannot be read as Parquet ({fault}); give another") from None
+    except LabelError:
+        raise
+    except (ArrowException, OSError, ValueError, *_ODD) as error:
+        raise LabelError(f"{path}: cannot be read as Parquet ({of_library(error)}); give another") from None
     if any(table.index.names):
         table = table.reset_index()
     for name in table.select_dtypes("category").columns:
         table[name] = table[name].astype(table[name].cat.categories.dtype)
     return table
+
+
+_ODD = (KeyError, TypeError, AttributeError, OverflowError, RuntimeError, MemoryError, shapely.errors.ShapelyError)
+"""What libraries raise for odd metadata; errors of PROJ and of recursion are RuntimeErrors."""
+
+
+def _require_flat(path: Path, values: Iterable[Any]) -> None:
+    """Raise LabelError where a text in WKT or bytes in WKB nest geometries so deeply that GEOS would crash."""
+    for value in values:
+        if isinstance(value, bytes):
+            depth = sum(1 for _ in NESTED.finditer(value)) if len(value) > 9 * MOST_NESTED else 0
+        else:
+            depth = value.upper().count("COLLECTION") if isinstance(value, str) else 0
+        if depth > MOST_NESTED:
+            raise LabelError(f"{path}: has a geometry of {depth:,} in one another; write it as simple polygons")
 
 
 def placed(path: Path, table: pd.DataFrame, crs: str | None) -> pd.DataFrame:
@@ -122,12 +155,12 @@ def placed(path: Path, table: pd.DataFrame, crs: str | None) -> pd.DataFrame:
     degrees, plane = (
         [(names[x], names[y]) for x, y in pairs if x in names and y in names] for pairs in (DEGREES, PLANE)
     )
-    shapes = [names[name] for name in SHAPES if name in names and _shapes(table[names[name]]) is not None]
+    shapes = [names[name] for name in SHAPES if name in names and _shapes(path, table[names[name]]) is not None]
     if degrees and (crs is None or not (plane or shapes)):
         return _points(path, table, *degrees[0], crs)
     if shapes:
         _require_crs(path, f"column {shapes[0]}", crs)
-        return _located(table.drop(columns=shapes[0]), _shapes(table[shapes[0]]), crs)
+        return _located(table.drop(columns=shapes[0]), _shapes(path, table[shapes[0]]), crs)
     if plane:
         _require_crs(path, f"columns {' and '.join(plane[0])}", crs)
         return _points(path, table, *plane[0], crs)
@@ -171,7 +204,7 @@ def _points(path: Path, table: pd.DataFrame, x: str, y: str, crs: str | None) ->
     xy = np.stack([_numbers(table[x]), _numbers(table[y])], axis=1)
     known = np.isfinite(xy).all(axis=1)
     if not known.any():
-        example = table[[x, y]].astype(str).iloc[0].tolist() if len(table) else "no rows"
+        example = [str(value)[:40] for value in table[[x, y]].iloc[0]] if len(table) else "no rows"
         raise LabelError(f"{path}: columns {x} and {y} hold no numbers ({example}); write decimal degrees or metres")
     beyond = np.abs(xy[known]).max(axis=0)
     if crs is None and (beyond > [360.0, 90.0]).any():
@@ -181,14 +214,15 @@ def _points(path: Path, table: pd.DataFrame, x: str, y: str, crs: str | None) ->
     return _located(table, points, crs)
 
 
-def _shapes(column: pd.Series) -> NDArray[Any] | None:
-    """Return the geometries in a column of WKT or WKB, None where it holds none."""
-    values = column.to_numpy(dtype=object)
+def _shapes(path: Path, column: pd.Series) -> NDArray[Any] | None:
+    """Return the geometries in a column of WKT or WKB, None where it holds none; raises LabelError."""
+    values = np.array(column, dtype=object)  # a copy: pandas lets none of its own be written
     values[column.isna().to_numpy()] = None
+    _require_flat(path, values)
     parse = shapely.from_wkb if any(isinstance(value, bytes) for value in values) else shapely.from_wkt
     try:
         shapes: NDArray[Any] = parse(values, on_invalid="ignore")
-    except TypeError:
+    except (TypeError, UnicodeError):
         return None
     return shapes if any(shape is not None for shape in shapes) else None
 

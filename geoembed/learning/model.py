@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name that torch users know
 
 from geoembed.errors import ConfigError
+from geoembed.names import Channel, Modality
 
 FUSED = "fused"
 SPACE = (
@@ -21,6 +22,8 @@ SPACE = (
     "modalities mapped into a space that they share, scaled to unit length, less the learned chips' mean, scaled "
     "again; fused: mean of the modalities present, scaled to unit length"
 )
+MOST_PARAMETERS = 2**31
+"""Most parameters that are read from a file: eight times those of the largest preset."""
 POSITION = 0.2
 """Largest entry of a patch's position vector, small beside the embedded pixels that it is added to."""
 
@@ -36,11 +39,34 @@ class ModelConfig:
     heads: number of attention heads of a block.
     """
 
-    channels: dict[str, tuple[str, ...]]
+    channels: dict[Modality, tuple[Channel, ...]]
     patch: int
     width: int
     depth: int
     heads: int
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no encoder, or one beyond any machine, such as a garbled file asks for."""
+        known = (self.patch, 64), (self.width, 8192), (self.depth, 64), (self.heads, 64), (len(self.channels), 64)
+        if not all(0 < number <= most for number, most in known) or not all(map(len, self.channels.values())):
+            raise ValueError("patch, width, depth, heads or number of modalities or channels out of bounds")
+        if self.width % math.lcm(4, self.heads):
+            raise ValueError(f"width {self.width} is no multiple of 4 and of the {self.heads} heads")
+        if self.parameters > MOST_PARAMETERS:
+            raise ValueError(f"{self.parameters:,} parameters, more than {MOST_PARAMETERS:,}")
+
+    @property
+    def parameters(self) -> int:
+        """Return about how many parameters the model has: those of its matrices."""
+        return sum(
+            2 * channels * self.patch**2 * self.width + (12 * self.depth + 4) * self.width**2
+            for channels in self.numbers.values()
+        )
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """Return the number of channels of each modality."""
+        return {name: len(channels) for name, channels in self.channels.items()}
 
     @property
     def space(self) -> int:

@@ -63,7 +63,7 @@ class Options(BaseModel, frozen=True, extra="forbid"):
     keep_tokens: float = Field(gt=0, le=1)
     drop_channels: float | None = Field(None, ge=0, le=1)
     transductive: bool = False
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**64)
 
     @classmethod
     def of(cls, preset: str, **values: Any) -> Self:

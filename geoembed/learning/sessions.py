@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from geoembed.chips import batches
 from geoembed.chips.batches import Batch, Reader
 from geoembed.errors import ModelError
 from geoembed.learning import checkpoint, health, loss, training
-from geoembed.learning.checkpoint import Description
+from geoembed.learning.checkpoint import Description, Run
 from geoembed.learning.model import FUSED, Model, autocast, centre
 from geoembed.learning.presets import Options
 from geoembed.outputs import atomic
@@ -44,24 +44,6 @@ COLLAPSED = 2.0
 """Effective rank of validation embeddings below which they are said to collapse."""
 ALARM_AFTER, ALARM_CHIPS = 0.2, 16
 """Share of the training, and number of validation chips, from which on that is said."""
-
-
-@dataclass
-class Run:
-    """How far a training is: what its saved state holds besides tensors.
-
-    step: number of steps done.
-    seconds: spent so far.
-    alarmed: whether a collapse was reported.
-    losses: of the steps since the last row.
-    rows: of training.csv; None where there is no figure.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
-    alarmed: bool = False
-    losses: list[float] = field(default_factory=list)
-    rows: list[list[float | None]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -160,7 +142,8 @@ class Session:
 
     def saved(self) -> str:
         """Return in words what the saved state holds."""
-        held = replace(self, run=Run(**checkpoint.read_progress(self.folder)))
+        state = checkpoint.read_state(self.folder)
+        held = replace(self, run=state[1] if state else Run())
         return f"{self.folder} keeps the training up to step {held.run.step:,}, {100 * held.done:.0f} % of it"
 
     def figures(self) -> dict[str, float | None]:
@@ -231,7 +214,7 @@ class Session:
 
     def _save(self) -> None:
         """Save the state, then training.csv, so that the state holds every row of the file."""
-        checkpoint.write_state(self.folder, training.pack(self.model, self.optimiser), asdict(self.run))
+        checkpoint.write_state(self.folder, training.pack(self.model, self.optimiser), self.run)
         table = pd.DataFrame(self.run.rows, columns=self.columns)
         atomic.write_text(self.folder / checkpoint.LOG, table.to_csv(index=False, lineterminator="\n"))
 
@@ -245,13 +228,33 @@ def begin(
     validation: NDArray[np.int64],
     device: torch.device,
 ) -> Session:
-    """Return a session at its first step, or at the state that was last saved in the model folder."""
-    model = checkpoint.build(described.model, options.seed).to(device)
-    optimiser = training.optimiser(model, options.lr)
-    run, state = Run(), checkpoint.read_state(folder)
-    if state is not None:
-        tensors, progress = state
-        training.unpack(tensors, model, optimiser)
-        run = Run(**progress)
-        log.info("%s: continuing after step %d, %.0f s", folder, run.step, run.seconds)
-    return Session(folder, described, options, reader, train, validation, model, optimiser, run)
+    """Return a session at its first step, or at the state that was last saved in the model folder.
+
+    A damaged state gives way, aloud: the training then starts from its first step.
+    """
+
+    def session(run: Run) -> Session:
+        model = checkpoint.build(described.model, options.seed).to(device)
+        optimiser = training.optimiser(model, options.lr)
+        return Session(folder, described, options, reader, train, validation, model, optimiser, run)
+
+    try:
+        state = checkpoint.read_state(folder)
+        if state is None:
+            return session(Run())
+        tensors, run = state
+        begun = session(run)
+        _require_fit(folder, begun)
+        training.unpack(tensors, begun.model, begun.optimiser)
+    except (ModelError, RuntimeError, KeyError, ValueError) as error:
+        fault = error if isinstance(error, ModelError) else f"{folder / checkpoint.STATE}: is of another training"
+        log.warning("%s; the training starts from its first step", str(fault).partition("; ")[0])
+        return session(Run())
+    log.info("%s: continuing after step %d, %.0f s", folder, run.step, run.seconds)
+    return begun
+
+
+def _require_fit(folder: Path, session: Session) -> None:
+    """Raise ModelError where rows of training.csv have not its columns."""
+    if any(len(row) != len(session.columns) for row in session.run.rows):
+        raise ModelError(f"{folder / checkpoint.STATE}: is of another training; delete it")

@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 _PART = ".part-"
 
+_BLANK = b"\0 \r\n\t"
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -39,11 +41,22 @@ def replacing(path: Path) -> Iterator[Path]:
         disk.sync(part)
         disk.rename(part, path)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _discard(folder, path.name)
     disk.sync_folder(path.parent)
 
 
-def write_bytes(path: Path, data: bytes, *, synced: bool = True) -> None:
+def _discard(folder: Path, name: str) -> None:
+    """Delete a private folder: known names first, as no folder can be listed once too many files are open."""
+    for known in ("mode", name, *(f"{name}-{ending}" for ending in ("journal", "wal", "shm"))):
+        with suppress(OSError):
+            (folder / known).unlink()
+    try:
+        folder.rmdir()
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_bytes(path: Path, data: bytes | memoryview, *, synced: bool = True) -> None:
     """Write a file whole. One that is not `synced` may be named by nothing before `disk.sync_all` was called."""
     path = target(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,6 +92,14 @@ def target(path: Path) -> Path:
 def remove(path: Path) -> None:
     """Delete a file if it is there; a link stays, and its target is deleted."""
     target(path).unlink(missing_ok=True)
+
+
+def is_blank(path: Path) -> bool:
+    """Tell whether a file holds nothing but zeros and blanks, as one whose writing a power cut ended."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return not any(block.strip(_BLANK) for block in iter(lambda: file.read(2**20), b""))
 
 
 def touch(*paths: Path) -> None:

@@ -8,7 +8,7 @@ import ctypes
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -47,15 +47,17 @@ def sync_folder(folder: Path) -> None:
         _sync(folder, os.O_RDONLY)
 
 
-def sync_all(folder: Path) -> None:
-    """Wait until everything that was written to the file system of a folder is on the disk.
+def sync_all(folder: Path, files: Collection[Path]) -> None:
+    """Wait until files in a folder and their names are on the disk.
 
-    One call for many small files: it costs as much as syncing one of them.
+    Linux does that for a whole file system in one call, which costs about as much as syncing one file.
     """
     call = _syncfs()
     if call is None:
-        for path in folder.rglob("*"):
-            sync_folder(path) if path.is_dir() else sync(path)
+        for path in files:
+            sync(path)
+        for parent in {parent for path in files for parent in path.parents if parent.is_relative_to(folder)}:
+            sync_folder(parent)
         return
     number = os.open(folder, os.O_RDONLY)
     try:

@@ -5,6 +5,8 @@ where it speaks for a folder, that of other files in it.
 """
 
 import json
+import os
+import re
 from collections.abc import Hashable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -19,12 +21,18 @@ T = TypeVar("T")
 
 SEAL = "sha256"
 
+_SEAL_AT_END = rb'"sha256": "[0-9a-f]{64}"\s*}\s*\Z'
+
 
 def write(path: Path, value: Mapping[str, Any]) -> None:
     """Write an object with its digest, whole; raises ValueError for NaN, which JSON does not have."""
+    atomic.write_text(path, json.dumps(sealed(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object with the digest of the rest of it."""
     content = {key: part for key, part in value.items() if key != SEAL}
-    sealed = {**content, SEAL: _digest(content)}
-    atomic.write_text(path, json.dumps(sealed, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    return {**content, SEAL: _digest(content)}
 
 
 def read(path: Path, form: type[T], error: type[GeoembedError], remedy: str) -> T:
@@ -43,9 +51,13 @@ def read(path: Path, form: type[T], error: type[GeoembedError], remedy: str) -> 
 
 def load(path: Path) -> dict[str, Any]:
     """Read an object that `write` wrote; raises OSError, and ValueError, whose message says what is wrong with it."""
-    data = path.read_bytes()
-    if not data.strip(b"\0 \r\n\t"):
+    if atomic.is_blank(path):
         raise ValueError("is empty, as a run that ended too early left it")
+    return opened(path.read_bytes())
+
+
+def opened(data: bytes) -> dict[str, Any]:
+    """Return the object of a sealed JSON text, without its digest; raises ValueError as `load` does."""
     try:
         value = json.loads(data.decode("utf-8"), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
@@ -72,11 +84,13 @@ def parsed(value: Any, form: type[T]) -> T:
 def is_ours(path: Path) -> bool:
     """Tell whether a file that cannot be read may be one that geoembed began, so that a new one may replace it.
 
-    It is empty, or the version of geoembed stands at its beginning, as in every document.
+    It is empty, or the version of geoembed stands at its beginning, as in every document, or a digest at its end.
     """
     with path.open("rb") as file:
         first = file.read(4096)
-    return not first.strip(b"\0 \r\n\t") or b'"geoembed_version"' in first
+        file.seek(-min(128, path.stat().st_size), os.SEEK_END)
+        last = file.read()
+    return atomic.is_blank(path) or b'"geoembed_version"' in first or re.search(_SEAL_AT_END, last) is not None
 
 
 def of_files(folder: Path, names: Iterable[str]) -> dict[str, str]:

@@ -1,43 +1,106 @@
-"""GeoPackages of one layer that carry the record of what they were made from."""
+"""GeoPackages of one layer that carry the record of what they were made from, and a digest of their rows.
+
+Both stand as sealed JSON in the layer's metadata. Rows are digested as they are read back, so that a file that a viewer
+opened, indexed or styled is intact, and one with an edited, added or damaged row is not.
+"""
 
 import errno
 import json
+import mmap
+import shlex
 import sqlite3
+import warnings
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import geopandas
 import pyogrio
+import shapely
 
-from geoembed.errors import StaleError
-from geoembed.outputs import atomic
+from geoembed.errors import GeoembedError, StaleError
+from geoembed.outputs import atomic, digests, documents
 from geoembed.outputs.records import Record
 
-_RECORD = "geoembed"
+_RECORD, _ROWS = "geoembed", "geoembed_rows"
+_MARK = f'key="{_RECORD}"'
+"""What stands before a record in a layer's metadata, which is XML."""
 
-_FAULTS = (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError,
-           pyogrio.errors.GeometryError, RuntimeError)  # fmt: skip
+_MARKS = _MARK.encode(), f'"{_ROWS}": "'.encode()
+"""What stands before a record, and in it, so that a file is known by one where the other is damaged."""
+
+FAULTS = (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError,
+          pyogrio.errors.GeometryError, shapely.errors.ShapelyError, RuntimeError, ValueError, sqlite3.Error,
+          ElementTree.ParseError)  # fmt: skip
+"""What libraries raise over a GeoPackage that is damaged; UnicodeDecodeError is a ValueError."""
 
 
 def write(path: Path, layer: str, table: geopandas.GeoDataFrame, record: Record | None = None) -> None:
-    """Write a GeoPackage whole, with its record in the layer's metadata if it has one.
+    """Write a GeoPackage whole; where it has a record, that and a digest of the rows go into the layer's metadata.
 
     Raises StaleError as `require_closed` does, and OSError where it cannot be written, as on a full disk.
     """
     require_closed(path)
     multi = bool((table.geometry.geom_type == "MultiPolygon").any())
-    metadata = {_RECORD: json.dumps(record.to_json())} if record else None
+    metadata = {_RECORD: ""} if record else None
     with atomic.replacing(path) as part:
         try:
             pyogrio.write_dataframe(
                 table, part, layer=layer, driver="GPKG", promote_to_multi=multi, layer_metadata=metadata
             )
-        except _FAULTS as error:
-            raise OSError(errno.EIO, f"cannot be written ({str(error).splitlines()[0]})", str(path)) from error
+            if record:
+                rows = digests.of_table(_table(part, layer))
+                _put(part, layer, lambda _: documents.sealed({**record.to_json(), _ROWS: rows}))
+        except FAULTS as error:
+            raise OSError(errno.EIO, f"cannot be written ({_first_line(error)})", str(path)) from error
         finally:
             for file in _beside(part):
                 file.unlink(missing_ok=True)
+
+
+def read(
+    path: Path, layer: str, error: type[GeoembedError], again: str = "make it again with --overwrite"
+) -> geopandas.GeoDataFrame:
+    """Read a layer that `write` wrote; raises `error` where it cannot be read, or its rows are not as written.
+
+    again: how to make it again, in words.
+    """
+    try:
+        table = _table(path, layer)
+    except FAULTS as fault:
+        raise error(f"{path}: cannot be read ({_first_line(fault)}); {again}") from None
+    require_rows(path, layer, table, error, again)
+    return table
+
+
+def require_rows(
+    path: Path, layer: str, table: Any, error: type[GeoembedError], again: str = "make it again with --overwrite"
+) -> None:
+    """Raise `error` where a table that was read is not what its layer's record says, or the record is damaged.
+
+    A layer of a file without records may hold any rows.
+    """
+    try:
+        held = _held(path, layer)
+        if held is None and is_ours(path) and not any(_held(path, str(name)) for name, _ in pyogrio.list_layers(path)):
+            raise ValueError("its record is damaged")
+        if held is None and (told := faults(path, whole=False)):
+            raise error(told[0])
+    except FAULTS as fault:
+        raise error(f"{path}: is damaged ({_first_line(fault)}); {again}") from None
+    if held is not None and held.get(_ROWS) != digests.of_table(table):
+        step, own = held.get("step"), f"`ogr2ogr -nomd mine.gpkg {shlex.quote(str(path))}`"
+        raise error(
+            f"{path}: its rows were edited or damaged since geoembed {step} wrote them; {again},"
+            f" or keep your own edit in a file without the record: {own}"
+        )
+
+
+def columns(path: Path, layer: str) -> tuple[str, ...]:
+    """Return the names of a layer's columns."""
+    return tuple(map(str, _info(path, layer)["fields"]))
 
 
 def remove(path: Path) -> None:
@@ -68,7 +131,7 @@ def require_closed(path: Path) -> None:
             raise StaleError(
                 f"{path}: has edits beside it that cannot be merged ({error}); choose another -o"
             ) from error
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, ValueError):
             mode = "delete"  # no database: what lies beside it belongs to nothing
         if mode != "delete":
             raise StaleError(is_open)
@@ -86,22 +149,27 @@ def renew(path: Path, layer: str, record: Record) -> None:
 
     The record of a file that is open elsewhere, or cannot be written, stays too: new stamps only save time.
     """
+    try:
+        require_closed(path)
+        _put(path, layer, lambda held: documents.sealed({**held, **record.to_json()}))
+    except (StaleError, OSError, RecursionError, *FAULTS):
+        return
+
+
+def _put(path: Path, layer: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Replace the JSON in a layer's metadata, in place, by what `change` makes of it."""
     query = (
         "SELECT id, metadata FROM gpkg_metadata JOIN gpkg_metadata_reference ON id = md_file_id"
         " WHERE table_name = ? AND metadata LIKE ?"
     )
-    try:
-        require_closed(path)
-        with closing(sqlite3.connect(path)) as base, base:
-            for number, text in base.execute(query, (layer, f'%key="{_RECORD}"%')).fetchall():
-                document = ElementTree.fromstring(text)
-                for item in document.iter("MDI"):
-                    if item.get("key") == _RECORD:
-                        item.text = json.dumps(record.to_json())
-                metadata = ElementTree.tostring(document, encoding="unicode")
-                base.execute("UPDATE gpkg_metadata SET metadata = ? WHERE id = ?", (metadata, number))
-    except (StaleError, sqlite3.OperationalError):
-        return
+    with closing(sqlite3.connect(path)) as base, base:
+        for number, text in base.execute(query, (layer, f"%{_MARK}%")).fetchall():
+            document = ElementTree.fromstring(text)
+            for item in document.iter("MDI"):
+                if item.get("key") == _RECORD:
+                    item.text = json.dumps(change(documents.opened(item.text.encode()) if item.text else {}))
+            metadata = ElementTree.tostring(document, encoding="unicode")
+            base.execute("UPDATE gpkg_metadata SET metadata = ? WHERE id = ?", (metadata, number))
 
 
 def faults(path: Path, *, whole: bool) -> list[str]:
@@ -109,20 +177,50 @@ def faults(path: Path, *, whole: bool) -> list[str]:
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as base:
             told = [text for (text,) in base.execute(f"PRAGMA {'integrity_check' if whole else 'quick_check'}(3)")]
-    except sqlite3.Error as error:
+    except (sqlite3.Error, ValueError) as error:
         told = [str(error)]
     return [] if told == ["ok"] else [f"{path}: is damaged ({told[0].splitlines()[0]}); restore it or make it again"]
 
 
 def record_of(path: Path, layer: str) -> Record | None:
-    """Return the record of a GeoPackage; None where the file is missing or was not written by `write`.
+    """Return the record of a GeoPackage; None where the file is missing, damaged, or was not written by `write`.
 
     What a killed program left half written is rolled back. Raises StaleError where another is writing.
     """
     if path.with_name(f"{path.name}-journal").exists():
         require_closed(path)
     try:
-        metadata = pyogrio.read_info(path, layer=layer).get("layer_metadata") or {}
-        return Record.from_json(json.loads(metadata.get(_RECORD, "null")))
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError):
+        return Record.from_json(_held(path, layer))
+    except FAULTS:
         return None
+
+
+def is_ours(path: Path) -> bool:
+    """Tell whether a file that cannot be read is one that `write` wrote: a mark of a record is somewhere in it."""
+    if not path.is_file() or not path.stat().st_size:
+        return path.is_file()
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return any(data.find(mark) >= 0 for mark in _MARKS)
+
+
+def _held(path: Path, layer: str) -> dict[str, Any] | None:
+    """Return the sealed JSON in a layer's metadata, None where there is none; raises one of FAULTS for damage."""
+    text = (_info(path, layer).get("layer_metadata") or {}).get(_RECORD)
+    return None if text is None else documents.opened(text.encode())
+
+
+def _table(path: Path, layer: str) -> geopandas.GeoDataFrame:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what GDAL finds damaged; the digest tells
+        return pyogrio.read_dataframe(path, layer=layer)
+
+
+def _info(path: Path, layer: str) -> dict[str, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        info: dict[str, Any] = pyogrio.read_info(path, layer=layer)
+    return info
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

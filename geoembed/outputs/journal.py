@@ -31,13 +31,18 @@ class Journal:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         earlier, self.lines = read(path)
-        self._file = path.open("ab")
-        if earlier is None or earlier.digest != record.digest:
-            self._file.truncate(0)
-            self.lines = []
-            self.write(record.to_json())
-        else:
-            self._file.write(b"\n")  # ends a line that was half written
+        self._file, self._holds_work = path.open("ab"), False
+        try:
+            if earlier is None or earlier.digest != record.digest:
+                self._file.truncate(0)
+                self.lines = []
+                self.write(record.to_json())
+            else:
+                self._file.write(b"\n")  # ends a line that was half written
+        except BaseException:
+            self._holds_work = bool(self.lines)
+            self.close()
+            raise
         self._holds_work = bool(self.lines)
 
     def write(self, line: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Self
 import pydantic
 
 from geoembed.errors import StaleError
-from geoembed.outputs import digests, documents
+from geoembed.outputs import atomic, digests, documents
 
 
 @dataclass(frozen=True)
@@ -125,5 +125,17 @@ def read_json(path: Path) -> Record | None:
 def require_free(output: Path, names: Iterable[str]) -> None:
     """Raise StaleError where a folder that geoembed did not make holds a file of one of these names."""
     for name in names:
-        if (output / name).exists():
-            raise StaleError(f"{output / name}: exists and was not made by geoembed; choose another -o")
+        require_ours(output / name, lambda _: False)
+
+
+def require_ours(path: Path, is_ours: Callable[[Path], bool], *, overwrite: bool = False) -> None:
+    """Raise StaleError where a file whose record cannot be read may not be replaced.
+
+    What geoembed made may, with `overwrite`; an empty file may always, as a run that ended too early left it.
+    """
+    if not path.exists() or atomic.is_blank(path):
+        return
+    if not is_ours(path):
+        raise StaleError(f"{path}: exists and was not made by geoembed; choose another -o, or move it away")
+    if not overwrite:
+        raise StaleError(f"{path}: is damaged, or what belongs to it is; pass --overwrite to make it again")

@@ -10,14 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 from xml.sax import saxutils
 
-from geoembed.outputs import atomic, colours
+from geoembed.outputs import atomic, colours, digests
 from geoembed.outputs.colours import GREY, RAMP, VERMILION, YELLOW
 
 log = logging.getLogger(__name__)
 
-_OURS = "<!-- made by geoembed -->"
+_OURS = "<!-- made by geoembed, sha256 {} -->"
+_FOUND = re.compile(r"<!-- made by geoembed, sha256 ([0-9a-f]{64}) -->")
+"""A mark in each style, with the digest of the rest, by which an edited one is told."""
+
+_STAYS = "%s: was made or edited by hand and stays; delete it to have a new one"
 
 CONFIDENCE = "confidence"
 """The name of a map's second style, which QGIS loads on demand (Layer Properties > Style > Load Style)."""
@@ -51,11 +56,48 @@ def beside(vector: Path, name: str = "") -> Path:
 def write(vector: Path, style: str, name: str = "") -> Path:
     """Write a style beside a vector file, unless a user's own lies there; return its path."""
     path = beside(vector, name)
-    if path.exists() and _OURS not in path.read_text(encoding="utf-8", errors="replace"):
-        log.warning("%s: was not made by geoembed and stays", path)
+    if _is_users(path):
+        log.warning(_STAYS, path)
     else:
         atomic.write_text(path, style)
     return path
+
+
+def is_settled(vector: Path, name: str = "") -> bool:
+    """Tell whether a style lies beside a vector file as it was written, or as a user made it."""
+    path = beside(vector, name)
+    if not _is_users(path):
+        return path.is_file() and _is_as_written(_text(path))
+    if _FOUND.search(_text(path)):
+        log.warning(_STAYS, path)
+    return True
+
+
+def _is_users(path: Path) -> bool:
+    """Tell whether a style was made or edited by hand; an empty one was not, nor one of ours that is no XML now."""
+    if not path.exists() or atomic.is_blank(path):
+        return False
+    text = _text(path)
+    if not _FOUND.search(text):
+        return True
+    return not _is_as_written(text) and _is_xml(text)
+
+
+def _is_as_written(text: str) -> bool:
+    found = _FOUND.search(text)
+    return found is not None and found[1] == digests.of_text(_FOUND.sub(_OURS, text))
+
+
+def _is_xml(text: str) -> bool:
+    try:
+        ElementTree.fromstring(text)
+    except (ElementTree.ParseError, RecursionError):
+        return False
+    return True
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode("utf-8", "replace")
 
 
 def categorised(column: str, categories: Sequence[Category]) -> str:
@@ -122,13 +164,14 @@ def splits() -> str:
 def _document(head: str, classes: str, fills: Sequence[str | None]) -> str:
     """Return a .qml file: the renderer's attributes, its categories or ranges, and a symbol per colour."""
     symbols = "".join(_fill(str(i), colour) for i, colour in enumerate(fills))
-    return (
+    text = (
         f"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n{_OURS}\n"
         '<qgis version="3.22.0" styleCategories="Symbology">\n'
         f'<renderer-v2 {head} enableorderby="0" forceraster="0" symbollevels="0">\n'
         f"{classes}\n<symbols>\n{symbols}</symbols>\n</renderer-v2>\n"
         "<layerOpacity>0.7</layerOpacity>\n</qgis>\n"
     )
+    return text.replace(_OURS, _OURS.format(digests.of_text(text)), 1)
 
 
 def _quoted(text: str) -> str:

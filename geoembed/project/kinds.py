@@ -92,7 +92,10 @@ def _file(path: Path) -> Kind | None:
 def _database(path: Path) -> Kind | None:
     """Return what a GeoPackage is by its layers."""
     query = "SELECT table_name, data_type FROM gpkg_contents"
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as base:
+    with (
+        suppress(sqlite3.Error, ValueError),
+        closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as base,
+    ):
         layers = dict(base.execute(query).fetchall())
         if layers and set(layers.values()) <= {"tiles", "2d-gridded-coverage"}:
             return Kind.RASTER

@@ -85,10 +85,13 @@ def again(made_from: dict[str, Any], folder: Path, chips_folder: Path | None = N
     chips_folder: the chips that it learned from; None: those of the working directory.
     """
     chip_folders = [chips_folder] if chips_folder else kinds.finished(Kind.CHIPS) or [Path("chips")]
-    options = {key: value for key, value in made_from.get("options", {}).items() if value not in (None, False)}
+    told = made_from.get("options")
+    options = {
+        key: value for key, value in (told if isinstance(told, dict) else {}).items() if value not in (None, False)
+    }
     flags = [_option(key) for key, value in options.items() if value is True]
     values = {key: value for key, value in options.items() if value is not True}
-    texts = {key: ",".join(value) if isinstance(value, list) else f"{value}" for key, value in values.items()}
+    texts = {key: ",".join(map(str, value)) if isinstance(value, list) else f"{value}" for key, value in values.items()}
     words = [path for path in (unless(chip_folders[0], "chips"),) if path]
     return command("pretrain", *words, *flags, **texts, output=unless(folder, "model"))
 

@@ -17,6 +17,7 @@ from geoembed.report.markup import contents, heading, items, listed, paragraph, 
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from geoembed.evaluation.findings import Facts, Findings
     from geoembed.evaluation.made import Made
@@ -49,6 +50,15 @@ def _all(curve: Curve) -> int:
     return curve.full.n if curve.full else 0
 
 
+_TITLE = "<title>How many labels are enough?</title>"
+
+
+def is_ours(path: Path) -> bool:
+    """Tell by its title whether a file is such a page, in whatever state it is now."""
+    with path.open("rb") as file:
+        return _TITLE.encode() in file.read(2**12)
+
+
 def html(findings: Findings) -> str:
     """Return the page: the answer with a chart, the questions that were asked, and how it was measured."""
     view = View.of(findings)
@@ -58,7 +68,7 @@ def html(findings: Findings) -> str:
         [
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width,initial-scale=1">',
-            f"<title>How many labels are enough?</title><style>{style}</style></head><body>",
+            f"{_TITLE}<style>{style}</style></head><body>",
             _made(findings.made),
             f'<div class="hero"><div><h1>{text(answer(findings.curves))}</h1>{paragraph(promise(view), "promise")}',
             sober(view),

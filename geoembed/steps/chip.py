@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,11 +18,11 @@ from geoembed.chips import cutting
 from geoembed.chips import folder as chip_folder
 from geoembed.chips import index as chip_index
 from geoembed.chips.cells import AreaCells
-from geoembed.chips.cutting import Contents, Cutter, Imagery
+from geoembed.chips.cutting import Contents, Cut, Cutter, Imagery, Synced
+from geoembed.chips.folder import Contained, Description
 from geoembed.chips.layout import Layout
-from geoembed.errors import ChipError, ConfigError, GeoembedError
+from geoembed.errors import ChipError, ConfigError, GeoembedError, StaleError
 from geoembed.ground import aoi as areas_of_interest
-from geoembed.ground.grid import Grid
 from geoembed.imagery import inspection, modalities
 from geoembed.imagery.modalities import Modality
 from geoembed.outputs import atomic, digests, documents, geopackage, journal, locks, records, styles
@@ -53,6 +53,7 @@ def chip(
     resolution: float | None = None,
     align: str | None = None,
     min_valid: float = 0.5,
+    cells: int | None = None,
     seed: int = 0,
     workers: int = 2,
     update: bool = False,
@@ -70,6 +71,7 @@ def chip(
     resolution: metres per pixel; None: 10, or that of `align`.
     align: the modality whose pixel lattice the grid lies on; None: the fixed UTM grid.
     min_valid: the share of valid pixels below which a modality is absent from a chip.
+    cells: a number of cells that is meant though it is above ten million.
 
     Raises AoiError, ImageryError, ConfigError, ChipError (there is nothing to cut) and StaleError.
     """
@@ -81,13 +83,15 @@ def chip(
     imagery = tuple(cutting.imagery_of(modality) for modality in _modalities(source, table))
     names = ", ".join(map(str, settings.paths(aoi)))
     with locks.hold(folder, folder=True):
-        described = _description(folder)
-        earlier = Record.from_json(described.get("made_from"))
+        described = _described(folder)
+        earlier = described.made_from if described else journal.read(folder / JOURNAL)[0]
         failed = _has_failed(folder, described)
-        recorded = [] if failed else [Grid(**grid) for grid in described.get("grids", [])]
+        recorded = described.grids if described and not failed else ()
         layout = Layout(names, areas, imagery, resolution, align, min_valid, recorded)
         if size is None:
-            size = described["size"] if described and not (overwrite or failed) else layout.choose()
+            before = earlier.options.get("size") if earlier and not (overwrite or failed) else None
+            size = before if isinstance(before, int) else layout.choose()
+        layout.require_consent(size, cells)
         area_cells, beyond = layout.cells(size)
         if beyond:
             log.warning("%d cells beyond 80 degrees south or 84 north are left out: UTM ends there", beyond)
@@ -118,10 +122,15 @@ def chip(
         )
         if failed and earlier is not None and earlier.digest != record.digest:
             overwrite = True
-        if _standing(folder, earlier, record, update=update, overwrite=overwrite) is Standing.ABSENT:
-            described = {"inspected": inspection.inspect(near, table.parent if table else Path())}
+        is_new = _standing(folder, earlier, record, update=update, overwrite=overwrite) is Standing.ABSENT
+        if is_new or described is None:
+            inspected = inspection.inspect(near, table.parent if table else Path())
+        else:
+            inspected = described.inspected
+        if is_new:
+            described = None
             _delete(folder)
-        description = _describe(folder, described, record, imagery, area_cells)
+        description = _describe(folder, described, record, imagery, area_cells, inspected)
         cutter = Cutter(folder, imagery, min_valid)
         if (total := sum(map(len, area_cells))) > MANY_CELLS:
             log.warning("%s cells are to be cut; a larger --size gives fewer", f"{total:,}")
@@ -130,7 +139,7 @@ def chip(
             try:
                 contents, cut_now = yield from _cut_all(folder, cutter, area_cells, workers, finished)
             except GeoembedError:
-                documents.write(folder / chip_folder.DESCRIPTION, {**description, "failed": True})
+                chip_folder.write_description(folder, replace(description, failed=True))
                 raise
         if not any(contents.values()):
             _delete(folder)
@@ -147,26 +156,30 @@ def _modalities(source: Sources, config: Path | None) -> tuple[Modality, ...]:
     return modalities.read(config, settings.by_modality("--source", located))
 
 
-def _description(folder: Path) -> dict[str, Any]:
-    """Return the chips.json of an earlier run, empty where there is none; raises ChipError where it is not one."""
+def _described(folder: Path) -> Description | None:
+    """Return the chips.json of an earlier run; None where there is none, or a damaged one that can be written anew.
+
+    Raises ChipError for a file that geoembed did not write.
+    """
     path = folder / chip_folder.DESCRIPTION
     if not path.exists():
-        return {}
+        return None
     try:
-        described: dict[str, Any] = documents.load(path)
-        readable = [Grid(**grid) for grid in described["grids"]] and Record.from_json(described["made_from"])
-    except (ValueError, KeyError, TypeError):
-        readable = None
-    if readable is None:
-        raise ChipError(f"{path}: cannot be read, or is of another version of geoembed; move the folder away")
-    return described
+        return chip_folder.read_description(folder)
+    except ChipError as error:
+        if not (documents.is_ours(path) or journal.read(folder / JOURNAL)[0]):
+            raise ChipError(f"{path}: exists and was not made by geoembed chip; choose another -o") from None
+        log.warning("%s", error)
+        return None
 
 
-def _has_failed(folder: Path, described: Mapping[str, Any]) -> bool:
+def _has_failed(folder: Path, described: Description | None) -> bool:
     """Tell whether an earlier run has failed, or ended before it made anything: no reason to refuse other options."""
-    if not described or (folder / chip_folder.INDEX).exists():
+    if (folder / chip_folder.INDEX).exists():
         return False
-    return bool(described.get("failed")) or not any(cutting.finished(journal.read(folder / JOURNAL)[1]).values())
+    if described and described.failed:
+        return True
+    return not any(cutting.finished(journal.read(folder / JOURNAL)[1]).values())
 
 
 def _standing(folder: Path, earlier: Record | None, record: Record, *, update: bool, overwrite: bool) -> Standing:
@@ -174,8 +187,16 @@ def _standing(folder: Path, earlier: Record | None, record: Record, *, update: b
     finished = (folder / chip_folder.INDEX).exists()
     standing = records.settle(folder, record, earlier, finished=finished, update=update, overwrite=overwrite)
     atomic.sweep(folder, chip_folder.DESCRIPTION)
-    if earlier is None and any(path.name != locks.NAME for path in folder.iterdir()):
-        raise ChipError(f"{folder}: exists and was not made by geoembed chip; choose another -o")
+    ours = (locks.NAME, JOURNAL, chip_folder.DESCRIPTION)
+    if earlier is None and any(path.name not in ours for path in folder.iterdir()):
+        path = folder / chip_folder.DESCRIPTION  # if it is there, geoembed wrote it (see `_described`)
+        if not path.exists():
+            raise ChipError(f"{folder}: exists and was not made by geoembed chip; choose another -o")
+        if not overwrite:
+            raise StaleError(
+                f"{path}: cannot be read, and nothing else tells what the chips were made from; "
+                "choose another -o or pass --overwrite to cut them again"
+            )
     atomic.sweep(folder, deep=not finished)
     if standing is not Standing.KEPT:
         geopackage.require_closed(folder / chip_folder.INDEX)
@@ -184,63 +205,57 @@ def _standing(folder: Path, earlier: Record | None, record: Record, *, update: b
 
 def _describe(
     folder: Path,
-    described: dict[str, Any],
+    described: Description | None,
     record: Record,
     imagery: Sequence[Imagery],
     area_cells: Sequence[AreaCells],
-) -> dict[str, Any]:
+    inspected: dict[str, Any],
+) -> Description:
     """Write what the chips are made from before the first is cut, and again where stamps of files are new."""
-    description = {
-        "geoembed_version": __version__,
-        "size": record.options["size"],
-        "grids": [asdict(grid) for grid in dict.fromkeys(cells.grid for cells in area_cells)],
-        "modalities": {each.modality.name: {"channels": [], "unit": each.modality.unit} for each in imagery},
-        **{key: value for key, value in described.items() if key != "failed"},
-        "made_from": record.to_json(),
-    }
-    if description != described:
-        documents.write(folder / chip_folder.DESCRIPTION, description)
+    if described is None:
+        description = Description(
+            __version__,
+            record.options["size"],
+            tuple(dict.fromkeys(cells.grid for cells in area_cells)),
+            {each.modality.name: Contained((), each.modality.unit) for each in imagery},
+            record,
+            inspected,
+        )
+    else:
+        description = replace(described, made_from=record, failed=False)
+    if description != described or record.stamps != described.made_from.stamps:
+        chip_folder.write_description(folder, description)
     return description
 
 
 def _delete(folder: Path) -> None:
-    """Delete the index, the chips that the journal names, and the description; other files stay."""
+    """Delete the index, the chips that the journal or the index names, and the description; other files stay."""
     index = folder / chip_folder.INDEX
-    geopackage.remove(index)
-    folders: set[Path] = set()
     _, lines = journal.read(folder / JOURNAL)
-    for chip_id, contents in cutting.finished(lines).items():
-        for modality in contents:
-            path = chip_folder.path_of(folder, chip_id, modality)
-            path.unlink(missing_ok=True)
-            folders.update(path.parents[:3])
-    for emptied in sorted(folders, key=lambda path: -len(path.parts)):
-        if emptied.is_dir() and not any(emptied.iterdir()):
-            emptied.rmdir()
+    files = {(chip_id, name) for chip_id, contents in cutting.finished(lines).items() for name in contents}
+    files |= chip_folder.indexed(folder)
+    geopackage.remove(index)
+    chip_folder.remove_chips(folder, files)
     for path in (styles.beside(index), folder / JOURNAL, folder / chip_folder.DESCRIPTION):
         path.unlink(missing_ok=True)
 
 
 def _cut_all(
     folder: Path, cutter: Cutter, area_cells: Sequence[AreaCells], workers: int, finished: Journal
-) -> Generator[Progress, None, tuple[dict[str, Contents], int]]:
-    """Cut what is missing, in a pool of threads; return what each chip holds, and how many cells were cut now."""
-    contents = {
-        chip_id: held
-        for chip_id, held in cutting.finished(finished.lines).items()
-        if all(chip_folder.path_of(folder, chip_id, modality).exists() for modality in held)
-    }
+) -> Generator[Progress, None, tuple[Cut, int]]:
+    """Cut what is missing or damaged, in a pool of threads; return what each chip holds, and how many were cut now."""
+    contents = _intact(folder, cutting.finished(finished.lines))
     blocks = iter([block for cells in area_cells for block in cutting.blocks(cells, contents)])
     total, cut_now = sum(map(len, area_cells)), 0
     yield Progress(len(contents), total, "chips")
-    waiting: deque[Future[dict[str, Contents]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
+    waiting: deque[Future[Cut]] = deque()
+    with ThreadPoolExecutor(workers) as pool, closing(Synced(folder, finished)) as synced:
         try:
             waiting.extend(pool.submit(cutter, block) for block in islice(blocks, 2 * workers))
             while waiting:
                 cut = waiting.popleft().result()
                 waiting.extend(pool.submit(cutter, block) for block in islice(blocks, 1))
-                finished.write(cut)
+                synced.add(cut)
                 contents.update(cut)
                 cut_now += len(cut)
                 yield Progress(len(contents), total, "chips")
@@ -249,9 +264,19 @@ def _cut_all(
     return contents, cut_now
 
 
+def _intact(folder: Path, contents: Cut) -> Cut:
+    """Return the chips whose files are all there and intact (see `chip_folder.damaged`); the others are told."""
+    files = [(chip_id, name, one.digest) for chip_id, held in contents.items() for name, one in held.items()]
+    broken = chip_folder.damaged(folder, files)
+    if broken:
+        log.warning("%s chip files are missing or damaged, %s the first; cut again", f"{len(broken):,}", broken[0])
+    lost = {path.stem for path in broken}
+    return {chip_id: held for chip_id, held in contents.items() if chip_id not in lost}
+
+
 def _finish(
     folder: Path,
-    description: dict[str, Any],
+    description: Description,
     layout: Layout,
     area_cells: Sequence[AreaCells],
     contents: Mapping[str, Contents],
@@ -265,16 +290,17 @@ def _finish(
     for name in [name for name, present in channels.items() if not present]:
         log.warning("%s: no chip has enough valid pixels of this modality; it is left out", name)
         del channels[name]
-    seed = description["made_from"]["options"]["seed"]
+    seed = description.made_from.options["seed"]
     index, apart = chip_index.build(area_cells, contents, list(channels), seed)
     path = folder / chip_folder.INDEX
-    if cut_now or not chip_index.is_of(path, index):
+    contained = {
+        name: Contained(tuple(present), description.modalities[name].unit) for name, present in channels.items()
+    }
+    if cut_now or contained != description.modalities or not chip_index.is_of(path, index):
         geopackage.remove(path)
-        units = {name: description["modalities"][name]["unit"] for name in channels}
-        described = {name: {"channels": channels[name], "unit": units[name]} for name in channels}
-        documents.write(folder / chip_folder.DESCRIPTION, {**description, "modalities": described})
+        chip_folder.write_description(folder, replace(description, modalities=contained))
         styles.write(path, styles.splits())
-        chip_folder.write_index(path, index)
+        chip_folder.write_index(folder, index, description.made_from)
     atomic.touch(path)
     log.info("%d chips: %d cells cut, %d kept", len(index), cut_now, total - cut_now)
     if left_out:
@@ -286,7 +312,7 @@ def _finish(
         log.info("%.1f %% of neighbouring chips fall into different splits", 100.0 * apart)
     counts: dict[str, int | float] = {
         "chips": len(index),
-        "size": description["size"],
+        "size": description.size,
         "cells_cut": cut_now,
         "cells_kept": total - cut_now,
         "left_out_without_imagery": left_out,
@@ -295,5 +321,5 @@ def _finish(
         "neighbours_in_other_split": round(apart, 4),
     }
     counts |= {name: int(index[name].notna().sum()) for name in channels}
-    report = description.get("inspected", {})
+    report = description.inspected
     return Result((folder,), counts, report=report, read=lambda: chip_folder.read(folder).index)

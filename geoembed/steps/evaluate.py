@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -32,7 +31,7 @@ from geoembed.labels.files import Reading
 from geoembed.outputs import atomic, documents, locks, records
 from geoembed.outputs import journal as journals
 from geoembed.outputs.journal import Journal
-from geoembed.outputs.records import Standing
+from geoembed.outputs.records import Record, Standing
 from geoembed.progress import Progress, Result, Steps, Table, verb
 from geoembed.report import page
 from geoembed.version import __version__
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
     from geoembed.evaluation.origin import Origin
     from geoembed.evaluation.protocol import FeatureSource
     from geoembed.fits.embeddings import Embeddings
-    from geoembed.outputs.records import Record
     from geoembed.settings import PathLike, Paths, Words
 
 log = logging.getLogger(__name__)
@@ -56,6 +54,7 @@ log = logging.getLogger(__name__)
 Rows: TypeAlias = Sequence[Sequence[str]]
 
 RESULTS, SUMMARY, REPORT, JOURNAL, BASELINES = "results.csv", "summary.json", "report.html", ".fits.jsonl", "baselines"
+AGAIN = "run the same evaluation again with --overwrite"
 
 
 @verb
@@ -116,8 +115,8 @@ def evaluate(
         return _forecast(prepare(read, asked))
     with locks.hold(folder, folder=True):
         if _is_kept(folder, record, update=update, overwrite=overwrite):
-            kept = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-            return Result((folder / REPORT,), kept["counts"], _tables(kept["table"]), read=rows)
+            summary = documents.read(folder / SUMMARY, _Summary, ProbeError, AGAIN)
+            return Result((folder / REPORT,), summary.counts, _tables(summary.table), read=rows)
         study = prepare(read, asked)
         kept = interrupts.noted("the fits done so far are kept; run the same command again to do the others")
         with closing(Journal(folder / JOURNAL, record)) as journal, kept:
@@ -137,25 +136,52 @@ def _origin(chips: Path | None, model: Path, file: Embeddings, device: str) -> O
     return origin.read(chips, model, file, choose_device(device))
 
 
+@dataclass(frozen=True)
+class _Summary:
+    """What of summary.json a kept evaluation tells."""
+
+    made_from: Record
+    counts: dict[str, int | float]
+    table: list[list[str]]
+    files: dict[str, str] = field(default_factory=dict)
+
+
 def _is_kept(folder: Path, record: Record, *, update: bool, overwrite: bool) -> bool:
     """Tell whether a folder holds what is wanted, and renew its time stamps; raise where it must not be replaced."""
-    paths = [folder / name for name in (SUMMARY, RESULTS, REPORT)]
-    found = records.read_json(paths[0])
-    if not paths[0].exists():
-        records.require_free(folder, (RESULTS, REPORT))
-    elif found is None or found.step != "evaluate":
-        raise ProbeError(f"{paths[0]}: exists and was not made by geoembed evaluate; choose another -o")
-    finished = all(path.exists() for path in paths)
+    found, paths = _read(folder, overwrite=overwrite), [folder / name for name in (SUMMARY, RESULTS, REPORT)]
     begun = journals.read(folder / JOURNAL)[0]
     if begun and begun.digest == record.digest:  # half done, maybe in place of the report that is still there
         return False
+    finished = found is not None and not documents.damaged(folder, {RESULTS: "", REPORT: "", **found.files})
     standing = records.settle(
-        folder / REPORT, record, found or begun, finished=finished, update=update, overwrite=overwrite
-    )
+        folder / REPORT, record, found.made_from if found else begun,
+        finished=finished, update=update, overwrite=overwrite,
+    )  # fmt: skip
     if standing is not Standing.KEPT:
+        if found and standing is Standing.BEGUN:
+            log.warning("%s: not finished, or one of its files is missing or damaged; all are made again", folder)
         return False
     atomic.touch(*paths)
     return True
+
+
+def _read(folder: Path, *, overwrite: bool) -> _Summary | None:
+    """Return what summary.json says; None where there is none, or a damaged one that may be replaced.
+
+    Raises StaleError and ProbeError for files that must stay.
+    """
+    path = folder / SUMMARY
+    try:
+        found = documents.read(path, _Summary, ProbeError, AGAIN)
+    except ProbeError:
+        records.require_ours(path, documents.is_ours, overwrite=overwrite)
+        if not path.exists() or atomic.is_blank(path):
+            records.require_ours(folder / RESULTS, results.is_ours, overwrite=overwrite)
+            records.require_ours(folder / REPORT, page.is_ours, overwrite=overwrite)
+        return None
+    if found.made_from.step != "evaluate":
+        raise ProbeError(f"{path}: exists and was not made by geoembed evaluate; choose another -o")
+    return found
 
 
 def prepare(read: Inputs, asked: Options) -> Study:
@@ -234,9 +260,11 @@ def answer(
     scores = _scores(study, findings)
     # The page says that all is there: it goes first and comes last. The summary says whose the other files are.
     atomic.remove(folder / REPORT)
-    documents.write(folder / SUMMARY, _summary(study, findings, record, scores))
+    summary = _summary(study, findings, record, scores)
+    documents.write(folder / SUMMARY, summary)
     results.write(folder / RESULTS, measurements.fits)
     atomic.write_text(folder / REPORT, page.html(findings))
+    documents.write(folder / SUMMARY, summary | {"files": documents.of_files(folder, (RESULTS, REPORT))})
     return scores
 
 
@@ -265,8 +293,8 @@ def _summary(study: Study, findings: Findings, record: Record, scores: Rows) -> 
         for task in study.layout.tasks
     }
     return {
-        "made_from": record.to_json(),
         "geoembed_version": __version__,
+        "made_from": record.to_json(),
         "answer": page.answer(findings.curves),
         "interval": "95 % t-interval of the mean over draws of labels: the uncertainty of which labels are drawn",
         "counts": findings.facts.counts,

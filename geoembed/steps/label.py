@@ -10,13 +10,13 @@ from typing import Any
 
 import geopandas
 import pandas as pd
-import pyogrio
 
 from geoembed import settings
 from geoembed.chips.folder import ChipSet
 from geoembed.chips.folder import read as read_chips
-from geoembed.errors import LabelError
-from geoembed.imagery import addresses, sources, windows
+from geoembed.errors import LabelError, StaleError
+from geoembed.imagery import addresses, modalities, sources, windows
+from geoembed.imagery.drivers import Trust
 from geoembed.imagery.rasters import Raster, is_categorical
 from geoembed.labels import files as label_files
 from geoembed.labels import layers, legend, meaning, rules, zonal
@@ -41,6 +41,8 @@ def label(
     threshold: float = 0.5,
     above: float | None = None,
     name: str | None = None,
+    driver: str | Sequence[str] = (),
+    outside: str | Sequence[str] = (),
     output: PathLike | None = None,
     update: bool = False,
     overwrite: bool = False,
@@ -60,13 +62,16 @@ def label(
     classes: texts such as `water=80`; see `rules.parse`.
     kind: `classes` or `numbers`; None: as the rasters tell (see `meaning.kind`).
     names: names of classes such as `water=1,trees=2,3`, or `worldcover`; None: as the rasters tell.
+    driver: GDAL's names of drivers that may open the rasters besides the usual ones.
+    outside: folders, and beginnings of addresses, of which a VRT may name files that lie neither beside it nor below.
     output: a file, or a folder for several classes; None: labels/<name>.gpkg.
 
     Raises LabelError, ImageryError (a raster that cannot be used), ChipError and StaleError.
     """
     texts = (classes,) if isinstance(classes, str) else tuple(classes)
     _require_options(texts, kind, names, threshold, above)
-    opened = sources.first_bands(settings.texts(rasters), scaled=True)
+    trust = Trust(settings.texts(driver), modalities.beginnings(Path(), settings.texts(outside)))
+    opened = sources.first_bands(settings.texts(rasters), scaled=True, trust=trust)
     if not opened:
         raise LabelError("no raster given; name one or more, as in geoembed label landcover.tif")
     name = None if name is None else rules.stem(f"--name {name}", name)
@@ -135,7 +140,8 @@ def _label(
 ) -> Steps[geopandas.GeoDataFrame]:
     """Write the label files that are not kept."""
     stamps: dict[str, str] = {}
-    for existing in map(_existing, paths):
+    for path in paths:
+        existing = _existing(path, overwrite=overwrite)
         stamps |= existing.stamps if existing else {}
     made_from = [_record(rasters, chipset, rule, stamps) for rule in wanted]
     due = [i for i, path in enumerate(paths) if not _is_kept(path, made_from[i], update=update, overwrite=overwrite)]
@@ -162,7 +168,7 @@ def _label(
     atomic.touch(*paths)
     for path in paths:
         if path.name not in figures:
-            figures[path.name] = _figures(pyogrio.read_dataframe(path, layer=label_files.LAYER, read_geometry=False))
+            figures[path.name] = _figures(geopackage.read(path, label_files.LAYER, LabelError))
     return Result(tuple(paths), counts, report={"files": figures}, read=partial(_read_all, paths))
 
 
@@ -177,7 +183,7 @@ def _figures(table: geopandas.GeoDataFrame) -> dict[str, Any]:
 
 def _read_all(paths: list[Path]) -> geopandas.GeoDataFrame:
     """Return the rows of label files, whose stems stand in the column `labels`."""
-    tables = [pyogrio.read_dataframe(path, layer=label_files.LAYER).assign(labels=path.stem) for path in paths]
+    tables = [geopackage.read(path, label_files.LAYER, LabelError).assign(labels=path.stem) for path in paths]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -210,21 +216,31 @@ def _record(rasters: Sequence[Raster], chipset: ChipSet, rule: Rule, stamps: dic
     )
 
 
-def _existing(path: Path) -> Record | None:
-    """Return the record of a label file, None where there is none; raises LabelError for a file of other origin."""
+def _existing(path: Path, *, overwrite: bool) -> Record | None:
+    """Return the record of a label file, None where there is none, or a damaged one that may be replaced.
+
+    Raises LabelError for a file of other origin, and StaleError for a damaged one that must stay.
+    """
     record = geopackage.record_of(path, label_files.LAYER)
-    if path.exists() and (record is None or record.step != "label"):
+    if record is None:
+        records.require_ours(path, geopackage.is_ours, overwrite=overwrite)
+    elif record.step != "label":
         raise LabelError(f"{path}: exists and was not made by geoembed label; choose another -o")
     return record
 
 
 def _is_kept(path: Path, record: Record, *, update: bool, overwrite: bool) -> bool:
     """Tell whether a label file of this record is there; raises StaleError where another must not be replaced."""
-    existing = _existing(path)
-    atomic.sweep(path.parent, path.name)
-    finished = styles.beside(path).exists()
+    existing = _existing(path, overwrite=overwrite)
+    for name in (path.name, styles.beside(path).name):
+        atomic.sweep(path.parent, name)
+    if existing and not overwrite:
+        geopackage.read(path, label_files.LAYER, StaleError)  # an edit is not to be lost
+    finished = styles.is_settled(path) and not geopackage.faults(path, whole=True)
     standing = records.settle(path, record, existing, finished=finished, update=update, overwrite=overwrite)
     if standing is not Standing.KEPT:
+        if standing is Standing.BEGUN:
+            log.warning("%s: it or its style is missing or damaged; both are made again", path)
         geopackage.require_closed(path)
         return False
     if existing and existing.stamps != record.stamps:

@@ -143,14 +143,8 @@ def _is_kept(folder: Path, record: Record, *, update: bool, overwrite: bool) -> 
 
     Raises StaleError, and ModelError for a description of another version of geoembed.
     """
-    path = folder / checkpoint.CONFIG
-    existing = records.read_json(path)
-    if not path.exists():
-        records.require_free(folder, (checkpoint.WEIGHTS, checkpoint.LOG, checkpoint.STATE))
-    elif existing is None and overwrite and checkpoint.is_ours(folder):  # of an older version
-        checkpoint.remove(folder)
-    elif not overwrite or existing is None:
-        checkpoint.read_config(folder)
+    described = _existing(folder, overwrite=overwrite)
+    existing = Record.from_json(described.made_from) if described else None
     atomic.sweep(folder)
     standing = records.settle(
         folder,
@@ -163,10 +157,40 @@ def _is_kept(folder: Path, record: Record, *, update: bool, overwrite: bool) -> 
     )
     if standing is not Standing.KEPT:
         return False
+    assert described is not None
+    damaged = checkpoint.damaged(folder, described)
+    if damaged == [folder / checkpoint.LOG]:
+        raise ModelError(
+            f"{damaged[0]}: missing or damaged, and {checkpoint.WEIGHTS} is intact; restore it, or pass"
+            " --overwrite to train again"
+        )
+    if damaged:
+        log.warning("%s: missing or damaged; the model is trained again", damaged[0])
+        checkpoint.remove(folder)
+        return False
     (folder / checkpoint.STATE).unlink(missing_ok=True)
-    atomic.touch(*(file for file in (path, folder / checkpoint.LOG, folder / checkpoint.WEIGHTS) if file.exists()))
+    atomic.touch(*(folder / name for name in (checkpoint.CONFIG, checkpoint.LOG, checkpoint.WEIGHTS)))
     log.info("%s: kept, as chips and options are the same", folder)
     return True
+
+
+def _existing(folder: Path, *, overwrite: bool) -> Description | None:
+    """Return what config.json says; None where there is no model, or `overwrite` has just deleted a damaged one.
+
+    Raises StaleError for files of other people, and ModelError for a description that cannot be used.
+    """
+    files = [folder / name for name in (checkpoint.WEIGHTS, checkpoint.STATE, checkpoint.LOG)]
+    if not (folder / checkpoint.CONFIG).exists():
+        for file in files:
+            records.require_ours(file, checkpoint.is_part, overwrite=overwrite)
+    elif not atomic.is_blank(folder / checkpoint.CONFIG) or any(file.exists() for file in files):
+        try:
+            return checkpoint.read_config(folder)
+        except ModelError:
+            if not (overwrite and checkpoint.is_ours(folder)):
+                raise
+    checkpoint.remove(folder)
+    return None
 
 
 def _describe(

@@ -1,10 +1,9 @@
 """The step that fits a classical model on few labels and maps every chip with it."""
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Generator
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,16 +19,18 @@ from geoembed.fits import features as features_of
 from geoembed.fits.assessment import Asked, Assessment
 from geoembed.fits.classifiers import saved
 from geoembed.fits.classifiers.protocol import BALANCED, LIKELIEST, RULES
+from geoembed.fits.classifiers.saved import Described
 from geoembed.fits.embeddings import Embeddings
 from geoembed.fits.maps import Task
 from geoembed.labels import files as label_files
 from geoembed.labels import targets as targets_of
 from geoembed.labels.files import LabelFile, Reading
 from geoembed.labels.targets import Targets
-from geoembed.outputs import atomic, digests, documents, geopackage, locks, records, styles
+from geoembed.outputs import atomic, documents, geopackage, locks, records, styles
 from geoembed.outputs.records import Record, Standing
 from geoembed.progress import Progress, Result, Steps, Table, verb
 from geoembed.settings import PathLike
+from geoembed.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ def _fit(
     )
     with locks.hold(output, folder=True):
         if _is_kept(output, record, (METRICS, FITTED), update=update, overwrite=overwrite):
-            report = json.loads((output / METRICS).read_text(encoding="utf-8"))
+            report = documents.load(output / METRICS)
         else:
             report = yield from _fit_anew(output, file, label_file, record)
         path = output / PREDICTIONS
@@ -159,8 +160,8 @@ def _fit_anew(
     geopackage.remove(output / PREDICTIONS)
     documents.write(output / METRICS, report)  # first of all files, as it says whose they are
     arrays = {"mean": scaling.mean, "deviation": scaling.deviation}
-    described = _described(file, task, features) | {"decide": asked.rule}
-    saved.write(output / FITTED, assessed.fitted, described, arrays)
+    saved.write(output / FITTED, assessed.fitted, _described(file, task, features, asked.rule), arrays)
+    documents.write(output / METRICS, report | {"files": documents.of_files(output, (FITTED,))})
     table = maps.build(file, task, assessed.predicted, assessed.decided, usable)
     maps.add_labels(table, targets, assessed.rows)
     maps.write(output / PREDICTIONS, table, task, record)
@@ -179,30 +180,32 @@ def _apply(
     path = fitted / FITTED if fitted.is_dir() else fitted
     file = embeddings_file.read(embeddings)
     model, described, arrays = saved.read(path)
-    task = Task(described["task"], described["column"], tuple(described["classes"]))
-    features = described["features"]
+    task, features = Task(described.task, described.column, described.classes), described.features
     features_of.require(file, (features,))
-    required = _described(file, task, features)
-    differing = [key for key in required if required[key] != described.get(key)]
+    required = _described(file, task, features, described.decide)
+    differing = [key for key, value in asdict(required).items() if value != getattr(described, key)]
+    X = features_of.read(file, features)
+    if X.shape[1] != len(arrays["mean"]):
+        differing.append("dimensions")
     if differing:
         raise ProbeError(
             f"{path}: fitted on embeddings of another kind than {embeddings} ({', '.join(differing)} differ);"
             " embed with the same model, or fit a probe on these"
         )
     output = output or Path("probe") / f"{path.resolve().parent.name}-{embeddings.stem}"
-    record = Record("probe --apply", {"embeddings": file.digest, "probe": digests.of_bytes(path)}, {})
+    record = Record("probe --apply", {"embeddings": file.digest, "probe": saved.digest(path)}, {})
     with locks.hold(output, folder=True):
         predictions, usable = output / PREDICTIONS, features_of.usable(file, features)
         if not _is_kept(output, record, (), update=update, overwrite=overwrite):
             yield Progress(0, 1, "steps", "mapping")
             scaling = features_of.Scaling(arrays["mean"], arrays["deviation"])
-            predicted = model.predict(features_of.scaled(features_of.read(file, features), scaling))
+            predicted = model.predict(features_of.scaled(X, scaling))
             geopackage.remove(predictions)
-            decided = model.decide(predicted, described["decide"]) if task.classes else np.empty(0, np.int64)
+            decided = model.decide(predicted, described.decide) if task.classes else np.empty(0, np.int64)
             maps.write(predictions, maps.build(file, task, predicted, decided, usable), task, record)
             _warn_of_missing(features, usable)
         counts = {"chips": len(file), f"chips_without_{features}": int(np.count_nonzero(~usable))}
-        return _applied(predictions, task, described["decide"], counts)
+        return _applied(predictions, task, described.decide, counts)
 
 
 def _applied(path: Path, task: Task, rule: str, counts: dict[str, int]) -> Result[geopandas.GeoDataFrame]:
@@ -210,48 +213,83 @@ def _applied(path: Path, task: Task, rule: str, counts: dict[str, int]) -> Resul
     result = Result((path,), {**counts}, read=partial(maps.read, path))
     if not task.classes:
         return result
-    made = maps.predictions(path)
+    made = maps.read(path)["prediction"]
     per_class = {str(name): int((made == name).sum()) for name in task.classes}
     log.info("%s: a chip's class is %s", path, DECISIONS[rule])
     table = Table("Chips per class", [("class", "chips"), *((name, f"{n:,}") for name, n in per_class.items())])
     return replace(result, tables=(table,), report={"decision": DECISIONS[rule], "classes": per_class})
 
 
-def _described(file: Embeddings, task: Task, features: str) -> dict[str, Any]:
+def _described(file: Embeddings, task: Task, features: str, rule: str) -> Described:
     """Return what a probe predicts, and what the embeddings that it is used on must have in common with its own."""
-    return {
+    value = {
         "task": task.name,
         "column": task.column,
-        "classes": list(task.classes),
+        "classes": task.classes,
         "features": features,
-        "modalities": list(file.modalities) if features == features_of.CONCAT else [],
+        "modalities": file.modalities if features == features_of.CONCAT else (),
         "model_sha256": file.attributes.get("model_sha256"),
         "space": file.attributes.get("space"),
+        "decide": rule,
     }
+    return documents.parsed(value, Described)
+
+
+@dataclass(frozen=True)
+class _Metrics:
+    """What decides, of metrics.json, whether a probe is kept."""
+
+    made_from: Record
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def _is_kept(output: Path, record: Record, beside: tuple[str, ...], *, update: bool, overwrite: bool) -> bool:
     """Tell whether a folder holds a finished probe of this record, and renew its time stamps if so.
 
-    Raises StaleError where another must not be replaced.
+    Raises StaleError and ProbeError where another, or an edited one, must not be replaced.
     beside: the files in the folder besides the map and its style; metrics.json is written first of all.
     """
-    path = output / PREDICTIONS
-    mapped, scored = geopackage.record_of(path, maps.LAYER), records.read_json(output / METRICS)
-    strangers = [] if mapped else [PREDICTIONS]
-    if METRICS in beside and not scored:
-        strangers += [METRICS] if mapped else [METRICS, FITTED, styles.beside(path).name]
-    records.require_free(output, strangers)
+    path, metrics = output / PREDICTIONS, output / METRICS if METRICS in beside else None
+    mapped, scored = geopackage.record_of(path, maps.LAYER), _metrics(metrics) if metrics else None
+    _require_ours(output, mapped, scored, fits=metrics is not None, overwrite=overwrite)
+    if mapped and not overwrite:
+        maps.read(path)  # an edit is not to be lost
     atomic.sweep(output)
-    names = (*beside, styles.beside(path).name, PREDICTIONS)
-    finished = all((output / name).exists() for name in names)
-    existing = mapped or (scored if METRICS in beside else None)
+    existing = mapped or (scored.made_from if scored else None)
+    finished = mapped is not None and not geopackage.faults(path, whole=True) and maps.is_settled(path)
+    if metrics is not None:
+        files = {name: "" for name in beside if name != METRICS} | (scored.files if scored else {})
+        finished &= scored is not None and scored.made_from == mapped and not documents.damaged(output, files)
     standing = records.settle(path, record, existing, finished=finished, update=update, overwrite=overwrite)
     if standing is not Standing.KEPT:
+        if standing is Standing.BEGUN:
+            log.warning("%s: not finished, or one of its files is missing or damaged; all are made again", output)
         geopackage.require_closed(path)
         return False
-    atomic.touch(*(output / name for name in names))
+    atomic.touch(*(output / name for name in (*beside, styles.beside(path).name, PREDICTIONS)))
     return True
+
+
+def _metrics(path: Path) -> _Metrics | None:
+    try:
+        return documents.read(path, _Metrics, ProbeError, "")
+    except ProbeError:
+        return None
+
+
+def _require_ours(output: Path, mapped: Record | None, scored: _Metrics | None, *, fits: bool, overwrite: bool) -> None:
+    """Raise StaleError where a file in the folder is not geoembed's, or is damaged and there is no `overwrite`."""
+    path, metrics, fitted = output / PREDICTIONS, output / METRICS, output / FITTED
+    if not mapped:
+        records.require_ours(path, geopackage.is_ours, overwrite=overwrite)
+    if not fits:
+        return
+    if not scored:
+        records.require_ours(metrics, documents.is_ours, overwrite=overwrite or mapped is not None)
+    if not (mapped or scored or metrics.exists() or path.exists()):
+        records.require_ours(fitted, saved.is_ours, overwrite=overwrite)
+        if not fitted.exists():
+            records.require_free(output, (styles.beside(path).name,))
 
 
 def _report(
@@ -266,6 +304,7 @@ def _report(
     splits = Counter(file.split[rows].tolist())
     counts = {**targets.counts, "labels_drawn": len(rows), "chips": len(file)}
     return {
+        "geoembed_version": __version__,
         **options,
         "task": targets.name,
         "target": targets.column,

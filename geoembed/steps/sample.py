@@ -1,6 +1,5 @@
 """The step that writes a simulated Earth: areas, imagery, land cover, and the files of `sample_folder`."""
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -22,7 +21,9 @@ from rasterio.warp import Resampling, reproject, transform_bounds
 from rasterio.windows import Window
 
 from geoembed.earth import landscape, optics, radar
+from geoembed.earth import record as earth_record
 from geoembed.earth.places import PLACES, Place
+from geoembed.earth.record import Earth
 from geoembed.earth.surfaces import LEGEND
 from geoembed.errors import GeoembedError, StaleError
 from geoembed.ground import aoi, crs
@@ -34,7 +35,7 @@ from geoembed.version import __version__
 
 log = logging.getLogger(__name__)
 
-RECORD = ".geoembed-sample.json"
+RECORD = earth_record.NAME
 TEXTS = Path(__file__).with_name("sample_folder")
 """Where the files lie that are copied: settings, Makefile and README."""
 SIDE, PIXELS = 10_100.0, 1088
@@ -89,44 +90,77 @@ def _simulate(folder: Path, seed: int, update: bool, overwrite: bool) -> Steps[g
     texts = ["geoembed.toml", "Makefile", "README.txt"]
     files = [*rasters, "aoi.gpkg", *texts]
     record = Record("sample", {"geoembed_version": __version__}, {"seed": seed})
-    existing = records.read_json(folder / RECORD)
-    if existing is None and (folder / RECORD).exists():
-        raise StaleError(f"{folder / RECORD}: is not the record of a simulated Earth; move the folder away")
+    existing = _existing(folder, overwrite=overwrite)
     standing = records.settle(
-        folder, record, existing, finished=True, remove=partial(_remove, folder), update=update, overwrite=overwrite
-    )
-    missing = [name for name in files if not (folder / name).exists()]
-    if standing is Standing.ABSENT and len(missing) < len(files):
-        name = next(name for name in files if name not in missing)
+        folder, record, existing.made_from if existing else None, finished=True,
+        remove=partial(_remove, folder, existing), update=update, overwrite=overwrite,
+    )  # fmt: skip
+    there = [name for name in files if (folder / name).exists() and not atomic.is_blank(folder / name)]
+    if existing is None and there and not (overwrite and (folder / RECORD).exists()):
         remedy = "choose an empty folder or move it away"
-        raise GeoembedError(f"{folder / name}: is in the way and not of geoembed's making; {remedy}")
+        if (folder / RECORD).exists():  # but empty
+            remedy = "make the Earth again with --overwrite, or move the folder away"
+        raise GeoembedError(f"{folder / there[0]}: is in the way and not of geoembed's making; {remedy}")
     atomic.sweep(folder, deep=True)
-    documents.write(folder / RECORD, {"made_from": record.to_json(), "files": files})
+    written = dict.fromkeys(files, "") | (existing.files if existing and standing is Standing.KEPT else {})
+    missing = _missing(folder, written, (*texts, "aoi.gpkg"))
+    written |= dict.fromkeys(missing, "")
+    earth_record.write(folder, record, written)
     total = len(PLACES)
     yield Progress(0, total, "areas")
     if any(name in rasters for name in missing):
         for done, name in enumerate(_write_imagery(folder, seed, missing), 1):
+            of_area = [file for file in missing if Path(file).stem == name]
+            earth_record.write(folder, record, written := written | documents.of_files(folder, of_area))
             yield Progress(done, total, "areas", name)
     if "aoi.gpkg" in missing:
         _write_areas(folder / "aoi.gpkg")
     for name in texts:
         if name in missing:
             atomic.write_text(folder / name, (TEXTS / name).read_text(encoding="utf-8"))
-    atomic.touch(folder / RECORD)
+    earth_record.write(folder, record, written | documents.of_files(folder, missing))
     yield Progress(total, total, "areas")
     log.info("%s: simulated Earth, seed %d, %d areas; try `make -C %s`", folder, seed, total, folder)
     counts: dict[str, int | float] = {"areas": total, "written": len(missing), "kept": len(files) - len(missing)}
     return Result((folder,), counts, report={"seed": seed}, read=partial(aoi.load, folder / "aoi.gpkg"))
 
 
-def _remove(folder: Path) -> None:
-    """Delete the files that the record names, unless they lie outside the folder, and the record."""
+def _existing(folder: Path, *, overwrite: bool) -> Earth | None:
+    """Return the record that is there; None where there is none, or a damaged one that may be replaced."""
     path = folder / RECORD
+    try:
+        return earth_record.read(folder, StaleError)
+    except StaleError:
+        if not path.exists() or atomic.is_blank(path) or (overwrite and documents.is_ours(path)):
+            return None
+        raise
+
+
+def _missing(folder: Path, files: dict[str, str], edited: tuple[str, ...]) -> list[str]:
+    """Return the files that are missing, empty or damaged; those that people edit stay, aloud."""
+    missing = []
+    for name, digest in files.items():
+        path = folder / name
+        if not documents.damaged(folder, {name: digest}):
+            continue
+        if name in edited and digest and path.exists() and not atomic.is_blank(path) and not _is_broken(path):
+            log.warning("%s: was edited or damaged, and stays; --overwrite makes all files again", path)
+            continue
+        missing.append(name)
+    return missing
+
+
+def _is_broken(path: Path) -> bool:
+    return path.suffix == ".gpkg" and bool(geopackage.faults(path, whole=True))
+
+
+def _remove(folder: Path, existing: Earth | None) -> None:
+    """Delete the files that the record names, unless they lie outside the folder, and the record."""
     geopackage.require_closed(folder / "aoi.gpkg")
-    for name in json.loads(path.read_text(encoding="utf-8")).get("files", []):
-        if isinstance(name, str) and not Path(name).is_absolute() and ".." not in Path(name).parts:
+    for name in existing.files if existing else ():
+        if (folder / name).resolve().is_relative_to(folder.resolve()):
             (folder / name).unlink(missing_ok=True)
-    path.unlink()
+    (folder / RECORD).unlink()
 
 
 def sites() -> list[Site]:

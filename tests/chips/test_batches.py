@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from chip_folders import CHANNELS, make_chips
+from chip_folders import CHANNELS, make_chips, renew_index
 
 from geoembed.chips import batches
 from geoembed.chips import folder as chip_folder
@@ -103,8 +103,9 @@ def test_a_chip_of_another_size_is_broken(tmp_path: Path) -> None:
     make_chips(tmp_path / "small", n=2, size=8)
     chipset = make_chips(tmp_path / "large", n=2, size=16)
     source = next((tmp_path / "small").rglob("*.tif"))
+    chipset.path_of(chipset.index["chip_id"][0], "s2").write_bytes(source.read_bytes())
+    chipset = renew_index(tmp_path / "large")
     reader = Reader(chipset, chipset.channels, strict=True)
-    reader.path_of(0, "s2").write_bytes(source.read_bytes())
     with pytest.raises(ChipError, match="8 x 8 pixels, not 16 x 16"):
         reader.pixels(0, "s2")
 

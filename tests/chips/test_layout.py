@@ -9,7 +9,7 @@ from conftest import square
 from geoembed.chips import layout
 from geoembed.chips.cutting import Imagery
 from geoembed.chips.layout import Layout
-from geoembed.errors import ConfigError
+from geoembed.errors import ChipError, ConfigError
 from geoembed.ground.aoi import Area
 from geoembed.imagery.index import RasterIndex
 from geoembed.imagery.modalities import BUILT_IN
@@ -106,3 +106,40 @@ def test_the_width_of_an_aligned_cell_is_the_imagerys() -> None:
 
 def test_the_sizes_are_those_that_the_page_names() -> None:
     assert (layout.SIZES, layout.ENOUGH) == ((448, 224, 112, 64, 32, 16), 1000)
+
+
+def earth(*sides: float, align: str | None = None) -> Layout:
+    """The whole Earth as an area, with squares of imagery, of which each is this many degrees wide."""
+    polygon = shapely.box(-180.0, -90.0, 180.0, 90.0)
+    squares = imagery(*sides, crs="EPSG:4326", left=-180.0, pixel=0.001)
+    return Layout("aoi.gpkg", [Area("a", polygon, "EPSG:4326")], [squares], None, align, 0.5)
+
+
+def test_the_whole_earth_with_little_imagery_has_few_cells() -> None:
+    assert 0 < sum(map(len, earth(0.05).cells(16)[0])) < 3_000
+    places = [part for _ in range(1_200) for part in (0.05, 0.2)]
+    scattered = earth(*places)
+    rasters = scattered.imagery[0].index.rasters[::2]
+    apart = Imagery(BUILT_IN[0], RasterIndex(rasters), Storage("uint8", 0, {}))
+    cells, _ = Layout("a", scattered.areas, [apart], None, None, 0.5).cells(64)
+    assert sum(map(len, cells)) < 1.5 * len(rasters) * len(earth(0.05).cells(64)[0][0])
+
+
+@pytest.mark.parametrize("align", [None, "s2"])
+def test_very_many_cells_are_confirmed_by_their_number(align: str | None) -> None:
+    layout_of_earth = earth(20.0, align=align)
+    layout_of_earth.require_consent(448, None)
+    with pytest.raises(ChipError, match=r"aoi.gpkg: .* about ([\d,]+) cells of 2 pixels.*--cells \d+$") as told:
+        layout_of_earth.require_consent(2, None)
+    number = int(str(told.value).rpartition(" ")[2])
+    pixels = 20.0 / 0.001 if align else 20.0 * 111_195.0 / 10.0
+    assert number == pytest.approx((pixels / 2) ** 2, rel=0.03)
+    layout_of_earth.require_consent(2, number)
+    with pytest.raises(ChipError):
+        layout_of_earth.require_consent(2, number // 2)
+
+
+def test_many_cells_are_reckoned_about_as_they_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = laid(4480.0 * 40, 4480.0 * 40).count(64)
+    monkeypatch.setattr(layout, "MANY_CELLS", 100)
+    assert laid(4480.0 * 40, 4480.0 * 40).count(64) == pytest.approx(counted, rel=0.02)

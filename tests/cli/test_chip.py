@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import geopandas
+import pytest
 import shapely
 from conftest import Run
 
@@ -56,3 +57,15 @@ def test_of_several_layers_of_areas_one_is_chosen(place: Path, run: Run) -> None
     result = run("chip", "--aoi", "areas.gpkg", "--layer", "west")
     assert result.exit_code == 1 and 'layer was "whole", now "west"' in result.stderr
     assert "did you mean west?" in run("chip", "--aoi", "areas.gpkg", "--layer", "wets").stderr
+
+
+def test_very_many_cells_are_cut_where_their_number_is_confirmed(
+    place: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("geoembed.chips.layout.MOST_CELLS", 50)
+    result = run("chip", "--aoi", "aoi.gpkg")
+    assert (result.exit_code, result.stdout) == (1, "")
+    option, number = result.stderr.split()[-2:]
+    assert option == "--cells"
+    assert run("chip", "--aoi", "aoi.gpkg", option, number).exit_code == 0
+    assert run("chip", "--aoi", "aoi.gpkg", option, number).exit_code == 0, "the word is not part of the record"

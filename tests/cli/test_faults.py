@@ -1,11 +1,15 @@
 import errno
 import os
+import sqlite3
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+import shapely
 from conftest import Run
 from synthetic import embeddings_file
 
@@ -33,11 +37,48 @@ from geoembed.settings import read_toml
         (ValueError("x PROJ: proj_create: SQLite error: file is not a database"), "PROJ, which knows coordinate"),
         (KeyError("secret"), "KeyError: 'secret'; this is a fault of geoembed: run it again with -v"),
         (RuntimeError("two\nlines"), "RuntimeError: two lines; this is a fault"),
+        (OSError(errno.EFBIG, "File too large", "x.h5"), "x.h5: File too large; raise the limit with ulimit -f"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "not enough memory (DefaultCPU"),
+        (RuntimeError("can't start new thread"), "not enough memory (can't start new thread); close"),
+        (ImportError("libx.so: failed to map segment from shared object"), "not enough memory (libx.so"),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA"), "not enough memory (CUDA)"),
+        (RecursionError("maximum recursion depth exceeded"), "a file: holds values inside values"),
+        (sqlite3.DatabaseError("malformed"), "a file: SQLite cannot read or write it (malformed); mend it, or find"),
+        (shapely.errors.GEOSException("not closed\n"), "a file: GEOS cannot read or write it (not closed); mend it"),
+        (rasterio.errors.RasterioIOError("x" * 999), f"a file: GDAL cannot read or write it ({'x' * 200} ...)"),
+        (zipfile.BadZipFile(""), "a file: zip cannot read or write it (BadZipFile); mend it"),
     ],
 )
 def test_every_fault_is_one_line(error: Exception, words: str) -> None:
     told = faults.told(error)
     assert told.startswith(words) and "\n" not in told
+
+
+def test_what_a_library_raises_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "e.h5").write_bytes(b"no HDF5")
+    with pytest.raises(OSError) as raised:
+        embeddings.names_in(tmp_path / "e.h5")
+    assert faults.told(raised.value).startswith(f"{tmp_path / 'e.h5'}: HDF5 cannot read or write it (Unable to")
+    (tmp_path / "t.toml").write_bytes(b"\xff")
+    with pytest.raises(UnicodeError) as decoding:
+        (tmp_path / "t.toml").read_text(encoding="utf-8")
+    assert faults.told(decoding.value).startswith("a file: holds a text that is not UTF-8 ('utf-8' codec")
+
+
+class PanicException(BaseException):
+    """What libraries in Rust raise, under the name that they give it."""
+
+
+PanicException.__module__ = "pyo3_runtime"
+
+
+def test_a_panic_of_a_library_is_one_line(here: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def panic(*_: object) -> None:
+        raise PanicException("index out of bounds")
+
+    monkeypatch.setattr("geoembed.fits.maps.build", panic)
+    result = run("probe", "--labels", "labels/water.gpkg", "-o", here / "panicked")
+    assert result.exit_code == 1 and "PanicException: index out of bounds; this is a fault" in result.stderr
 
 
 @pytest.mark.parametrize("variable", faults.PROJ)

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import geopandas
+import rasterio.shutil
 from conftest import Run
 from typer.testing import CliRunner
 
@@ -54,3 +55,16 @@ def test_the_chips_can_come_from_stdin(here: Path, run: Run, tmp_path: Path) -> 
     words = ["label", "landcover.tif", "--class", "water", "--chips", "-", "-o", str(tmp_path / "x.gpkg")]
     result = CliRunner().invoke(app, words, input="chips\n")
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'x.gpkg'}\n"), result.stderr
+
+
+def test_what_a_vrt_may_name_can_be_said(place: Path, run: Run) -> None:
+    assert run("chip", "--aoi", "aoi.gpkg").exit_code == 0
+    Path("below").mkdir()
+    rasterio.shutil.copy("landcover.tif", "below/v.vrt", driver="VRT")
+    result = run("label", "below/v.vrt", "--class", "water=80")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "is a VRT that names landcover.tif, which lies neither" in result.stderr
+    option, value = result.stderr.split()[-2:]
+    assert option == "--outside"
+    result = run("label", "below/v.vrt", "--class", "water=80", option, value)
+    assert result.exit_code == 0, result.stderr

@@ -71,4 +71,4 @@ def test_labels_that_another_program_has_saved_but_not_merged_count(project: Pat
     path = project / "labels" / "water.gpkg"
     with edited(path, "labels", "committed"):
         result = run("probe", "--labels", path, "-o", "mine")
-    assert result.exit_code == 1 and "none of its chip_id (edited ...)" in result.stderr
+    assert result.exit_code == 1 and "its rows were edited" in result.stderr

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from chip_folders import CHANNELS, make_chips, write_chip
+from chip_folders import CHANNELS, make_chips, renew_index, write_chip
 from torch.nn import functional as F  # noqa: N812 - the name that torch users know
 
 from geoembed.chips import batches
@@ -57,6 +57,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> tuple[ChipSet, Path]:
     with rasterio.open(path) as file:
         crs, transform = file.crs, file.transform
     write_chip(path, np.nan_to_num(chip_folder.read_chip(path).values[2:]), "s2", CHANNELS["s2"][2:], crs, transform)
+    chipset = renew_index(folder / "chips")
     write_model(folder / "model", chipset)
     return chipset, folder / "model"
 
@@ -142,6 +143,7 @@ def test_chips_outside_train_have_no_influence(base: tuple[ChipSet, Path], tmp_p
             if path.exists():
                 other = np.flatnonzero(chipset.index[name].notna() & (chipset.index["split"] == "train"))[row % 5]
                 shutil.copy(chipset.path_of(chipset.index["chip_id"][other], name), path)
+    changed = renew_index(tmp_path / "chips")
     before, after = make(tmp_path / "before", chipset, model), make(tmp_path / "after", changed, model)
     for kind in baselines.KINDS:
         for name in before[kind].names:
@@ -161,9 +163,9 @@ def test_each_chip_is_read_once_for_all_baselines(
     read_chip = chip_folder.read_chip
     train = set(chipset.index["chip_id"][split_rows(chipset, "train")])
 
-    def counted(path: Path) -> chip_folder.Chip:
+    def counted(path: Path, digest: str) -> chip_folder.Chip:
         reads[str(path), path.stem in train] += 1
-        return read_chip(path)
+        return read_chip(path, digest)
 
     monkeypatch.setattr(chip_folder, "read_chip", counted)
     whole = make(tmp_path, chipset, model)

@@ -142,9 +142,9 @@ def test_each_chip_is_read_once(base: tuple[Path, ChipSet, Trained], monkeypatch
     read: Counter[Path] = Counter()
     read_chip = chip_folder.read_chip
 
-    def counted(path: Path) -> chip_folder.Chip:
+    def counted(path: Path, digest: str) -> chip_folder.Chip:
         read[path] += 1
-        return read_chip(path)
+        return read_chip(path, digest)
 
     monkeypatch.setattr(chip_folder, "read_chip", counted)
     rows = np.arange(5, 20)

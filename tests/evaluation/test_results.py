@@ -1,3 +1,4 @@
+import csv
 import math
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,19 @@ def test_a_row_per_fit_and_metric(tmp_path: Path) -> None:
     ]
     table = results.read(tmp_path / "r.csv")
     assert tuple(table.columns) == results.COLUMNS and table["value"].isna().tolist() == [False, True, False]
+
+
+def test_no_name_is_a_formula_and_all_are_read_as_they_are(tmp_path: Path) -> None:
+    names = ["=1+1", "+a", "-a", "@a", "\ta", "'=a", "''@a", "'a", "NA", "007", "a,b", 'a"b', "nan", "1.0"]
+    results.write(
+        tmp_path / "r.csv", [fit(task=name, aoi=name, source=name, tested=name, n=i) for i, name in enumerate(names)]
+    )
+    with (tmp_path / "r.csv").open(newline="") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    table = results.read(tmp_path / "r.csv")
+    assert all(table[column].tolist() == names for column in ("task", "aoi", "source", "tested"))
+    assert results.is_ours(tmp_path / "r.csv")
 
 
 def layout(folder: Path) -> Layout:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from synthetic import embeddings_file
 from geoembed.evaluation import protocol
 from geoembed.evaluation.options import Options
 from geoembed.evaluation.study import Study
+from geoembed.fits.curves import Fit
 from geoembed.labels.targets import Targets
+from geoembed.outputs import journal as journals
 from geoembed.outputs.journal import Journal
 from geoembed.outputs.records import Record
 
@@ -72,3 +75,36 @@ def test_fits_that_the_journal_holds_are_not_done_again(study: Study, tmp_path: 
     assert done == study.count(plans)["fits"]
     again, done = run()
     assert again == first and done == 0, "all are there, and nothing is told of progress"
+
+
+def test_lines_that_do_not_fit_are_done_again(study: Study, tmp_path: Path) -> None:
+    study = replace(study, layout=replace(study.layout, options=replace(ASKED, classifiers=("ridge",))))
+    plans, record = study.plans()[:1], Record("evaluate", {}, {})
+
+    def run(journal: Journal) -> list[Fit]:
+        steps = study.fit(plans, journal)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                return sorted((replace(fit, seconds=0.0) for fit in done.value), key=str)
+
+    journal = Journal(tmp_path / "j", record)
+    whole = run(journal)
+    journal.close()
+    _, lines = journals.read(tmp_path / "j")
+    wrong: list[Any] = [
+        {"of": 3}, {"of": ["ours", "s1"], "key": "k"}, lines[0] | {"models": "x"}, lines[0] | {"penalties": [1]},
+        lines[0] | {"fits": [{"task": 1}]}, lines[0] | {"fits": [[1, 2]]}, {},
+    ]  # fmt: skip
+    (tmp_path / "j").unlink()
+    journal = Journal(tmp_path / "j", record)
+    for line in wrong:
+        journal.write(line)
+    journal.close()
+    journal = Journal(tmp_path / "j", record)
+    assert len(journal.lines) == len(wrong) and run(journal) == whole
+    journal.close()
+    again = Journal(tmp_path / "j", record)
+    assert run(again) == whole, "what was done is taken from the journal"
+    again.close()

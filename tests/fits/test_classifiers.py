@@ -23,6 +23,14 @@ def fit(name: str, X: np.ndarray, values: np.ndarray, classes: int, seed: int = 
     return classifiers.named(name, classes).fit(X, values, classes, seed)
 
 
+def described(classes: int) -> saved.Described:
+    return saved.Described("water", "label", tuple(range(classes)), "fused", (), None, "last", "likeliest")
+
+
+def scaling(X: np.ndarray) -> dict[str, np.ndarray]:
+    return {"mean": X.mean(axis=0), "deviation": X.std(axis=0)}
+
+
 def batched(name: str, classes: int) -> Batched:
     classifier = classifiers.named(name, classes)
     assert isinstance(classifier, Batched)
@@ -64,9 +72,11 @@ def test_every_kind_learns_and_survives_a_file(kind: str, classes: int, tmp_path
     assert p[:, 1].mean() == pytest.approx(
         (y == 1).mean(), abs=0.1 if kind == "knn" else 0.06
     )  # probabilities under the labels' own shares
-    saved.write(tmp_path / "probe.skops", fitted, {"word": 1}, {"mean": np.ones(3)})
-    again, described, arrays = saved.read(tmp_path / "probe.skops")
-    assert described == {"word": 1} and arrays["mean"].tolist() == [1, 1, 1]
+    arrays = scaling(X)
+    saved.write(tmp_path / "probe.skops", fitted, described(classes), arrays)
+    again, words, found = saved.read(tmp_path / "probe.skops")
+    assert words == described(classes) and all((found[name] == arrays[name]).all() for name in arrays)
+    assert np.array_equal(again.penalty, fitted.penalty, equal_nan=True)
     assert (again.predict(far) == p).all()
 
 
@@ -191,7 +201,7 @@ def test_a_classifier_that_is_added_is_fitted_as_itself(monkeypatch: pytest.Monk
     far, _ = blobs(200, 2, seed=1)
     fitted = fit(NAME, X, y, 2, seed=3)
     assert fitted.predict(far) == pytest.approx(peer(X, y, 3).predict_proba(far), abs=1e-9)
-    saved.write(tmp_path / "probe.skops", fitted, {}, {})
+    saved.write(tmp_path / "probe.skops", fitted, described(2), scaling(X))
     again, _, _ = saved.read(tmp_path / "probe.skops")
     assert again.classifier.name == NAME and (again.predict(far) == fitted.predict(far)).all()
     with pytest.raises(ProbeError, match="--classifier boosting: learns two classes"):
@@ -211,7 +221,7 @@ def test_an_unknown_classifier_is_an_error_everywhere(monkeypatch: pytest.Monkey
             asked()
     with monkeypatch.context() as patch:
         patch.setitem(classifiers.TABLE, "forrest", Boosting)
-        saved.write(tmp_path / "probe.skops", fit("forrest", X, y, 2), {}, {})
+        saved.write(tmp_path / "probe.skops", fit("forrest", X, y, 2), described(2), scaling(X))
     with pytest.raises(ProbeError, match=r"probe.skops: fitted by an unknown classifier, forrest; did you mean forest"):
         saved.read(tmp_path / "probe.skops")
     with pytest.raises(ProbeError, match="names none"):

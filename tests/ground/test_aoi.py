@@ -2,6 +2,7 @@ import json
 import logging
 import os
 import sqlite3
+import time
 import warnings
 from contextlib import closing
 from pathlib import Path
@@ -231,3 +232,14 @@ def test_heights_do_not_matter(tmp_path: Path) -> None:
     ((area,), _) = aoi.read((tmp_path / "a.gpkg",))
     middle = geopandas.GeoSeries([square.centroid], crs=32633).to_crs(4326)[0]
     assert aoi.holds(area, np.array([[middle.x, middle.y], [middle.x + 1, middle.y]])).tolist() == [True, False]
+
+
+def test_many_polygons_of_one_area_or_of_many_are_read_in_a_second(tmp_path: Path) -> None:
+    x, y = np.random.default_rng(0).uniform(0.0, 50.0, (2, 20_000))
+    squares = shapely.box(x, y, x + 0.01, y + 0.01)
+    for name, columns in (("one", {}), ("many", {"name": [f"a{number}" for number in range(20_000)]})):
+        geopandas.GeoDataFrame(columns, geometry=squares, crs=4326).to_file(tmp_path / f"{name}.gpkg")
+        start = time.process_time()
+        areas, _ = aoi.read((tmp_path / f"{name}.gpkg",))
+        assert len(areas) == (1 if name == "one" else 20_000)
+        assert time.process_time() - start < 5.0

@@ -1,7 +1,11 @@
+import numpy as np
+import pydantic
 import pytest
+from conftest import WriteRaster
 
-from geoembed.imagery import naming
-from geoembed.imagery.modalities import BUILT_IN
+from geoembed.errors import ImageryError
+from geoembed.imagery import naming, rasters
+from geoembed.imagery.modalities import BUILT_IN, Modality, Source
 
 CHANNELS = {modality.name: modality.channels for modality in BUILT_IN}
 S2 = 'names = ["jja_red", "jja_green", "jja_blue"]'
@@ -42,3 +46,12 @@ def test_where_nothing_can_be_known_no_list_is_proposed(modality: str, count: in
 
 def test_twelve_bands_that_were_chosen_are_four_seasons() -> None:
     assert naming.remedy("s2", CHANNELS["s2"], 12, chosen=True).count("_red") == 4
+
+
+@pytest.mark.parametrize("description", ["../red", "/vsimem/red", "red\u202e", "r" * 201])
+def test_descriptions_that_cannot_be_names_are_refused(write_raster: WriteRaster, description: str) -> None:
+    path = write_raster("s2.tif", np.ones((2, 4, 4), "uint8"), names=("jja_red", description))
+    with pytest.raises(ImageryError, match=r"its description .* cannot be a name, .*; write names = "):
+        rasters.read(Modality("s2"), Source(), str(path))
+    with pytest.raises(pydantic.ValidationError, match="cannot be a name"):
+        pydantic.TypeAdapter(Source).validate_python({"source": str(path), "names": ["jja_red", description]})

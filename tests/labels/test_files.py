@@ -340,3 +340,51 @@ def test_whole_numbers_that_floats_confuse_are_no_classes(tmp_path: Path, caplog
     (tmp_path / "a.csv").write_text("lon,lat,label\n" + "".join(f"9,47,{row}\n" for row in rows))
     assert files.read(tmp_path / "a.csv").table["label"].dropna().tolist() == [80]
     assert "2 numbers are infinite or beyond" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["wkt", "wkb", "geo"])
+def test_geometries_nested_so_deeply_that_geos_would_crash(tmp_path: Path, kind: str) -> None:
+    n = 100_000
+    wkb = b"\x01\x07\x00\x00\x00\x01\x00\x00\x00" * n + shapely.to_wkb(shapely.Point(0, 0))
+    if kind == "wkt":
+        text = "GEOMETRYCOLLECTION(" * n + "POINT(0 0)" + ")" * n
+        path = tmp_path / "a.csv"
+        path.write_text(f'label,wkt\n1,"{text}"\n')
+    else:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        path = tmp_path / "a.parquet"
+        plain = geopandas.GeoDataFrame({"label": [1]}, geometry=[shapely.Point(0, 0)], crs=4326)
+        plain.to_parquet(path)
+        table = parquet.read_table(path)
+        table = table.set_column(1, "geometry", [[wkb]])
+        parquet.write_table(table if kind == "geo" else table.replace_schema_metadata({}), path)
+    with pytest.raises(LabelError, match=r"has a geometry of 100,000 in one another"):
+        files.read(path, Reading(crs="EPSG:4326"))
+    many = shapely.MultiPolygon([shapely.box(west, 0, west + 0.5, 1) for west in range(2_000)])
+    (tmp_path / "b.csv").write_text(f'label,wkt\n1,"{many.wkt}"\n')
+    assert len(files.read(tmp_path / "b.csv", Reading(crs="EPSG:4326")).table) == 1
+
+
+@pytest.mark.parametrize("number", ["1e308", "9" * 400, "-" + "9" * 400, "1e400", "nan", "inf", "0x1p3", "1_000"])
+def test_absurd_numbers_are_no_labels_or_a_line(tmp_path: Path, number: str) -> None:
+    for column in ("label", "value"):
+        path = tmp_path / "a.csv"
+        path.write_text(f"{column},lon,lat\n1,9,45\n{number},9.1,45\n3,9.2,45\n")
+        try:
+            table = files.read(path).table
+        except LabelError as error:
+            assert "\n" not in str(error)
+            continue
+        values = pd.to_numeric(table[column], errors="coerce")
+        assert not (values.abs() > 1e30).any()
+
+
+def test_a_table_of_a_million_columns_or_of_one_huge_text_is_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("label" + "," * 1_000_000 + "\n1\n")
+    with pytest.raises(LabelError, match="has 1,000,000 columns"):
+        files.read(path)
+    path.write_bytes(b"label,lon,lat\n1,9\0" + b"\0" * 100_000 + b",45\n")
+    with pytest.raises(LabelError) as told:
+        files.read(path)
+    assert len(str(told.value)) < 1_000

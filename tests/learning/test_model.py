@@ -127,7 +127,7 @@ def test_base_is_the_reference_size() -> None:
     channels = {name: tuple(f"c{i}" for i in range(n)) for name, n in names.items()}
     with torch.device("meta"):
         base = Model(PRESETS["base"].config(channels, 448))
-    assert [PRESETS["tiny"].config({}, size).patch for size in (16, 32, 64, 448)] == [2, 4, 8, 16]
+    assert [PRESETS["tiny"].config(channels, size).patch for size in (16, 32, 64, 448)] == [2, 4, 8, 16]
     assert 240e6 < sum(parameter.numel() for parameter in base.parameters()) < 280e6
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import geopandas
 import geopandas.testing
+import numpy as np
+import pandas as pd
 import pyogrio
 import pytest
 import shapely
 
-from geoembed.errors import StaleError
+from geoembed.errors import LabelError, StaleError
 from geoembed.outputs import geopackage
 from geoembed.outputs.records import Record
 
@@ -149,3 +151,82 @@ def test_what_a_killed_writer_left_half_done_is_rolled_back(tmp_path: Path) -> N
     assert geopackage.record_of(path, "labels") == RECORD
     with closing(sqlite3.connect(path)) as base:
         assert base.execute("SELECT description FROM gpkg_contents").fetchone() != ("half",)
+
+
+MAP = geopandas.GeoDataFrame(
+    {
+        "chip_id": ["a", "b", "c"], "label": ["x", None, ""], "share": [0.1 + 0.2, float("nan"), 1e-300],
+        "number": pd.array([1, None, 2**40], "Int64"), "flag": [1, 0, 1],
+    },
+    geometry=[shapely.box(0, 0, 1, 1), None, shapely.multipolygons([shapely.box(5, 5, 6, 6), shapely.box(8, 8, 9, 9)])],
+    crs="EPSG:32632",
+)  # fmt: skip
+"""Rows that change on their way through a file: NULL, whole numbers beside NULL, and polygons that become several."""
+
+
+@pytest.mark.parametrize("table", [TABLE, MAP], ids=["plain", "all sorts"])
+def test_what_is_read_back_is_what_was_digested(tmp_path: Path, table: geopandas.GeoDataFrame) -> None:
+    path = tmp_path / "a.gpkg"
+    geopackage.write(path, "labels", table, RECORD)
+    assert len(geopackage.read(path, "labels", LabelError)) == len(table)
+    geopackage.renew(path, "labels", Record("label", {}, {}, {"new": "stamp"}))
+    geopackage.read(path, "labels", LabelError)
+
+
+def test_what_a_viewer_adds_is_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "a.gpkg"
+    geopackage.write(path, "labels", MAP, RECORD)
+    with closing(sqlite3.connect(path)) as base, base:  # as QGIS does when it opens a file, and saves a style in it
+        base.execute("PRAGMA journal_mode = WAL")
+        base.execute("CREATE TABLE layer_styles (id INTEGER PRIMARY KEY, f_table_name TEXT, styleQML TEXT)")
+        base.execute("INSERT INTO layer_styles VALUES (1, 'labels', '<qgis/>')")
+        base.execute("UPDATE gpkg_contents SET last_change = '2030-01-01T00:00:00Z', description = 'mine'")
+    geopackage.read(path, "labels", LabelError)
+
+
+EDITS = (
+    "UPDATE labels SET label = 'y' WHERE chip_id = 'a'",
+    "UPDATE labels SET label = NULL WHERE chip_id = 'c'",
+    "UPDATE labels SET share = 0.3 WHERE chip_id = 'a'",
+    "DELETE FROM labels WHERE chip_id = 'b'",
+    "INSERT INTO labels (chip_id) VALUES ('d'); UPDATE gpkg_ogr_contents SET feature_count = 4",
+    "UPDATE labels SET geom = (SELECT geom FROM labels WHERE chip_id = 'c') WHERE chip_id = 'a'",
+    "UPDATE gpkg_geometry_columns SET srs_id = 4326",
+)
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_row_is_told_with_two_ways_out(tmp_path: Path, edit: str) -> None:
+    path, mine = tmp_path / "a.gpkg", tmp_path / "mine.gpkg"
+    geopackage.write(path, "labels", MAP, RECORD)
+    with closing(sqlite3.connect(path)) as base, base:
+        for (name,) in base.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            base.execute(f'DROP TRIGGER "{name}"')  # they call functions that only GDAL and QGIS have
+        base.executescript(edit)
+    with pytest.raises(
+        LabelError, match=r"edited or damaged since geoembed label wrote them; .*--overwrite.*-nomd mine"
+    ):
+        geopackage.read(path, "labels", LabelError)
+    pyogrio.write_dataframe(pyogrio.read_dataframe(path), mine, layer="labels")  # ogr2ogr -nomd: all but metadata
+    geopackage.require_rows(mine, "labels", pyogrio.read_dataframe(mine), LabelError)
+    assert geopackage.record_of(mine, "labels") is None and not geopackage.is_ours(mine)
+
+
+def test_no_damage_is_read_as_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.gpkg"
+    geopackage.write(path, "labels", MAP, RECORD)
+    whole, rows, rng = path.read_bytes(), geopackage.read(path, "labels", LabelError), np.random.default_rng(0)
+    for i in range(400):
+        at, length = int(rng.integers(len(whole))), int(rng.choice([1, 1, 8, 512, 4096]))
+        there = whole[at : at + length]
+        new = {0: bytes([there[0] ^ 1 << i % 8]) + there[1:], 1: bytes(len(there)), 2: b""}[i % 3]
+        path.write_bytes(whole[:at] + new + whole[at + length :])
+        record, faults = geopackage.record_of(path, "labels"), geopackage.faults(path, whole=True)
+        try:
+            found = geopackage.read(path, "labels", LabelError)
+        except LabelError as error:
+            assert "\n" not in str(error)
+        else:
+            geopandas.testing.assert_geodataframe_equal(found, rows)
+            assert record == RECORD or faults
+        geopackage.renew(path, "labels", RECORD)

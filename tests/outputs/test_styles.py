@@ -82,3 +82,23 @@ def test_a_users_own_style_stays(tmp_path: Path) -> None:
 def test_letters_that_xml_cannot_have_are_left_out() -> None:
     style = styles.classes("la\x01bel", ["wa\x00ter\x1b", "tree\ufffes", "føø 🌲\n"], "task")
     assert list(categories(style)) == ["water", "trees", "føø 🌲\n"]
+
+
+def test_a_style_that_was_emptied_or_cut_off_is_written_again_and_an_edited_one_stays(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layer = tmp_path / "water.gpkg"
+    path = styles.write(layer, styles.classes("label", ("føø", "b"), "x"))
+    whole = path.read_bytes()
+    assert styles.is_settled(layer)
+    for broken in (b"", bytes(len(whole)), whole[:-9], whole[: len(whole) // 2]):
+        path.write_bytes(broken)
+        assert not styles.is_settled(layer)
+        styles.write(layer, styles.classes("label", ("føø", "b"), "x"))
+        assert path.read_bytes() == whole
+    assert not caplog.messages
+    for mine in (whole.replace(b"0.7", b"0.5"), b"<qgis/>", b"<qgis", b"\xff"):
+        path.write_bytes(mine)
+        assert styles.is_settled(layer)
+        styles.write(layer, styles.splits())
+        assert path.read_bytes() == mine and "delete it to have a new one" in caplog.text

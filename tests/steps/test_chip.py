@@ -68,7 +68,7 @@ def test_pixels_equal_the_source_bit_for_bit(area: Path, scene: Modality, number
     assert outcome.paths == (tmp_path / "chips",)
     assert outcome.counts["chips"] == 36
     chipset = chip_folder.read(tmp_path / "chips")
-    assert list(chipset.index.columns) == ["chip_id", "aoi", "split", "s2", "geometry"]
+    assert list(chipset.index.columns) == ["chip_id", "aoi", "split", "s2", "s2_digest", "geometry"]
     assert chipset.channels == {"s2": NAMES}
     for chip_id in chipset.index.chip_id:
         with rasterio.open(chipset.path_of(chip_id, "s2")) as file:
@@ -366,7 +366,7 @@ def test_a_run_that_failed_gives_way_to_one_with_other_options(
         monkeypatch.setattr(warp, "mosaic", mosaic)
         counts = cut(area, scene, min_valid=min_valid).counts
         assert (counts["cells_kept"] > 0, counts["chips"], len(stamps(tmp_path / "chips"))) == (kept, 36, 36)
-        assert "failed" not in json.loads((tmp_path / "chips/chips.json").read_text())
+        assert not chip_folder.read_description(tmp_path / "chips").failed
         shutil.rmtree(tmp_path / "chips")
 
 
@@ -461,9 +461,15 @@ def test_a_broken_chip_is_named(area: Path, scene: Modality, tmp_path: Path) -> 
 def test_a_broken_description_is_named(area: Path, scene: Modality, tmp_path: Path) -> None:
     cut(area, scene)
     description = tmp_path / "chips" / chip_folder.DESCRIPTION
-    description.write_text(json.dumps({"size": 32})[:-3])
-    with pytest.raises(ChipError, match=r"chips.json: cannot be read"):
-        cut(area, scene)
+    whole = description.read_bytes()
+    for damage in (b"", whole[:-30], whole.replace(b'"size": 32', b'"size": 33')):
+        description.write_bytes(damage)
+        with pytest.raises(
+            ChipError, match=r"chips.json: (is empty|cannot be read|was edited or damaged).*run `geoembed chip"
+        ):
+            chip_folder.read(tmp_path / "chips")
+        assert cut(area, scene).counts["cells_cut"] == 0
+        assert json.loads(description.read_bytes()) == json.loads(whole)
 
 
 def test_sizes_make_sense(area: Path, scene: Modality) -> None:
@@ -475,7 +481,7 @@ def test_sizes_make_sense(area: Path, scene: Modality) -> None:
 def test_a_resumed_journal_holds_each_list_of_channels_once(area: Path, scene: Modality, tmp_path: Path) -> None:
     cut(area, scene)
     contents = cutting.finished(journal.read(tmp_path / "chips" / chip.JOURNAL)[1])
-    assert len({id(held["s2"][1]) for held in contents.values()}) == 1
+    assert len({id(held["s2"].channels) for held in contents.values()}) == 1
 
 
 def test_a_broken_index_is_written_anew(area: Path, scene: Modality, tmp_path: Path) -> None:

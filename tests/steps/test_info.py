@@ -18,7 +18,10 @@ import rasterio
 from conftest import Run, edit_raster
 from safetensors.numpy import load_file
 
+from geoembed.earth import record
 from geoembed.errors import GeoembedError
+from geoembed.outputs import documents
+from geoembed.outputs.records import Record
 from geoembed.project import kinds
 from geoembed.project.kinds import Kind
 from geoembed.steps.info import info
@@ -184,11 +187,17 @@ def test_what_was_made_from_others_is_said(project: Path, run: Run) -> None:
 
 
 def test_a_simulated_earth_is_called_that(tmp_path: Path, project: Path) -> None:
-    Path(".geoembed-sample.json").write_text(json.dumps({"files": ["s2.tif", "aoi.gpkg"]}))
+    record.write(Path(), Record("sample", {}, {}), documents.of_files(Path(), ("s2.tif", "aoi.gpkg")))
     assert told()["imagery"] == "SIMULATED by geoembed sample"
     Path("s2.tif").unlink()
     with pytest.raises(GeoembedError, match=r"s2.tif: missing, as are 0 other files; run `geoembed sample \.`"):
         info()
+    record.write(Path(), Record("sample", {}, {}), documents.of_files(Path(), ("landcover.tif", "aoi.gpkg")))
+    info(verify=True)
+    Path("aoi.gpkg").write_bytes(Path("aoi.gpkg").read_bytes() + b"x")
+    info()
+    with pytest.raises(GeoembedError, match=r"aoi.gpkg: was edited or damaged; run `geoembed sample \.`"):
+        info(verify=True)
 
 
 def flip(path: str, at: float, bits: int = 255) -> None:
@@ -219,12 +228,12 @@ def shorten(path: str) -> None:
 DAMAGES: dict[str, Any] = {
     "embeddings.h5": (flip_vector, "its content is not what its digest says", True),
     "embeddings.h5 cut": (lambda: shorten("embeddings.h5"), "cannot be read as HDF5", False),
-    "chips": (damage_chip, "cannot be read", True),
+    "chips": (damage_chip, "was changed or damaged", True),
     "chips lost": (lambda: next(Path("chips/s2").rglob("*.tif")).unlink(), "1 of 100 chip files of s2", False),
-    "model": (lambda: shorten("model/weights.safetensors"), "cannot be read", False),
-    "model config": (lambda: Path("model/config.json").write_text("{"), "no model description", False),
+    "model": (lambda: shorten("model/weights.safetensors"), "is not what config.json says", False),
+    "model config": (lambda: Path("model/config.json").write_text("{"), "cannot be read as JSON", False),
     "labels/water.gpkg": (damage_table, "labels/water.gpkg: ", False),
-    "probe/water": (lambda: Path("probe/water/probe.skops").write_text(""), "not a fitted probe", False),
+    "probe/water": (lambda: Path("probe/water/probe.skops").write_text(""), "probe.skops: missing or damaged", False),
     "probe/water lost": (lambda: Path("probe/water/probe.skops").unlink(), "probe.skops: missing", False),
     "probe/water metrics": (lambda: Path("probe/water/metrics.json").write_text("["), "cannot be read", False),
     "s2.tif": (lambda: shorten("s2.tif"), "s2.tif: ", True),

@@ -173,7 +173,7 @@ def test_rerun_keeps_changes_are_refused_and_overwrite_obeys(tmp_path: Path, chi
     label((path,), output=out, chips=chips, classes=("a=1",), threshold=0.9, overwrite=True)
     foreign = tmp_path / "foreign.gpkg"
     geopandas.read_file(out).to_file(foreign, layer="labels", driver="GPKG")
-    with pytest.raises(LabelError, match="not made by geoembed"):
+    with pytest.raises(StaleError, match="not made by geoembed"):
         label((path,), output=foreign, chips=chips, classes=("a=1",), overwrite=True)
 
 

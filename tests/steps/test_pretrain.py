@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,15 @@ import numpy as np
 import pytest
 import torch
 from chip_folders import make_chips
+from damages import DAMAGES, damage
 from safetensors.torch import load_file
 
+from geoembed.chips import folder as chip_folder
+from geoembed.chips.folder import Contained
 from geoembed.errors import ChipError, ConfigError, GeoembedError, ModelError, StaleError
 from geoembed.learning import checkpoint, sessions, training
 from geoembed.learning.sessions import COLUMNS
+from geoembed.outputs import documents
 from geoembed.steps import pretrain
 
 SMALL: dict[str, Any] = {"batch_size": 12, "device": "cpu"}
@@ -118,7 +123,7 @@ def test_killed_twice_it_ends_with_the_same_weights_and_rows(chips: Path, model:
         process.wait()
         assert not (output / "weights.safetensors").exists()
     state = checkpoint.read_state(output)
-    assert state is not None and state[1]["step"] > 3
+    assert state is not None and state[1].step > 3
     before = rows(output)
     pretrain.pretrain(chips, output=output, epochs=4, **SMALL)
     assert rows(output)[: len(before)] == before
@@ -162,8 +167,8 @@ def test_interrupted_at_any_moment_it_keeps_every_step(
         assert done.returncode == 128 + number and "Traceback" not in done.stderr, (wait, done.stderr)
         assert time.monotonic() - float(done.stdout) < 10.0  # two seconds where nobody else wants the processor
         state = checkpoint.read_state(output)
-        assert state is not None and state[1]["step"] > held
-        held = state[1]["step"]
+        assert state is not None and state[1].step > held
+        held = state[1].step
         said = f"geoembed: {fault} at {held / 3:.1f} of 4 epochs; {output} keeps the training up to step {held}, "
         assert f"{said}{100 * held / 12:.0f} % of it; run the same command again to go on\n" in done.stderr, wait
     pretrain.pretrain(chips, output=output, epochs=4, **SMALL)
@@ -183,7 +188,7 @@ def test_minutes_count_the_time_before_a_kill(chips: Path, tmp_path: Path) -> No
     checkpoint.write_state(
         output,
         training.pack(model, training.optimiser(model, 1e-3)),
-        {"step": 7, "seconds": 2.9, "alarmed": False, "losses": [], "rows": []},
+        checkpoint.Run(7, 2.9),
     )
     began = time.monotonic()
     pretrain.pretrain(chips, output=output, minutes=0.05, **SMALL)
@@ -200,9 +205,9 @@ def test_one_modality_alone(chips: Path, tmp_path: Path) -> None:
 
 def test_a_channel_that_no_train_chip_shows_is_left_out_aloud(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     make_chips(tmp_path / "chips", n=20, channels={"s2": ("jja_red", "jja_green")})
-    description = json.loads((tmp_path / "chips/chips.json").read_text())
-    description["modalities"]["s2"]["channels"].append("djf_red")
-    (tmp_path / "chips/chips.json").write_text(json.dumps(description))
+    described = chip_folder.read_description(tmp_path / "chips")
+    more = Contained(("jja_red", "jja_green", "djf_red"), "reflectance")
+    chip_folder.write_description(tmp_path / "chips", replace(described, modalities={"s2": more}))
     pretrain.pretrain(tmp_path / "chips", output=tmp_path / "model", epochs=1, **SMALL)
     assert "no chip to learn from has a valid pixel in djf_red" in caplog.text
     config = checkpoint.read_config(tmp_path / "model")
@@ -240,7 +245,7 @@ def test_a_broken_chip_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFi
     chipset.path_of(chipset.index["chip_id"][0], "s2").write_bytes(b"broken")
     with caplog.at_level(logging.WARNING):
         outcome = pretrain.pretrain(tmp_path / "chips", output=tmp_path / "model", epochs=1, **SMALL)
-    assert outcome.counts["broken"] == 1 and sum("cannot be read" in line for line in caplog.messages) == 1
+    assert outcome.counts["broken"] == 1 and sum("was changed or damaged" in line for line in caplog.messages) == 1
 
 
 @pytest.mark.parametrize(
@@ -255,7 +260,7 @@ def test_a_broken_chip_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFi
         ({"minutes": 0.0}, "minutes 0.0: input should be greater than 0"),
         ({"modalities": ("s3",)}, "did you mean s2"),
         ({"modalities": ()}, "--modalities: names none"),
-        ({"seed": -1}, "seed -1: input should be greater than or equal to 0"),
+        ({"seed": -1}, "--seed: give a whole number from 0 to 18446744073709551615"),
     ],
 )
 def test_options_that_make_no_sense(chips: Path, tmp_path: Path, options: dict[str, object], fault: str) -> None:
@@ -279,9 +284,9 @@ def test_transductive_learns_from_all_splits(tmp_path: Path) -> None:
 def test_a_model_of_another_version_is_told_and_replaced(chips: Path, tmp_path: Path) -> None:
     pretrain.pretrain(chips, output=tmp_path / "model", epochs=1, **SMALL)
     path = tmp_path / "model" / "config.json"
-    config = json.loads(path.read_text())
+    config = documents.load(path)
     config["model"]["space"] = 128  # as models before had it
-    path.write_text(json.dumps(config))
+    documents.write(path, config)
     with pytest.raises(ModelError, match="made by another version of geoembed; pretrain it again with --overwrite"):
         pretrain.pretrain(chips, output=tmp_path / "model", epochs=1, **SMALL)
     pretrain.pretrain(chips, output=tmp_path / "model", epochs=1, overwrite=True, **SMALL)
@@ -304,7 +309,48 @@ def test_other_peoples_files_are_not_touched(chips: Path, tmp_path: Path, name: 
         pretrain.pretrain(chips, output=tmp_path / name)
 
 
-def test_a_model_without_its_log_is_kept(chips: Path, model: Path, tmp_path: Path) -> None:
-    shutil.copytree(model, tmp_path / "model")
-    (tmp_path / "model/training.csv").unlink()
-    assert pretrain.pretrain(chips, output=tmp_path / "model", epochs=4, **SMALL).counts == {"kept": 1}
+FILES = ("config.json", "training.csv", "weights.safetensors")
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_model_is_made_again(chips: Path, quick: Path, tmp_path: Path, name: str, how: str) -> None:
+    output = tmp_path / "model"
+    shutil.copytree(quick, output)
+    damage(output / name, how)
+    if name == "config.json":
+        with pytest.raises(GeoembedError, match="--overwrite"):
+            pretrain.pretrain(chips, output=output, epochs=1, **SMALL)
+        pretrain.pretrain(chips, output=output, epochs=1, overwrite=True, **SMALL)
+    else:
+        assert "kept" not in pretrain.pretrain(chips, output=output, epochs=1, **SMALL).counts
+    assert sorted(path.name for path in output.iterdir()) == sorted(FILES)
+    assert (output / "weights.safetensors").read_bytes() == (quick / "weights.safetensors").read_bytes()
+    assert pretrain.pretrain(chips, output=output, epochs=1, **SMALL).counts == {"kept": 1}
+
+
+@pytest.fixture(scope="module")
+def quick(chips: Path) -> Path:
+    """A model of one epoch."""
+    output = chips.parent / "quick"
+    pretrain.pretrain(chips, output=output, epochs=1, **SMALL)
+    return output
+
+
+@pytest.mark.parametrize("how", [*DAMAGES, "of another training"])
+def test_a_damaged_state_gives_way(
+    chips: Path, quick: Path, tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = tmp_path / "model"
+    steps = pretrain.pretrain.steps(chips, output=output, epochs=1, **SMALL)
+    while next(steps).unit != "epochs":
+        pass
+    steps.close()
+    path = output / "state.safetensors"
+    if how == "of another training":
+        checkpoint.write_state(output, {"model.log_scale": torch.zeros(())}, checkpoint.Run(2))
+    else:
+        damage(path, how)
+    pretrain.pretrain(chips, output=output, epochs=1, **SMALL)
+    assert (output / "weights.safetensors").read_bytes() == (quick / "weights.safetensors").read_bytes()
+    assert sum("starts from its first step" in line for line in caplog.messages) == (how != "deleted")

@@ -6,12 +6,14 @@ import json
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import geopandas
 import numpy as np
 import pytest
 import rasterio
+from damages import DAMAGES, damage
 
 from geoembed.errors import GeoembedError, StaleError
 from geoembed.steps import sample
@@ -119,9 +121,17 @@ def test_running_again_keeps_and_mends(earth: Path, tmp_path: Path, monkeypatch:
     assert (folder / "coh" / "sim-wadi.tif").read_bytes() == (earth / "coh" / "sim-wadi.tif").read_bytes()
 
 
+def touch_all(folder: Path, seed: int, missing: list[str]) -> Iterator[str]:
+    """Write rasters without pixels, fast."""
+    for name in missing:
+        if name.endswith(".tif"):
+            (folder / name).write_text("new")
+    yield from ()
+
+
 def test_other_seed_is_refused_until_overwrite(earth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _shrink(monkeypatch)
-    monkeypatch.setattr(sample, "_write_imagery", lambda *_: iter(()))
+    monkeypatch.setattr(sample, "_write_imagery", touch_all)
     folder = tmp_path / "earth"
     shutil.copytree(earth, folder)
     (folder / "s2" / "mine.tif").write_text("kept")
@@ -129,7 +139,7 @@ def test_other_seed_is_refused_until_overwrite(earth: Path, tmp_path: Path, monk
         sample.sample(folder, seed=7)
     assert (folder / "s2" / "sim-doab.tif").exists()
     sample.sample(folder, seed=7, overwrite=True)
-    assert not (folder / "s2" / "sim-doab.tif").exists()
+    assert (folder / "s2" / "sim-doab.tif").read_text() == "new"
     assert (folder / "s2" / "mine.tif").read_text() == "kept"
     assert json.loads((folder / sample.RECORD).read_text())["made_from"]["options"] == {"seed": 7}
 
@@ -176,3 +186,44 @@ def test_makefile_settles(earth: Path, tmp_path: Path) -> None:
 def test_make_keeps_whole_files_of_a_step_that_complained() -> None:
     # embed ends with 1 over one broken chip and leaves a complete file, which Make would otherwise delete
     assert ".DELETE_ON_ERROR" not in (sample.TEXTS / "Makefile").read_text()
+
+
+FILES = (".geoembed-sample.json", "s2/sim-doab.tif", "landcover.tif", "aoi.gpkg", "Makefile")
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_file_is_written_again(
+    earth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, how: str
+) -> None:
+    """All of it by a plain run, or by the remedy that this names."""
+    _shrink(monkeypatch)
+
+    def copied(folder: Path, seed: int, missing: list[str]) -> Iterator[str]:
+        """Write imagery as it was, fast."""
+        for file in missing:
+            if file.endswith(".tif"):
+                (folder / file).parent.mkdir(exist_ok=True)
+                shutil.copy(earth / file, folder / file)
+        yield from ()
+
+    monkeypatch.setattr(sample, "_write_imagery", copied)
+    folder = tmp_path / "earth"
+    shutil.copytree(earth, folder)
+    damage(folder / name, how)
+    words = ""
+    try:
+        sample.sample(folder)
+    except GeoembedError as error:
+        words = str(error)
+    words += caplog.text
+    if "--overwrite" in words:
+        sample.sample(folder, overwrite=True)
+    elif "move it away" in words:
+        shutil.rmtree(folder)
+        folder.mkdir()
+        sample.sample(folder)
+    else:
+        assert not words
+    assert _bytes(folder) == _bytes(earth)
+    assert sample.sample(folder).counts["written"] == 0

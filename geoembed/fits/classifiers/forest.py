@@ -28,7 +28,7 @@ class Forest(Classifier):
 
         make = RandomForestClassifier if classes else RandomForestRegressor
         # A third of the features per split for numbers (Breiman 2001), the root of their number for classes.
-        model = make(TREES, random_state=seed, n_jobs=1, max_features="sqrt" if classes else 1 / 3)
+        model = make(TREES, random_state=seed % 2**32, n_jobs=1, max_features="sqrt" if classes else 1 / 3)
         return self.fitted(values, classes, _flattened(model.fit(X, values), classes))
 
     def predict(self, fitted: Fitted, X: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -43,6 +43,18 @@ class Forest(Classifier):
                 nodes = np.where(low, forest["left"][nodes], forest["right"][nodes])
             predicted[start : start + ROWS] = forest["values"][nodes].mean(axis=1)
         return predicted if fitted.classes else predicted[:, 0]
+
+    def check(self, fitted: Fitted, width: int) -> None:
+        """Besides, check that every node leads to nodes that there are, and that walks end."""
+        forest, nodes = fitted.arrays, len(fitted.arrays["feature"])
+        inside = {"roots": nodes, "left": nodes, "right": nodes, "feature": width}
+        if any(forest[key].min() < 0 or forest[key].max() >= most for key, most in inside.items()):
+            raise ValueError("a node leads out of the forest")
+        if not {len(forest[key]) for key in ("left", "right", "threshold", "values")} == {nodes}:
+            raise ValueError("nodes are not whole")
+        if not np.isfinite(forest["values"]).all() or not 0 <= int(forest["depth"]) <= nodes:
+            raise ValueError("values or depth are none")
+        super().check(fitted, width)
 
     def libraries(self, classes: int) -> tuple[str, ...]:
         """Return where scikit-learn's trees lie."""

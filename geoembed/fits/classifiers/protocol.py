@@ -75,6 +75,15 @@ class Classifier(ABC):
     def predict(self, fitted: Fitted, X: NDArray[np.float32]) -> NDArray[np.float64]:
         """Predict as `Fitted.predict` does, from nothing but what `fitted` holds, which may come from a file."""
 
+    def check(self, fitted: Fitted, width: int) -> None:
+        """Raise ValueError, or what predicting does, where `fitted` predicts nothing from features of so many columns.
+
+        It may come from a file that anybody wrote.
+        """
+        p = self.predict(fitted, np.zeros((2, width), np.float32))
+        if p.shape != ((2, fitted.classes) if fitted.classes else (2,)) or not np.isfinite(p).all():
+            raise ValueError(f"{self.name} does not predict {fitted.classes} classes from {width} features")
+
     def for_target(self, classes: int) -> Classifier:
         """Return what learns so many classes, 0 for numbers: this classifier, or another where this one cannot.
 
