@@ -145,7 +145,15 @@ def test_damage_is_told_by_checksums_in_all_of_a_file(tmp_path: Path) -> None:
     for old in (b"GCOL", b"HEAP", b"TREE", b"SNOD"):
         assert old not in data, "structures without checksums"
     with h5py.File(tmp_path / "e.h5") as file:
-        datasets = ["chip_id", "aoi", "split", "lonlat", "bounds", "present", *(f"embeddings/{n}" for n in file["embeddings"])]
+        datasets = [
+            "chip_id",
+            "aoi",
+            "split",
+            "lonlat",
+            "bounds",
+            "present",
+            *(f"embeddings/{n}" for n in file["embeddings"]),
+        ]
         assert all(file[name].fletcher32 and len(file[name].attrs["sha256"]) == 64 for name in datasets)
         assert file["broken"].attrs["sha256"] and len(file.attrs["sha256"]) == 64
         assert h5py.check_string_dtype(file["chip_id"].dtype).length == 19
@@ -181,7 +189,9 @@ def test_attributes_that_were_edited_are_refused(tmp_path: Path, name: str) -> N
     with h5py.File(tmp_path / "e.h5", "r+") as file:
         value = {"modalities": b'["s1", "s2"]', "channels": b"{}"}.get(name, b"abc")
         file.attrs.create(name, np.bytes_(value))
-    fault = "was edited or damaged: its attributes are not what its digest says; make it again with geoembed embed --over"
+    fault = (
+        "was edited or damaged: its attributes are not what its digest says; make it again with geoembed embed --over"
+    )
     for read in (embeddings.read, embeddings.record_of):
         with pytest.raises(EmbeddingsError, match=f"e.h5: {fault}"):
             read(tmp_path / "e.h5")
@@ -242,14 +252,20 @@ STRANGE: dict[str, tuple[str, Callable[[h5py.File], object]]] = {
     "group out": ("embeddings/s2 lies elsewhere", lambda file: file.move("embeddings", "x") or file.__setitem__(
         "embeddings", h5py.SoftLink("/x"))),
     "gone": ("lacks embeddings/s2", lambda file: file.__delitem__("embeddings/s2")),
-    "no group": ("lacks embeddings/s2", lambda file: file.__delitem__("embeddings") or file.__setitem__("embeddings", [1])),
+    "no group": (
+        "lacks embeddings/s2",
+        lambda file: file.__delitem__("embeddings") or file.__setitem__("embeddings", [1]),
+    ),
     "a group": ("lacks chip_id", lambda file: file.__delitem__("chip_id") or file.create_group("chip_id")),
     "compressed": ("present is stored in a way", lambda file: replace(file, "present", compression="gzip")),
     "no checksum": ("lonlat is stored in a way", lambda file: replace(file, "lonlat", chunks=(5, 2))),
     "growing": ("lonlat is stored in a way", lambda file: replace(file, "lonlat", chunks=(5, 2), maxshape=(None, 2))),
     "other type": ("lonlat is float32", lambda file: replace(file, "lonlat", dtype="f4")),
     "big endian": ("embeddings/s2 is >f4", lambda file: replace(file, "embeddings/s2", dtype=">f4")),
-    "texts of any length": ("aoi is object", lambda file: replace(file, "aoi", data=["a"] * 5, dtype=h5py.string_dtype())),
+    "texts of any length": (
+        "aoi is object",
+        lambda file: replace(file, "aoi", data=["a"] * 5, dtype=h5py.string_dtype()),
+    ),
     "scalar": ("chip_id is |S1", lambda file: replace(file, "chip_id", data=np.bytes_(b"x"))),
     "compound": ("bounds is ", lambda file: replace(file, "bounds", data=np.zeros((5, 4), [("a", "f4")]))),
     "fewer rows": ("split is |S10", lambda file: replace(file, "split", data=file["split"][:3])),
