@@ -80,12 +80,17 @@ def test_attributes_explain_the_file(base: Path) -> None:
         assert {"geoembed_version", "created"} <= set(file.attrs)
 
 
-def test_embeddings_do_not_depend_on_the_batch(base: Path, tmp_path: Path) -> None:
-    expected = vectors(base / "e.h5")
-    for size in (1, 60):
-        embed.embed(base / "chips", model=base / "model", output=tmp_path / f"{size}.h5", device="cpu", batch_size=size)
-        for name, values in vectors(tmp_path / f"{size}.h5").items():
-            np.testing.assert_allclose(values, expected[name], atol=1e-5)
+def test_embeddings_hardly_depend_on_batch_and_threads(base: Path, tmp_path: Path) -> None:
+    expected, before = vectors(base / "e.h5"), torch.get_num_threads()
+    try:
+        for size, threads in ((1, 1), (7, 2), (60, 1)):
+            torch.set_num_threads(threads)
+            path = tmp_path / f"{size}.h5"
+            embed.embed(base / "chips", model=base / "model", output=path, device="cpu", batch_size=size)
+            for name, values in vectors(path).items():
+                np.testing.assert_allclose(values, expected[name], rtol=0, atol=1e-6)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_finished_work_is_kept_and_its_time_renewed(base: Path) -> None:
