@@ -73,12 +73,14 @@ class PanicException(BaseException):
 PanicException.__module__ = "pyo3_runtime"
 
 
-def test_a_panic_of_a_library_is_one_line(here: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_panic_of_a_library_is_one_line(
+    here: Path, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def panic(*_: object) -> None:
         raise PanicException("index out of bounds")
 
     monkeypatch.setattr("geoembed.fits.maps.build", panic)
-    result = run("probe", "--labels", "labels/water.gpkg", "-o", here / "panicked")
+    result = run("probe", "--labels", "labels/water.gpkg", "-o", tmp_path / "map")
     assert result.exit_code == 1 and "PanicException: index out of bounds; this is a fault" in result.stderr
 
 
