@@ -60,10 +60,16 @@ class Writer:
         self._digests: dict[str, str] = {}
 
     def attributes(self, values: Mapping[str, str]) -> None:
-        """Write attributes of the file, texts of any length."""
+        """Write attributes of the file, texts of any length.
+
+        They go to the disk here: of more than eight, HDF5 makes a heap, which else lies last, and a file that was cut
+        would not tell whose it is.
+        """
         for name, text in values.items():
             self._attribute(self._file, name, text)
             self._attributes[name] = text
+        with self._output.calling():
+            self._file.flush()
 
     def rows(self, name: str, shape: tuple[int, ...], dtype: Any) -> Rows:
         """Begin a dataset that is written some rows at a time."""
