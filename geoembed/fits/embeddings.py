@@ -13,7 +13,10 @@ import numpy as np
 
 from geoembed import names
 from geoembed.errors import EmbeddingsError
-from geoembed.fits import hdf5
+from geoembed.fits.hdf5 import headers, reader, writer
+from geoembed.fits.hdf5.reader import Reader
+from geoembed.fits.hdf5.seals import MARK
+from geoembed.fits.hdf5.writer import Rows, Writer
 from geoembed.names import Channel, Modality
 from geoembed.outputs import atomic, digests, documents
 from geoembed.outputs.records import Record
@@ -135,7 +138,7 @@ class Embeddings:
             raise EmbeddingsError(f"{self.path}: has no embeddings {name!r}; it holds {', '.join(self.names)}")
         numbers = np.arange(len(self))[slice(None) if rows is None else rows]
         assert np.all(np.diff(numbers) >= 0), "rows ascend"
-        with hdf5.opened(self.path) as file:
+        with reader.opened(self.path) as file:
             file.require(_datasets(self.modalities))
             if _width(file, name, len(self)) != self.widths[name]:
                 raise ValueError("has changed since it was read")
@@ -164,7 +167,7 @@ def read(path: Path) -> Embeddings:
     stranger = remedies.of_another_kind(path, Kind.EMBEDDINGS)
     if stranger:
         raise EmbeddingsError(f"{path}: {stranger}; {remedies.embeddings(path)}")
-    with hdf5.opened(path) as file:
+    with reader.opened(path) as file:
         from geoembed.ground.grid import Grid
 
         about, attributes = _about(file)
@@ -209,21 +212,21 @@ def faults(file: Embeddings, *, whole: bool) -> list[str]:
 
 def is_ours(path: Path) -> bool:
     """Tell whether a file, however damaged, is an embeddings file that geoembed made or began."""
-    return hdf5.is_ours(path)
+    return headers.is_ours(path)
 
 
 def is_blank(path: Path) -> bool:
     """Tell whether a file is empty or all zeros, as a machine that lost power leaves one."""
-    return hdf5.is_blank(path)
+    return headers.is_blank(path)
 
 
 def names_in(path: Path) -> list[str]:
     """Return the names of the vectors that an embeddings file holds, in no time: the modalities and 'fused'."""
-    with hdf5.opened(path) as file:
+    with reader.opened(path) as file:
         return [*_about(file)[0].modalities, FUSED]
 
 
-def _about(file: hdf5.Reader) -> tuple[_About, dict[str, Any]]:
+def _about(file: Reader) -> tuple[_About, dict[str, Any]]:
     """Return a file's attributes as a form, and those that `Embeddings.attributes` has; raises ValueError."""
     values = {name: _parsed(name, text) for name, text in file.attributes.items()}
     lacking = [one.name for one in fields(_About) if one.default is MISSING and one.default_factory is MISSING]
@@ -240,7 +243,7 @@ def _datasets(modalities: Iterable[str]) -> list[str]:
     return [*_TEXTS, *_NUMBERS, *(f"embeddings/{name}" for name in (*modalities, FUSED))]
 
 
-def _rows(file: hdf5.Reader) -> int:
+def _rows(file: Reader) -> int:
     """Return the number of chips; raises ValueError where columns of text have another form."""
     n = (*file.layout("chip_id")[1], 0)[0]
     for name in _TEXTS:
@@ -249,7 +252,7 @@ def _rows(file: hdf5.Reader) -> int:
     return n
 
 
-def _width(file: hdf5.Reader, name: str, n: int) -> int:
+def _width(file: Reader, name: str, n: int) -> int:
     """Return the length of a name's vectors; raises ValueError where these are of another form."""
     dtype, shape = file.layout(f"embeddings/{name}")
     wanted = dtype if dtype in (np.float32, np.float16) else np.dtype(np.float32)
@@ -257,7 +260,7 @@ def _width(file: hdf5.Reader, name: str, n: int) -> int:
     return shape[1]
 
 
-def _require_layout(file: hdf5.Reader, name: str, dtype: np.dtype[Any], shape: tuple[int | None, ...]) -> None:
+def _require_layout(file: Reader, name: str, dtype: np.dtype[Any], shape: tuple[int | None, ...]) -> None:
     """Raise ValueError where a dataset has another type or shape; None stands for any length."""
     found, lengths = file.layout(name)
     fits = len(lengths) == len(shape) and all(
@@ -298,7 +301,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
     try:
         status = path.stat()
     except OSError as error:
-        raise EmbeddingsError(f"{path}: {error.strerror}; {hdf5.remedy(path)}") from None
+        raise EmbeddingsError(f"{path}: {error.strerror}; {headers.remedy(path)}") from None
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
@@ -334,7 +337,7 @@ def record_of(path: Path) -> Record | None:
 
     Its content may be damaged, which `faults` tells. Raises EmbeddingsError where the file itself cannot be read.
     """
-    with hdf5.opened(path) as file:
+    with reader.opened(path) as file:
         about = _about(file)[0]
         file.require(_datasets(about.modalities))
         return about.made_from
@@ -362,20 +365,20 @@ def write(
 
     cells, n = grid.cells(grids, chip_ids), len(chip_ids)
     described = {
-        hdf5.MARK: __version__,
+        MARK: __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "modalities": _text(list(modalities)),
         "grids": _text([asdict(lattice) for lattice in grids]),
     }
     described = {**described, **{name: _text(value) for name, value in attributes.items() if name not in described}}
     columns: dict[str, NDArray[Any]] = {
-        name: hdf5.encoded(map(str, column)) for name, column in zip(_TEXTS, (chip_ids, aoi, split), strict=True)
+        name: writer.encoded(map(str, column)) for name, column in zip(_TEXTS, (chip_ids, aoi, split), strict=True)
     }
     columns |= {"lonlat": cells.lonlat(), "bounds": cells.bounds()}
     blocks = iter(blocks)
     begun = list(islice(blocks, 1))
     size = _size(n, columns, described, begun, np.dtype(dtype))
-    with atomic.replacing(path) as part, hdf5.creating(part, size, output=path) as file:
+    with atomic.replacing(path) as part, writer.creating(part, size, output=path) as file:
         file.attributes(described)
         written = {name: file.array(name, column) for name, column in columns.items()}
         seen = [written[name] for name in _TEXTS]  # places follow from chip ids, to PROJ's last bits
@@ -409,15 +412,13 @@ def _size(
     for block in begun:
         kinds += [((n, values.shape[1]), dtype) for values in block.vectors.values()]
         kinds += [((n, block.present.shape[1]), np.dtype(bool)), ((n * block.present.shape[1], 2), np.dtype(np.int64))]
-    return sum(hdf5.size_of(*kind) for kind in kinds) + 2 * sum(len(text.encode()) for text in attributes.values())
+    return sum(writer.size_of(*kind) for kind in kinds) + 2 * sum(len(text.encode()) for text in attributes.values())
 
 
-def _write_blocks(
-    file: hdf5.Writer, blocks: Iterable[Chunk], n: int, modalities: tuple[str, ...], dtype: str
-) -> list[str]:
+def _write_blocks(file: Writer, blocks: Iterable[Chunk], n: int, modalities: tuple[str, ...], dtype: str) -> list[str]:
     """Write presence and vectors block by block; return their digests, which do not depend on the blocks' sizes."""
     present = file.rows("present", (n, len(modalities)), np.bool_)
-    vectors: dict[str, hdf5.Rows] = {}
+    vectors: dict[str, Rows] = {}
     broken = [np.empty((0, 2), np.int64)]
     start = 0
     for block in blocks:

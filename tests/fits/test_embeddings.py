@@ -18,8 +18,10 @@ import pytest
 import synthetic
 
 from geoembed.errors import EmbeddingsError
-from geoembed.fits import embeddings, hdf5
+from geoembed.fits import embeddings
 from geoembed.fits.embeddings import Chunk
+from geoembed.fits.hdf5 import writer
+from geoembed.fits.hdf5.seals import SEAL
 from geoembed.ground import grid
 from geoembed.outputs import disk
 
@@ -311,14 +313,14 @@ def forge(path: Path, *, attributes: dict[str, Any] | None = None, **arrays: Any
     found = embeddings.read(path)
     with h5py.File(path) as file:
         content = {name: file[name][:] for name in embeddings._datasets(found.modalities)}
-        texts = {name: value.decode() for name, value in file.attrs.items() if name != hdf5.SEAL}
+        texts = {name: value.decode() for name, value in file.attrs.items() if name != SEAL}
     path.unlink()
     for name, value in (attributes or {}).items():
         texts[name] = value if isinstance(value, str) else json.dumps(value)
-    with hdf5.creating(path, 2**16, output=path) as writer:
-        writer.attributes(texts)
+    with writer.creating(path, 2**16, output=path) as file:
+        file.attributes(texts)
         for name, values in content.items():
-            writer.array(name, np.asarray(arrays.get(name, values), values.dtype))
+            file.array(name, np.asarray(arrays.get(name, values), values.dtype))
 
 
 IDS = [LATTICE.chip_id(1500 + i, 17000).encode() for i in (0, 1, 2, 3, 3)]
@@ -422,13 +424,13 @@ def test_a_failing_disk_is_one_line_at_every_write(tmp_path: Path, monkeypatch: 
 
 
 def test_an_interrupt_waits_for_hdf5_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written = hdf5._Output._write
+    written = writer._Output._write
 
     def interrupted(self: Any, data: memoryview) -> None:
         written(self, data)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(hdf5._Output, "_write", interrupted)
+    monkeypatch.setattr(writer._Output, "_write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "e.h5")
     assert list(tmp_path.iterdir()) == []
