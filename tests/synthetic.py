@@ -86,6 +86,17 @@ def embeddings_file(
     return embeddings.read(path)
 
 
+def say(path: Path, **said: Any) -> None:
+    """Write an embeddings file again that says something else of itself."""
+    file = embeddings.read(path)
+    kept = {name: value for name, value in file.attributes.items() if name not in ("geoembed_version", "created")}
+    block = embeddings.Chunk(file.present, file.arrays())
+    embeddings.write(
+        path, file.chip_id, file.aoi, file.split, grids=file.grids, modalities=file.modalities, blocks=[block],
+        attributes={**kept, **said},
+    )  # fmt: skip
+
+
 def blobs(n: int, classes: int, seed: int = 0, d: int = 24) -> tuple[Any, Any]:
     """Features (n, d) and classes that overlap a little; of two, the second has a fifth of the chips."""
     rng = np.random.default_rng(seed)

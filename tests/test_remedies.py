@@ -20,6 +20,7 @@ from conftest import Run
 from places import make_place
 
 from geoembed.chips import folder as chip_folder
+from geoembed.outputs import documents
 from geoembed.outputs.records import Record
 
 PACKAGE = Path(__file__).parents[1] / "geoembed"
@@ -54,8 +55,9 @@ def no_column() -> None:
 
 
 def other_version() -> None:
-    text = Path("model/config.json").read_text()
-    Path("model/config.json").write_text(text.replace('"model": {', '"model": {"of_old": 1,', 1))
+    config = documents.load(Path("model/config.json"))
+    config["model"]["of_old"] = 1
+    documents.write(Path("model/config.json"), config)
 
 
 def no_attribute() -> None:
@@ -168,8 +170,8 @@ CASES = {
         lambda: remove("embeddings.h5"), again=False, source="remedies.embeddings(path)",
     ),
     "embeddings broken": Case(
-        "move it away and make it again with geoembed embed", "probe --labels labels/water.gpkg -o p", no_attribute,
-        lambda _: ["embed"] if move("embeddings.h5", "old") else [],
+        "make it again with geoembed embed --overwrite", "probe --labels labels/water.gpkg -o p", no_attribute,
+        lambda _: ["embed --overwrite"],
     ),
     "embeddings of another model": Case(
         "has no modality", "embed --modalities coh,s1 --model m -o o.h5", lambda: None,
@@ -327,4 +329,4 @@ def test_every_message_that_names_a_command_has_a_case() -> None:
         if not any(parts and all(part in text for part in parts) for parts in covered)
     ]
     assert not lacking, "\n".join(lacking)
-    assert len(messages()) > 10
+    assert len(messages()) >= 10

@@ -145,7 +145,15 @@ def test_damage_is_told_by_checksums_in_all_of_a_file(tmp_path: Path) -> None:
     for old in (b"GCOL", b"HEAP", b"TREE", b"SNOD"):
         assert old not in data, "structures without checksums"
     with h5py.File(tmp_path / "e.h5") as file:
-        datasets = ["chip_id", "aoi", "split", "lonlat", "bounds", "present", *(f"embeddings/{n}" for n in file["embeddings"])]
+        datasets = [
+            "chip_id",
+            "aoi",
+            "split",
+            "lonlat",
+            "bounds",
+            "present",
+            *(f"embeddings/{n}" for n in file["embeddings"]),
+        ]
         assert all(file[name].fletcher32 and len(file[name].attrs["sha256"]) == 64 for name in datasets)
         assert file["broken"].attrs["sha256"] and len(file.attrs["sha256"]) == 64
         assert h5py.check_string_dtype(file["chip_id"].dtype).length == 19
@@ -181,7 +189,9 @@ def test_attributes_that_were_edited_are_refused(tmp_path: Path, name: str) -> N
     with h5py.File(tmp_path / "e.h5", "r+") as file:
         value = {"modalities": b'["s1", "s2"]', "channels": b"{}"}.get(name, b"abc")
         file.attrs.create(name, np.bytes_(value))
-    fault = "was edited or damaged: its attributes are not what its digest says; make it again with geoembed embed --over"
+    fault = (
+        "was edited or damaged: its attributes are not what its digest says; make it again with geoembed embed --over"
+    )
     for read in (embeddings.read, embeddings.record_of):
         with pytest.raises(EmbeddingsError, match=f"e.h5: {fault}"):
             read(tmp_path / "e.h5")

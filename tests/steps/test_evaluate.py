@@ -11,14 +11,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 import pytest
 from chip_folders import CHANNELS, make_chips
 from embedded_chips import make_embedded, write_model
 from scipy import stats
-from synthetic import embeddings_file
+from synthetic import embeddings_file, say
 
 from geoembed.chips import folder as chip_folder
 from geoembed.errors import ChipError, EmbeddingsError, GeoembedError, ModelError, ProbeError, StaleError
@@ -360,8 +359,7 @@ def test_a_transductive_model_is_told(
     tmp_path: Path, world: embeddings.Embeddings, caplog: pytest.LogCaptureFixture
 ) -> None:
     for transductive in ("false", "true"):
-        with h5py.File(tmp_path / "e.h5", "a") as file:
-            file.attrs["training"] = f'{{"transductive": {transductive}}}'
+        say(tmp_path / "e.h5", training={"transductive": transductive == "true"})
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             run(tmp_path, "crops", sizes=("all",), overwrite=True)

@@ -226,8 +226,8 @@ def shorten(path: str) -> None:
 
 
 DAMAGES: dict[str, Any] = {
-    "embeddings.h5": (flip_vector, "its content is not what its digest says", True),
-    "embeddings.h5 cut": (lambda: shorten("embeddings.h5"), "cannot be read as HDF5", False),
+    "embeddings.h5": (flip_vector, "embeddings/s1 is not what its digest says", True),
+    "embeddings.h5 cut": (lambda: shorten("embeddings.h5"), "was cut: it is shorter than it says", False),
     "chips": (damage_chip, "was changed or damaged", True),
     "chips lost": (lambda: next(Path("chips/s2").rglob("*.tif")).unlink(), "1 of 100 chip files of s2", False),
     "model": (lambda: shorten("model/weights.safetensors"), "is not what config.json says", False),

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import geopandas
-import h5py
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score
-from synthetic import embeddings_file
+from synthetic import embeddings_file, say
 
 from geoembed.errors import ProbeError, StaleError
 from geoembed.fits import embeddings
@@ -199,8 +198,7 @@ def test_areas_without_labels_are_named_and_left_out(
 
 def test_a_transductive_model_is_told(tmp_path: Path, world: Any, caplog: pytest.LogCaptureFixture) -> None:
     for transductive in (False, True):
-        with h5py.File(tmp_path / "e.h5", "a") as file:
-            file.attrs["training"] = json.dumps({"transductive": transductive})
+        say(tmp_path / "e.h5", training={"transductive": transductive})
         with caplog.at_level(logging.WARNING):
             run(tmp_path, n=100, overwrite=True)
         assert ("chips of all splits" in caplog.text) == transductive
