@@ -1,6 +1,7 @@
 # make demo         set up, simulate an Earth, run everything, end on a report
 # make test         set up and run the tests
 # make check        format, lint, strict types, then `make test`: what a change must pass
+# make fuzz         50,000 damaged or odd files against every reader; the tests try 2,000
 # make bench        ratios against peers and limits, printed
 # make completions  write completions/ anew
 # make pictures     draw the README's pictures anew, from what `make demo` made
@@ -30,6 +31,9 @@ check: $(VENV)/checked
 	$(BIN)/mypy
 	$(MAKE) --no-print-directory test
 
+fuzz: $(VENV)/tested
+	PYTHONPATH=tests $(BIN)/python -m faults.fuzz 50000
+
 bench: $(VENV)/tested
 	for file in tests/benchmarks/bench_*.py; do echo "== $$file"; PYTHONPATH=tests $(BIN)/python $$file || exit 1; done
 
@@ -55,4 +59,4 @@ $(VENV)/checked: $(VENV)/tested
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-.PHONY: help demo test check bench completions pictures
+.PHONY: help demo test check fuzz bench completions pictures

@@ -66,15 +66,27 @@ def text(name: str) -> str:
     return name
 
 
+def word(name: str) -> str:
+    """Return a text that is shown, such as a class, as it is; raises ValueError where it garbles what is around it."""
+    fault = _garbled(name)
+    if fault:
+        raise ValueError(f"{name[:60]!r} cannot be a name, as it {fault}")
+    return name
+
+
 def _fault(name: str) -> str | None:
     if not name.strip():
         return "is blank"
+    if name.startswith(("/", "\\", "~")) or ".." in re.split(r"[/\\]", name) or "/vsi" in name or "://" in name:
+        return "is a path"
+    return _garbled(name)
+
+
+def _garbled(name: str) -> str | None:
     if len(name) > MOST:
         return f"has more than {MOST} letters"
     if any(unicodedata.category(letter) in _UNSEEN and letter not in _JOINERS for letter in name):
         return "holds control characters"
-    if name.startswith(("/", "\\", "~")) or ".." in re.split(r"[/\\]", name) or "/vsi" in name or "://" in name:
-        return "is a path"
     return None
 
 

@@ -40,7 +40,7 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SUPERBLOCK, _VERSION, _NOWHERE = 48, bytes((3, 8, 8)), b"\xff" * 8
 _LIBVER = ("v110", "v110")
 _LAYOUT, _CONTINUED, _VIRTUAL, _MOST, _FARTHEST = 8, 16, 3, 2**16, 2**62
-"""Kinds of messages in an object's header, the class of a virtual layout, the longest header and a far address."""
+"""Kinds of messages in an object header, the class of a virtual layout, bytes of the longest header, a far address."""
 
 _TAKEN = 4096 * 16
 """Bytes that HDF5 takes besides content, at most, for a file of few datasets."""
@@ -104,7 +104,7 @@ def size_of(shape: tuple[int, ...], dtype: Any) -> int:
     """Return how many bytes a dataset takes in a file, of which the last chunk is as long as the others."""
     kind = np.dtype(dtype)
     whole = -(-shape[0] // max(1, _chunk(shape, kind))) * _chunk(shape, kind)
-    return int(whole * np.prod(shape[1:]) * kind.itemsize)
+    return int(whole * np.prod(shape[1:], dtype=np.int64) * kind.itemsize)
 
 
 def _chunk(shape: tuple[int, ...], kind: np.dtype[Any]) -> int:

@@ -168,7 +168,7 @@ def gdal(*, far: bool) -> Any:
 
 def _drivers(address: str, trust: Trust) -> list[str]:
     """Return the drivers that may open an address; raises ImageryError where what it leads to is not to be opened."""
-    if "<" in address or address.startswith("{"):
+    if address.startswith(("<", "{")) or "<vrtdataset" in address.lower():  # GDAL looks for that anywhere in it
         raise ImageryError(f"{address}: is no address; write a description of rasters to a file that ends in .vrt")
     inner = INNER.fullmatch(address)
     if inner:

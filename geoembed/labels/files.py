@@ -1,7 +1,7 @@
 """Label files: tables with one target column, from vector files, CSV and Parquet."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,7 @@ def read(path: Path, reading: Reading = Reading()) -> LabelFile:
     path = find(path)
     vectors.require_name(path, LabelError)
     layer, column, dtype, table = _open(path, reading)
+    _require_words(path, "task", [path.stem, column], names.task)
     for name in tables.matching(tables.CHIP_ID, table.columns)[:1]:
         table = table.rename(columns={name: tables.CHIP_ID})
     usual = column.casefold() in USUAL and reading.target is None
@@ -118,6 +119,7 @@ def read(path: Path, reading: Reading = Reading()) -> LabelFile:
         table[column] = table[column] if numeric else _possible(path, table[column], WHOLE)
     else:
         numeric, table[column] = False, _cleaned(path, table[column])
+        _require_words(path, f"column {column}: class", (word for word in set(table[column]) if word), names.word)
     return LabelFile(
         path=path,
         name=path.stem if usual else f"{path.stem}:{column}",
@@ -128,6 +130,15 @@ def read(path: Path, reading: Reading = Reading()) -> LabelFile:
         weight=_weight(path, table, reading.weight),
         made_by_label=_is_made_by_label(path, layer),
     )
+
+
+def _require_words(path: Path, what: str, words: Iterable[Any], check: Callable[[str], str]) -> None:
+    """Raise LabelError where a check refuses a word, which a map, a page or a terminal would show."""
+    for word in words:
+        try:
+            check(str(word))
+        except ValueError as error:
+            raise LabelError(f"{path}: {what} {error}; rename it") from None
 
 
 def find(path: Path) -> Path:

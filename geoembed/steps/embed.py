@@ -61,6 +61,9 @@ def embed(
     A broken chip file is named in a warning, its modality is absent from that chip, and ChipError is raised once the
     output is complete, or at once with `strict`. A re-run embeds chips that were mended since, and keeps the rest.
 
+    Vectors have unit length. In float32 on a CPU, other batch sizes and numbers of threads change a number by less than
+    1e-6; equal bits need the same of both, the same PyTorch and the same kind of processor.
+
     modalities: those to use; None: all.
     channels: names or globs of the channels to use, by modality or in texts such as `s2=jja_*`.
 

@@ -252,14 +252,20 @@ STRANGE: dict[str, tuple[str, Callable[[h5py.File], object]]] = {
     "group out": ("embeddings/s2 lies elsewhere", lambda file: file.move("embeddings", "x") or file.__setitem__(
         "embeddings", h5py.SoftLink("/x"))),
     "gone": ("lacks embeddings/s2", lambda file: file.__delitem__("embeddings/s2")),
-    "no group": ("lacks embeddings/s2", lambda file: file.__delitem__("embeddings") or file.__setitem__("embeddings", [1])),
+    "no group": (
+        "lacks embeddings/s2",
+        lambda file: file.__delitem__("embeddings") or file.__setitem__("embeddings", [1]),
+    ),
     "a group": ("lacks chip_id", lambda file: file.__delitem__("chip_id") or file.create_group("chip_id")),
     "compressed": ("present is stored in a way", lambda file: replace(file, "present", compression="gzip")),
     "no checksum": ("lonlat is stored in a way", lambda file: replace(file, "lonlat", chunks=(5, 2))),
     "growing": ("lonlat is stored in a way", lambda file: replace(file, "lonlat", chunks=(5, 2), maxshape=(None, 2))),
     "other type": ("lonlat is float32", lambda file: replace(file, "lonlat", dtype="f4")),
     "big endian": ("embeddings/s2 is >f4", lambda file: replace(file, "embeddings/s2", dtype=">f4")),
-    "texts of any length": ("aoi is object", lambda file: replace(file, "aoi", data=["a"] * 5, dtype=h5py.string_dtype())),
+    "texts of any length": (
+        "aoi is object",
+        lambda file: replace(file, "aoi", data=["a"] * 5, dtype=h5py.string_dtype()),
+    ),
     "scalar": ("chip_id is |S1", lambda file: replace(file, "chip_id", data=np.bytes_(b"x"))),
     "compound": ("bounds is ", lambda file: replace(file, "bounds", data=np.zeros((5, 4), [("a", "f4")]))),
     "fewer rows": ("split is |S10", lambda file: replace(file, "split", data=file["split"][:3])),

