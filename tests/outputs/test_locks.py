@@ -1,6 +1,8 @@
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,3 +61,50 @@ def test_a_link_to_a_disk_that_is_not_there(tmp_path: Path, folder: bool) -> Non
     with pytest.raises(StaleError, match=fault), locks.hold(tmp_path / "out", folder=folder):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+HOLDING = """
+import os, sys, time
+from pathlib import Path
+from typing import Any
+from geoembed.errors import StaleError
+from geoembed.outputs import locks
+
+output, inside, folder, begin = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "True", float(sys.argv[4])
+time.sleep(max(0.0, begin - time.time()))
+for _ in range(40):
+    try:
+        with locks.hold(output, folder=folder):
+            os.close(os.open(inside, os.O_CREAT | os.O_EXCL))
+            inside.unlink()
+        print("held")
+    except StaleError as error:
+        print("refused" if "another run writes there" in str(error) else error)
+"""
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_locks_hold_while_their_files_and_folders_come_and_go(folder: bool, tmp_path: Path) -> None:
+    words = [str(tmp_path / "a" / "b" / "x.h5"), str(tmp_path / "inside"), str(folder), str(time.time() + 1.0)]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", HOLDING, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for _ in range(3)
+    ]
+    told = [process.communicate()[0].decode().splitlines() for process in processes]
+    assert {line for lines in told for line in lines} <= {"held", "refused"}, told
+    assert all(len(lines) == 40 and "held" in lines for lines in told)
+    assert not [path for path in tmp_path.rglob("*") if not path.is_dir()]
+
+
+def test_a_folder_that_goes_before_it_is_locked_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mkdir, faults = Path.mkdir, [FileNotFoundError(), FileExistsError(), FileNotFoundError()]
+
+    def racing(path: Path, *words: Any, **options: Any) -> None:
+        if faults:
+            raise faults.pop()
+        mkdir(path, *words, **options)
+
+    monkeypatch.setattr(Path, "mkdir", racing)
+    with locks.hold(tmp_path / "new" / "e.h5", folder=False):
+        assert (tmp_path / "new").is_dir()
+    assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ import pytest
 import torch
 from chip_folders import CHANNELS, make_chips
 from damages import DAMAGES, damage
+from synthetic import embeddings_file
 
 from geoembed.chips.folder import ChipSet
-from geoembed.errors import ChipError, ConfigError, GeoembedError, ModelError, StaleError
+from geoembed.errors import ChipError, ConfigError, EmbeddingsError, GeoembedError, ModelError, StaleError
 from geoembed.fits import chunks, embeddings
-from geoembed.fits.chunks import Chunks
+from geoembed.fits.chunks import Chunks, Piece
 from geoembed.learning import checkpoint
+from geoembed.outputs import digests
 from geoembed.outputs.journal import Journal
 from geoembed.outputs.records import Record
 from geoembed.steps import embed, pretrain
@@ -272,7 +275,7 @@ def begin(base: Path, output: Path, record: Record, *rows: tuple[int, int]) -> C
     journal = Journal(begun.journal, record)
     for start, stop in rows:
         begun.path_of(start, stop).write_bytes(b"whatever")
-        journal.write({"rows": [start, stop]})
+        journal.write({"start": start, "stop": stop, "sha256": digests.of_bytes(begun.path_of(start, stop))})
     journal.close()
     return begun
 
@@ -364,22 +367,106 @@ def test_a_flipped_bit_never_gives_other_vectors(base: Path, tmp_path: Path) -> 
         assert counts["embedded"] in (0, 60), "all of it is made again, or nothing that is read was damaged"
 
 
-@pytest.mark.parametrize("how", DAMAGES)
-def test_a_damaged_chunk_gives_way_to_a_new_one(
-    base: Path, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("name", ["embeddings/s2", "split"])
+def test_what_is_damaged_is_not_kept(base: Path, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "e.h5"
+    shutil.copy(base / "e.h5", path)
+    with h5py.File(path, "r+") as file:
+        file[name][0] = file[name][-1]
+    outcome = embed.embed(base / "chips", model=base / "model", output=path, **CPU)
+    assert f"{path}: was edited or damaged: {name} is not what its digest says; it is made again" in caplog.text
+    assert outcome.counts["embedded"] == 60
+    assert embeddings.read(path).digest == embeddings.read(base / "e.h5").digest
+    caplog.clear()
+    assert embed.embed(base / "chips", model=base / "model", output=path, **CPU).counts["kept"] == 60
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (lambda data: data[:-100], "was cut: it is shorter than it says"),
+        (lambda data: data[:5000], "was cut: it is shorter than it says"),
+        (lambda data: bytes(100) + data[100:], "is no HDF5 file, or its beginning is damaged"),
+        (lambda data: data.replace(b"chip_id", b"chip_ib"), "cannot be read"),
+    ],
+)
+def test_what_geoembed_made_can_be_overwritten_however_damaged(
+    base: Path, tmp_path: Path, damage: Callable[[bytes], bytes], fault: str
 ) -> None:
-    run = {"chips": base / "chips", "model": base / "model", "output": tmp_path / "e.h5", **CPU}
-    monkeypatch.setattr(embed, "CHUNK_SECONDS", 0.0)
-    steps = embed.embed.steps(**run)
+    path = tmp_path / "e.h5"
+    path.write_bytes(damage((base / "e.h5").read_bytes()))
+    before = path.read_bytes()
+    with pytest.raises(StaleError, match=rf"e.h5: {fault}.*; pass --overwrite to make it again, or choose another -o"):
+        embed.embed(base / "chips", model=base / "model", output=path, **CPU)
+    assert path.read_bytes() == before
+    embed.embed(base / "chips", model=base / "model", output=path, overwrite=True, **CPU)
+    assert embeddings.read(path).digest == embeddings.read(base / "e.h5").digest
+
+
+def killed(base: Path, output: Path) -> Chunks:
+    """Leave an output of which chunks of 8 chips are finished, all but the last."""
+    steps = embed.embed.steps(base / "chips", model=base / "model", output=output, **CPU)
     for _ in range(4):
         next(steps)
     steps.close()
-    first, second, *_ = sorted((tmp_path / ".e.h5.blocks").glob("*.npz"))
-    damage(second, how)
-    assert embed.embed(**run).counts["kept"] == 8 and first.stem == "000000000-000000008"
-    assert sum(f"{second}: missing or damaged" in line for line in caplog.messages) == 1
+    return chunks.beside(output)
+
+
+CHUNK_DAMAGES: dict[str, Callable[[Path], object]] = {
+    "flipped": lambda path: path.write_bytes(path.read_bytes()[:900] + b"\x01" + path.read_bytes()[901:]),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-50]),
+    "empty": lambda path: path.write_bytes(b""),
+    "zeros": lambda path: path.write_bytes(bytes(len(path.read_bytes()))),
+    "gone": Path.unlink,
+    "another": lambda path: path.write_bytes((path.parent / "000000000-000000008.npz").read_bytes()),
+    "pickled": lambda path: np.savez(path, fused=np.array([{}], dtype=object)),
+}
+
+
+@pytest.mark.parametrize("damage", CHUNK_DAMAGES)
+def test_a_damaged_chunk_and_those_after_it_are_embedded_again(
+    base: Path, tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(embed, "CHUNK_SECONDS", 0.0)
+    begun = killed(base, tmp_path / "e.h5")
+    assert len(list(begun.folder.glob("*.npz"))) >= 3
+    path = begun.path_of(8, 16)
+    CHUNK_DAMAGES[damage](path)
+    outcome = embed.embed(base / "chips", model=base / "model", output=tmp_path / "e.h5", **CPU)
+    assert f"{path}: missing or damaged; its chips, and those after them, are embedded again" in caplog.text
+    assert outcome.counts["kept"] == 8 and outcome.counts["embedded"] == 52
     assert embeddings.read(tmp_path / "e.h5").digest == embeddings.read(base / "e.h5").digest
     assert [entry.name for entry in tmp_path.iterdir()] == ["e.h5"]
+
+
+def test_a_chunk_that_is_damaged_on_the_way_is_named(base: Path, tmp_path: Path) -> None:
+    begun = Chunks(tmp_path)
+    whole = embeddings.read(base / "e.h5").block(slice(0, 8))
+    piece = begun.write(0, 8, [whole])
+    np.testing.assert_array_equal(begun.read(piece).vectors["fused"], whole.vectors["fused"])
+    with pytest.raises(EmbeddingsError, match=r"000000000-000000008.npz: cannot be read \(has not a row for each"):
+        begun.read(forged(begun))
+    begun.path_of(0, 8).write_bytes(b"PK")
+    with pytest.raises(EmbeddingsError, match=r"npz: cannot be read \(is not what its digest says\); run the same"):
+        begun.read(piece)
+
+
+def forged(begun: Chunks) -> Piece:
+    """Write a chunk whose digest is right and whose rows are too few."""
+    np.savez(begun.path_of(0, 8), _present=np.ones((7, 1), bool), _broken=np.empty((0, 2)), fused=np.ones((7, 2)))
+    return Piece(0, 8, digests.of_bytes(begun.path_of(0, 8)))
+
+
+@pytest.mark.parametrize("line", [{"rows": [0, 8]}, {"start": -1, "stop": 8, "sha256": "x"},
+                                  {"start": 0, "stop": "../8", "sha256": "x"}, {"start": 0, "stop": 8}])  # fmt: skip
+def test_lines_of_another_form_do_not_count(base: Path, tmp_path: Path, line: dict[str, Any]) -> None:
+    record = embeddings.record_of(base / "e.h5")
+    assert record is not None
+    journal = Journal(chunks.beside(tmp_path / "e.h5").journal, record)
+    journal.write(line)
+    journal.close()
+    outcome = embed.embed(base / "chips", model=base / "model", output=tmp_path / "e.h5", **CPU)
+    assert outcome.counts["kept"] == 0
 
 
 def test_ended_before_the_first_chunk_it_leaves_nothing(base: Path, tmp_path: Path) -> None:
@@ -387,3 +474,12 @@ def test_ended_before_the_first_chunk_it_leaves_nothing(base: Path, tmp_path: Pa
     next(steps)
     steps.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_another_program_wrote_with_geoembed_is_not_replaced(base: Path, tmp_path: Path) -> None:
+    embeddings_file(tmp_path / "e.h5", {name: np.ones((4, 2), np.float32) for name in ("s2", "fused")}, columns=2)
+    before = (tmp_path / "e.h5").read_bytes()
+    for overwrite in (False, True):
+        with pytest.raises(StaleError, match=r"e.h5: is no embeddings file that geoembed embed wrote; move it away"):
+            embed.embed(base / "chips", model=base / "model", output=tmp_path / "e.h5", overwrite=overwrite, **CPU)
+    assert (tmp_path / "e.h5").read_bytes() == before
