@@ -16,7 +16,6 @@ from geoembed.chips.folder import ChipSet
 from geoembed.learning import checkpoint
 from geoembed.learning.checkpoint import Description
 from geoembed.learning.presets import PRESETS
-from geoembed.outputs.records import Record
 from geoembed.steps import embed
 
 
@@ -40,7 +39,7 @@ def make_embedded(folder: Path, n: int = 120, size: int = 8) -> ChipSet:
     kind = made.index["aoi"].str[-1].astype(int).to_numpy()
     index = made.index.assign(aoi=np.where(np.arange(n) % 20 < 10, "west", "east"))
     (folder / "chips" / chip_folder.INDEX).unlink()
-    chip_folder.write_index(folder / "chips", index, Record("chip", {}, {}))
+    chip_folder.write_index(folder / "chips", index, chip_folder.read_description(folder / "chips").made_from)
     chipset = chip_folder.read(folder / "chips")
     write_model(folder / "model", chipset)
     embed.embed(folder / "chips", model=folder / "model", output=folder / "e.h5", device="cpu")

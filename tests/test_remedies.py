@@ -21,7 +21,6 @@ from places import make_place
 
 from geoembed.chips import folder as chip_folder
 from geoembed.outputs import documents
-from geoembed.outputs.records import Record
 
 PACKAGE = Path(__file__).parents[1] / "geoembed"
 
@@ -51,7 +50,7 @@ def broken_index() -> None:
 def no_column() -> None:
     index = geopandas.read_file("chips/index.gpkg").drop(columns="aoi")
     Path("chips/index.gpkg").unlink()
-    chip_folder.write_index(Path("chips"), index, Record("chip", {}, {}))
+    chip_folder.write_index(Path("chips"), index, chip_folder.read_description(Path("chips")).made_from)
 
 
 def other_version() -> None:

@@ -216,6 +216,8 @@ def read(folder: Path) -> ChipSet:
     path, again = folder / INDEX, f"run {remedies.cutting(folder)} again, which writes it anew"
     index = geopackage.read(path, LAYER, ChipError, again)
     fault = _fault(index, list(description.modalities))
+    if geopackage.record_of(path, LAYER) != description.made_from:
+        fault = f"does not belong to the {DESCRIPTION} beside it"
     if fault:
         raise ChipError(f"{path}: {fault}; {again}")
     return ChipSet(
@@ -225,7 +227,7 @@ def read(folder: Path) -> ChipSet:
         units={name: one.unit for name, one in description.modalities.items()},
         grids=description.grids,
         size=description.size,
-        digest=digests.of_value([description.made_from.digest, digests.of_table(index)]),
+        digest=digests.of_value([description.made_from.digest, geopackage.rows_of(path, LAYER)]),
     )
 
 

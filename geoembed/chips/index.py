@@ -16,6 +16,7 @@ from geoembed.chips.cutting import Contents, Imagery
 from geoembed.errors import ChipError
 from geoembed.names import DIGEST
 from geoembed.outputs import geopackage
+from geoembed.outputs.records import Record
 
 
 def build(
@@ -51,11 +52,13 @@ def build(
     return index.iloc[by_area].reset_index(drop=True), apart
 
 
-def is_of(path: Path, index: geopandas.GeoDataFrame) -> bool:
-    """Tell whether an index file is there, can be read, and holds these chips."""
+def is_of(path: Path, index: geopandas.GeoDataFrame, made_from: Record) -> bool:
+    """Tell whether an index file is there, can be read, was made from this, and holds these chips."""
     keys = [name for name in index if name != "geometry"]
     try:
         written = geopackage.read(path, chip_folder.LAYER, ChipError)
+        if geopackage.record_of(path, chip_folder.LAYER) != made_from:
+            return False
         return bool(written[keys].astype(str).to_numpy().tolist() == index[keys].astype(str).to_numpy().tolist())
     except (ChipError, KeyError):
         return False

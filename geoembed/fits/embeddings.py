@@ -215,11 +215,6 @@ def is_ours(path: Path) -> bool:
     return headers.is_ours(path)
 
 
-def is_blank(path: Path) -> bool:
-    """Tell whether a file is empty or all zeros, as a machine that lost power leaves one."""
-    return headers.is_blank(path)
-
-
 def names_in(path: Path) -> list[str]:
     """Return the names of the vectors that an embeddings file holds, in no time: the modalities and 'fused'."""
     with reader.opened(path) as file:

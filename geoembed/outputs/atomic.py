@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 _PART = ".part-"
 
-_BLANK = b"\0 \r\n\t"
+BLANK = b"\0 \r\n\t"
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def is_blank(path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        return not any(block.strip(_BLANK) for block in iter(lambda: file.read(2**20), b""))
+        return not any(block.strip(BLANK) for block in iter(lambda: file.read(2**20), b""))
 
 
 def touch(*paths: Path) -> None:

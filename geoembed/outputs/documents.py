@@ -51,9 +51,10 @@ def read(path: Path, form: type[T], error: type[GeoembedError], remedy: str) -> 
 
 def load(path: Path) -> dict[str, Any]:
     """Read an object that `write` wrote; raises OSError, and ValueError, whose message says what is wrong with it."""
-    if atomic.is_blank(path):
+    data = path.read_bytes()
+    if not data.strip(atomic.BLANK):
         raise ValueError("is empty, as a run that ended too early left it")
-    return opened(path.read_bytes())
+    return opened(data)
 
 
 def opened(data: bytes) -> dict[str, Any]:

@@ -98,6 +98,13 @@ def require_rows(
         )
 
 
+def rows_of(path: Path, layer: str) -> str:
+    """Return the digest of the rows that `write` wrote; those of a layer that `read` has read are the same."""
+    held = _held(path, layer)
+    assert held is not None, "read and found to have a record"
+    return str(held[_ROWS])
+
+
 def columns(path: Path, layer: str) -> tuple[str, ...]:
     """Return the names of a layer's columns."""
     return tuple(map(str, _info(path, layer)["fields"]))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from geoembed.errors import StaleError
-from geoembed.outputs import documents
+from geoembed.outputs import atomic, documents
 from geoembed.outputs.records import Record
 
 T = TypeVar("T")
@@ -31,24 +31,16 @@ class Journal:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         earlier, self.lines = read(path)
-        self._file, self._holds_work = path.open("ab"), False
-        try:
-            if earlier is None or earlier.digest != record.digest:
-                self._file.truncate(0)
-                self.lines = []
-                self.write(record.to_json())
-            else:
-                self._file.write(b"\n")  # ends a line that was half written
-        except BaseException:
-            self._holds_work = bool(self.lines)
-            self.close()
-            raise
+        if earlier is None or earlier.digest != record.digest:
+            atomic.write_bytes(path, _line(record.to_json()))  # whole, as what begins otherwise is a stranger's
+            self.lines = []
+        self._file = path.open("ab")
+        self._file.write(b"\n")  # ends a line that was half written
         self._holds_work = bool(self.lines)
 
     def write(self, line: dict[str, Any]) -> None:
         """Add a finished piece of work."""
-        text = json.dumps(line, separators=(",", ":")).encode()
-        self._file.write(b"%08x %b\n" % (zlib.crc32(text), text))
+        self._file.write(_line(line))
         self._file.flush()
         self._holds_work = True
 
@@ -93,6 +85,11 @@ def fitting(lines: list[dict[str, Any]], form: type[T]) -> list[T]:
         except ValueError:
             continue
     return found
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    text = json.dumps(value, separators=(",", ":")).encode()
+    return b"%08x %b\n" % (zlib.crc32(text), text)
 
 
 def _parsed(text: bytes) -> dict[str, Any] | None:

@@ -25,6 +25,7 @@ from geoembed.errors import ChipError, ConfigError, GeoembedError, StaleError
 from geoembed.ground import aoi as areas_of_interest
 from geoembed.imagery import inspection, modalities
 from geoembed.imagery.modalities import Modality
+from geoembed.imagery.rasters import Raster
 from geoembed.outputs import atomic, digests, documents, geopackage, journal, locks, records, styles
 from geoembed.outputs.journal import Journal
 from geoembed.outputs.records import Record, Standing
@@ -97,29 +98,18 @@ def chip(
             log.warning("%d cells beyond 80 degrees south or 84 north are left out: UTM ends there", beyond)
         if not area_cells:
             raise ChipError(layout.nothing_at(size))
-        files = digests.Files(earlier.stamps if earlier else {})
         near = [(each.modality, each.near(area_cells)) for each in imagery]
-        record = Record(
-            "chip",
-            inputs={
-                "areas": [digest for _, digest in aoi_files],
-                "sources": {
-                    modality.name: [files.fingerprint(raster.address, raster.files) for raster in rasters]
-                    for modality, rasters in near
-                },
-            },
-            options={
-                "aoi": [name for name, _ in aoi_files],
-                **({"layer": layer} if layer else {}),
-                "modalities": {each.modality.name: each.settings() for each in imagery},
-                "size": size,
-                "resolution": resolution,
-                "align": align,
-                "min_valid": min_valid,
-                "seed": seed,
-            },
-            stamps=files.stamps,
-        )
+        options = {
+            "aoi": [name for name, _ in aoi_files],
+            **({"layer": layer} if layer else {}),
+            "modalities": {each.modality.name: each.settings() for each in imagery},
+            "size": size,
+            "resolution": resolution,
+            "align": align,
+            "min_valid": min_valid,
+            "seed": seed,
+        }
+        record = _record([digest for _, digest in aoi_files], near, options, earlier.stamps if earlier else {})
         if failed and earlier is not None and earlier.digest != record.digest:
             overwrite = True
         is_new = _standing(folder, earlier, record, update=update, overwrite=overwrite) is Standing.ABSENT
@@ -145,6 +135,21 @@ def chip(
             _delete(folder)
             raise ChipError(layout.too_little_at(size, cutter.fullest))
         return _finish(folder, description, layout, area_cells, contents, cut_now, beyond)
+
+
+def _record(
+    areas: list[str],
+    near: Sequence[tuple[Modality, Sequence[Raster]]],
+    options: dict[str, Any],
+    stamps: Mapping[str, str],
+) -> Record:
+    """Return the record of chips, from digests of area files and the rasters near cells; `stamps` are known ones."""
+    files = digests.Files(stamps)
+    sources = {
+        modality.name: [files.fingerprint(raster.address, raster.files) for raster in rasters]
+        for modality, rasters in near
+    }
+    return Record("chip", {"areas": areas, "sources": sources}, options, files.stamps)
 
 
 def _modalities(source: Sources, config: Path | None) -> tuple[Modality, ...]:
@@ -296,7 +301,7 @@ def _finish(
     contained = {
         name: Contained(tuple(present), description.modalities[name].unit) for name, present in channels.items()
     }
-    if cut_now or contained != description.modalities or not chip_index.is_of(path, index):
+    if cut_now or contained != description.modalities or not chip_index.is_of(path, index, description.made_from):
         geopackage.remove(path)
         chip_folder.write_description(folder, replace(description, modalities=contained))
         styles.write(path, styles.splits())

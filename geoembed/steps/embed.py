@@ -136,7 +136,7 @@ def _is_kept(output: Path, record: Record, *, update: bool, overwrite: bool) -> 
     A damaged one of the same record does not stay, which is told.
     """
     unfinished, finished = chunks.beside(output), output.exists()
-    if output.is_file() and embeddings.is_blank(output):
+    if atomic.is_blank(output):
         finished = False
     existing = _record_of(output, overwrite) if finished else journal.read(unfinished.journal)[0]
     atomic.sweep(output.parent, output.name)

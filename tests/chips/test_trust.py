@@ -81,7 +81,7 @@ def test_of_many_chips_the_sizes_are_looked_at_and_some_are_read(folder: Path, m
 def test_an_index_that_leads_elsewhere_is_refused(folder: Path, name: str) -> None:
     index = chip_folder.read(folder).index
     index.loc[0, "chip_id"] = name
-    chip_folder.write_index(folder, index, RECORD)
+    chip_folder.write_index(folder, index, chip_folder.read_description(folder).made_from)
     with pytest.raises(ChipError, match=r"index\.gpkg: .* is no chip id; run `geoembed chip"):
         chip_folder.read(folder)
 
@@ -92,7 +92,7 @@ def test_an_index_that_leads_elsewhere_is_refused(folder: Path, name: str) -> No
 def test_an_index_of_other_words_is_refused(folder: Path, column: str, value: str) -> None:
     index = chip_folder.read(folder).index
     index.loc[0, column] = value
-    chip_folder.write_index(folder, index, RECORD)
+    chip_folder.write_index(folder, index, chip_folder.read_description(folder).made_from)
     with pytest.raises(ChipError, match=r"index\.gpkg: .*; run `geoembed chip"):
         chip_folder.read(folder)
 

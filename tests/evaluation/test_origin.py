@@ -22,7 +22,6 @@ from geoembed.fits.embeddings import Embeddings
 from geoembed.labels.targets import Targets
 from geoembed.learning import loss
 from geoembed.learning.model import contrasted
-from geoembed.outputs.records import Record
 from geoembed.steps import embed
 
 CPU = torch.device("cpu")
@@ -225,7 +224,9 @@ def test_another_model_is_refused(world: World, tmp_path: Path) -> None:
 def test_chips_that_lack_some_are_refused(world: World, tmp_path: Path) -> None:
     (tmp_path / "chips").mkdir()
     shutil.copy(world.folder / "chips" / chip_folder.DESCRIPTION, tmp_path / "chips")
-    chip_folder.write_index(tmp_path / "chips", world.chipset.index[:50], Record("chip", {}, {}))
+    chip_folder.write_index(
+        tmp_path / "chips", world.chipset.index[:50], chip_folder.read_description(tmp_path / "chips").made_from
+    )
     lost = int((world.from_.rows >= 50).sum())
     with pytest.raises(ChipError, match=f"chips: lacks {lost} of 70 chips of .*turned.h5; .*--chips"):
         origin.read(tmp_path / "chips", world.folder / "model", world.found, CPU)

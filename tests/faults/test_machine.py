@@ -37,14 +37,6 @@ LEVELS = {"chip": 20, "embed": 20, "label": 6, "pretrain": 5, "probe": 6, "evalu
 
 
 @pytest.fixture(scope="module")
-def launcher() -> Iterator[Launcher]:
-    """Runs of geoembed."""
-    made = Launcher()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
 def project() -> Iterator[Path]:
     """The small project, which any user may read."""
     with tempfile.TemporaryDirectory() as name:  # pytest's folders are for one user

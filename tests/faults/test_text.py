@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 
 import geopandas
@@ -19,13 +18,6 @@ CLEAR, TITLE, LINES, MIRRORED, FORMULA = "\x1b[2J", "\x1b]0;x\x07", "a\nb\r\x85c
 SCRIPT = "<script>alert(1)</script>"
 HOSTILE = [CLEAR, TITLE, LINES, MIRRORED, FORMULA, SCRIPT, "\u2028", "[red]x[/red]"]
 NAMES = [name.replace("/", "") for name in HOSTILE]
-
-
-@pytest.fixture(scope="module")
-def launcher() -> Iterator[Launcher]:
-    made = Launcher()
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -176,12 +176,13 @@ def test_what_is_read_back_is_what_was_digested(tmp_path: Path, table: geopandas
 def test_what_a_viewer_adds_is_no_damage(tmp_path: Path) -> None:
     path = tmp_path / "a.gpkg"
     geopackage.write(path, "labels", MAP, RECORD)
+    before = geopackage.read(path, "labels", LabelError)
     with closing(sqlite3.connect(path)) as base, base:  # as QGIS does when it opens a file, and saves a style in it
         base.execute("PRAGMA journal_mode = WAL")
         base.execute("CREATE TABLE layer_styles (id INTEGER PRIMARY KEY, f_table_name TEXT, styleQML TEXT)")
         base.execute("INSERT INTO layer_styles VALUES (1, 'labels', '<qgis/>')")
         base.execute("UPDATE gpkg_contents SET last_change = '2030-01-01T00:00:00Z', description = 'mine'")
-    geopackage.read(path, "labels", LabelError)
+    assert geopackage.read(path, "labels", LabelError).equals(before)
 
 
 EDITS = (

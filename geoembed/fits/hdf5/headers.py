@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from geoembed.fits.hdf5.seals import MARK
+from geoembed.outputs import atomic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,25 +16,15 @@ if TYPE_CHECKING:
 VIRTUAL = 3
 """The class of the layout of a virtual dataset, as `layouts` has it."""
 
-_BLOCK = 2**20
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SUPERBLOCK, _VERSION, _NOWHERE = 48, bytes((3, 8, 8)), b"\xff" * 8
 _LAYOUT, _CONTINUED, _MOST, _FARTHEST = 8, 16, 2**16, 2**62
 """Kinds of messages in an object header, bytes of the longest header, a far address."""
 
 
-def is_blank(path: Path) -> bool:
-    """Tell whether a file is empty or all zeros, as a machine that lost power leaves it."""
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            if block.strip(b"\0"):
-                return False
-    return True
-
-
 def is_ours(path: Path) -> bool:
     """Tell whether a file, however damaged, is one that geoembed made, so that a new one may replace it."""
-    if is_blank(path):
+    if atomic.is_blank(path):
         return True
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return data.find(MARK.encode()) >= 0
@@ -43,7 +34,7 @@ def remedy(path: Path) -> str:
     """Return what to do about a file that is missing or cannot be used."""
     with suppress(OSError):
         if is_ours(path):
-            return f"make it again with geoembed embed{'' if is_blank(path) else ' --overwrite'}"
+            return f"make it again with geoembed embed{'' if atomic.is_blank(path) else ' --overwrite'}"
         return "move it away and make it again with geoembed embed"
     return "make it again with geoembed embed"
 
@@ -55,7 +46,7 @@ def check(path: Path) -> int:
     """
     with path.open("rb") as file:
         first, size = file.read(_SUPERBLOCK), os.fstat(file.fileno()).st_size
-    if not first.strip(b"\0") and is_blank(path):
+    if not first.strip(b"\0") and atomic.is_blank(path):
         raise ValueError("is empty, as a run that ended too early left it")
     if first[:8] != _SIGNATURE:
         raise ValueError("is no HDF5 file, or its beginning is damaged")
