@@ -216,7 +216,7 @@ def read(folder: Path) -> ChipSet:
     path, again = folder / INDEX, f"run {remedies.cutting(folder)} again, which writes it anew"
     index = geopackage.read(path, LAYER, ChipError, again)
     fault = _fault(index, list(description.modalities))
-    if geopackage.record_of(path, LAYER) != description.made_from:
+    if not geopackage.is_made_from(path, LAYER, description.made_from):
         fault = f"does not belong to the {DESCRIPTION} beside it"
     if fault:
         raise ChipError(f"{path}: {fault}; {again}")

@@ -57,9 +57,9 @@ def is_of(path: Path, index: geopandas.GeoDataFrame, made_from: Record) -> bool:
     keys = [name for name in index if name != "geometry"]
     try:
         written = geopackage.read(path, chip_folder.LAYER, ChipError)
-        if geopackage.record_of(path, chip_folder.LAYER) != made_from:
-            return False
-        return bool(written[keys].astype(str).to_numpy().tolist() == index[keys].astype(str).to_numpy().tolist())
+        return geopackage.is_made_from(path, chip_folder.LAYER, made_from) and bool(
+            written[keys].astype(str).to_numpy().tolist() == index[keys].astype(str).to_numpy().tolist()
+        )
     except (ChipError, KeyError):
         return False
 

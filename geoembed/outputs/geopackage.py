@@ -202,6 +202,12 @@ def record_of(path: Path, layer: str) -> Record | None:
         return None
 
 
+def is_made_from(path: Path, layer: str, record: Record) -> bool:
+    """Tell whether `write` wrote a GeoPackage with this record."""
+    held = record_of(path, layer)
+    return held is not None and held.digest == record.digest
+
+
 def is_ours(path: Path) -> bool:
     """Tell whether a file that cannot be read is one that `write` wrote: a mark of a record is somewhere in it."""
     if not path.is_file() or not path.stat().st_size:

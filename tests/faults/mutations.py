@@ -133,7 +133,7 @@ def edit_json(data: bytes, rng: random.Random) -> bytes:
 
 def edit_journal(data: bytes, rng: random.Random) -> bytes:
     """Change a line of a journal, and its checksum with it."""
-    lines = data.splitlines()
+    lines = [line for line in data.splitlines() if line]  # a blank one ends a line that was half written
     place = rng.randrange(len(lines))
     text = json.dumps(edit_value(json.loads(lines[place][9:]), rng)).encode()
     lines[place] = b"%08x %b" % (zlib.crc32(text), text)
