@@ -30,6 +30,14 @@ class ImageryError(GeoembedError):
     """A source raster cannot be used."""
 
 
+class FetchError(GeoembedError):
+    """Something could not be fetched, after all tries; the message names host, object and remedy, no credentials."""
+
+
+class AbsentError(FetchError):
+    """The other machine says that there is no such object (404)."""
+
+
 class ChipError(GeoembedError):
     """A chip folder or a chip file cannot be used."""
 

@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "project": set(),
     "ground": {"errors", "names", "outputs", "project"},
     "imagery": {"errors", "names", "outputs", "ground"},
+    "archives": {"errors", "names", "outputs", "project", "ground", "imagery"},
     "chips": {"errors", "names", "outputs", "project", "ground", "imagery"},
     "labels": {"errors", "names", "progress", "outputs", "project", "ground", "imagery"},
     "learning": {"errors", "names", "outputs", "project", "imagery", "chips"},

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from geoembed.chips import batches
-from geoembed.imagery.modalities import SEASONS
+from geoembed.imagery.catalogues import SEASONS
 from geoembed.learning.model import autocast, contrasted, fuse
 from geoembed.progress import Progress
 

@@ -11,10 +11,8 @@ from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, StrictStr
 from geoembed import names as checked
 from geoembed.errors import ConfigError, nearest
 from geoembed.imagery import addresses
+from geoembed.imagery.catalogues import SEASONS
 from geoembed.imagery.drivers import EVERYWHERE, Trust, is_local
-
-SEASONS = ("djf", "mam", "jja", "son")
-"""Seasons, named by the first letters of their months, as winter and summer differ between the hemispheres."""
 
 Model = TypeVar("Model")
 Paths = Annotated[tuple[StrictStr, ...], BeforeValidator(lambda paths: (paths,) if isinstance(paths, str) else paths)]

@@ -12,7 +12,8 @@ from affine import Affine
 
 from geoembed.errors import ImageryError
 from geoembed.imagery.addresses import is_far
-from geoembed.imagery.modalities import SEASONS, Source
+from geoembed.imagery.catalogues import SEASONS
+from geoembed.imagery.modalities import Source
 from geoembed.imagery.rasters import Encoding, Raster
 
 TILE = re.compile(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name that torch users know
 
-from geoembed.imagery.modalities import SEASONS
+from geoembed.imagery.catalogues import SEASONS
 from geoembed.learning.model import Patches
 
 SMALLEST_CROP = 0.3

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from geoembed.fits.curves import OURS
 from geoembed.fits.features import BUT
-from geoembed.imagery.modalities import SEASONS
+from geoembed.imagery.catalogues import SEASONS
 from geoembed.report import charts
 from geoembed.report.answers.view import TASK, View, balance, mean_change, named, preferred, source_name, times
 from geoembed.report.markup import (
