@@ -15,10 +15,11 @@ from geoembed import names
 from geoembed.archives.providers import KEYS
 from geoembed.archives.scenes import Asset, Scene
 from geoembed.errors import nearest, of_validation
+from geoembed.ground import antimeridian
 from geoembed.imagery.catalogues import Stac
 
 SCALE, SHIFT, SHIFTED = 1e-4, -1000.0, "04.00"
-"""Reflectance of one DN, and what is added to DN since that baseline (Sentinel-2 Products Specification, BOA_ADD_OFFSET)."""
+"""Reflectance of one DN, and what is added to DN since that baseline: BOA_ADD_OFFSET of the products' metadata."""
 
 _NO_REFLECTANCE = ("aot", "wvp", "scl", "visual", "cloud", "snow")
 """Assets of which the processing baseline says nothing."""
@@ -31,6 +32,8 @@ def _time(value: Any) -> datetime:
     if not isinstance(value, str):
         raise ValueError("no time as text")
     time = datetime.fromisoformat(value)
+    if not 1900 <= time.year <= 2200:
+        raise ValueError("no time of a satellite")
     return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
@@ -124,6 +127,7 @@ class _Link(_Form):
 
 
 class _Item(_Form):
+    collection: StrictStr | None = None
     id: Annotated[StrictStr, AfterValidator(names.text)]
     bbox: list[Number] | None = None
     geometry: Any = None
@@ -145,12 +149,15 @@ def scene(item: Any, settings: Stac, catalogue: str) -> tuple[Scene, Any]:
     except ValueError as error:
         fault = str(error)
     name = item.get("id") if isinstance(item, dict) else None
+    fault = "".join(letter if letter.isprintable() else " " for letter in fault)
     raise ValueError(f"{catalogue}: item {str(name)[:60]!r}: {fault}") from None
 
 
 def _scene(item: _Item, settings: Stac) -> tuple[Scene, Any]:
     known = item.properties
     time = known.datetime or known.start
+    if item.collection not in (None, settings.collection):
+        raise ValueError(f"is of another collection, {item.collection[:60]!r}")
     if time is None:
         raise ValueError("has neither datetime nor start_datetime")
     files = {channel: _file(item, key) for channel, key in settings.assets.items()}
@@ -170,10 +177,10 @@ def _scene(item: _Item, settings: Stac) -> tuple[Scene, Any]:
         generation=_generation(known),
         bounds=bounds,
         bands={
-            channel: _asset(item, file, *_encoding(file, settings.assets[channel], known, baseline))
+            channel: _asset(item, channel, file, *_encoding(file, settings.assets[channel], known, baseline))
             for channel, file in files.items()
         },
-        classification=_asset(item, classification, 1.0, 0.0) if classification else None,
+        classification=_asset(item, settings.classification, classification, 1.0, 0.0) if classification else None,
     )
     return made, outline
 
@@ -188,12 +195,12 @@ def _file(item: _Item, key: str) -> _File:
         raise ValueError(f"assets.{found}.{of_validation(error)}") from None
 
 
-def _asset(item: _Item, file: _File, scale: float, offset: float) -> Asset:
+def _asset(item: _Item, name: str, file: _File, scale: float, offset: float) -> Asset:
     epsg = file.epsg or item.properties.epsg
     crs = file.code or (f"EPSG:{file.epsg}" if file.epsg else None) or item.properties.code
     height, width = file.shape or (None, None)
     return Asset(
-        href=_href(item, file),
+        href=_href(item, name, file),
         scale=scale,
         offset=offset,
         crs=crs or (f"EPSG:{epsg}" if epsg else None),
@@ -204,24 +211,24 @@ def _asset(item: _Item, file: _File, scale: float, offset: float) -> Asset:
     )
 
 
-def _href(item: _Item, file: _File) -> str:
+def _href(item: _Item, name: str, file: _File) -> str:
     """Return the address of a file that can be asked for parts of it without an account."""
     known = item.properties
-    pays = [known.schemes[name].requester_pays for name in file.storage if name in known.schemes]
+    pays = [known.schemes[scheme].requester_pays for scheme in file.storage if scheme in known.schemes]
     if known.requester_pays if file.requester_pays is None else file.requester_pays or any(pays):
-        raise ValueError("lies where the reader pays; name a collection that is free to read")
+        raise ValueError(f"{name} lies where the reader pays; name a collection that is free to read")
     addresses = [_absolute(item, href) for href in (file.href, *(other.href for other in file.alternate.values()))]
     href = next((href for href in addresses if re.match(r"https?://[^/@\s]+/\S+\Z", href)), None)
     if href is None:
         scheme = urlsplit(file.href).scheme
         where = f"at {scheme}://" if scheme else "at a relative path"
-        raise ValueError(f"lies {where}, not at https://; name a collection with addresses for all")
+        raise ValueError(f"{name} lies {where}, not at https://; name a collection with addresses for all")
     if _SECRETS.search(href):
-        raise ValueError(
-            "has a signed address, which would expire; name a catalogue that signs on demand, or not at all"
-        )
+        raise ValueError(f"{name} has a signed address, which expires; name a catalogue of unsigned ones")
     if urlsplit(href).path.lower().endswith(".jp2") or (file.type or "").startswith("image/jp2"):
-        raise ValueError("is JPEG 2000, which is not read in parts; name a collection of cloud-optimised GeoTIFFs")
+        raise ValueError(
+            f"{name} is JPEG 2000, which is not read in parts; name a collection of cloud-optimised GeoTIFFs"
+        )
     return href
 
 
@@ -266,7 +273,8 @@ def _tile(item: _Item) -> str:
     known = item.properties
     mgrs = f"{known.zone}{known.band}{known.square}"
     texts = [(known.grid or "").removeprefix("MGRS-"), (known.tile or "").removeprefix("T"), mgrs]
-    named = re.search(rf"_T?({_TILE.pattern})(?=_|$)", "_" + (known.product or known.old_product or item.id))
+    product = known.product or known.old_product or item.id
+    named = re.search(rf"_T?({_TILE.pattern})(?=_|$)", product) if product.startswith("S2") else None
     matches = [_TILE.fullmatch(text) for text in (*texts, named[1] if named else "")]
     match = next((match for match in matches if match and 1 <= int(match[1]) <= 60), None)
     if match is None:
@@ -303,10 +311,12 @@ def _place(item: _Item) -> tuple[Any, tuple[float, float, float, float]]:
     right = east + 360.0 if west > east else east
     if -180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90 and right - west <= 180:
         bounds = (west, south, east, north)
-        return (wrapped(shapely.box(west, south, right, north)) if outline is None else outline), bounds
+        return (antimeridian.cut(shapely.box(west, south, right, north)) if outline is None else outline), bounds
     if outline is None:
         raise ValueError("has neither a geometry nor a bbox in degrees")
-    west, south, east, north = _turned(outline).bounds if np.ptp(outline.bounds[::2]) > 180 else outline.bounds
+    west, south, east, north = (
+        antimeridian.joined(outline).bounds if np.ptp(outline.bounds[::2]) > 180 else outline.bounds
+    )
     return outline, (west, south, east - 360.0 if east > 180 else east, north)
 
 
@@ -320,25 +330,5 @@ def _outline(geometry: Any) -> Any:
     if not (outline.area > 0 and -360 <= west <= east <= 360 and -90 <= south <= north <= 90):
         return None
     if east - west > 180:  # some catalogues join points at both ends of the map through Greenwich
-        outline = shapely.make_valid(_turned(outline))
-    return wrapped(outline) if np.ptp(outline.bounds[::2]) <= 180 else None
-
-
-def _turned(shape: Any) -> Any:
-    """Return a shape with longitudes from 0 to 360."""
-    return shapely.transform(shape, lambda points: np.column_stack([points[:, 0] % 360.0, points[:, 1]]))
-
-
-def wrapped(shape: Any) -> Any:
-    """Return a shape in degrees with longitudes from -180 to 180, cut where it crosses these."""
-    west, _, east, _ = shape.bounds
-    if -180.0 <= west and east <= 180.0:
-        return shape
-    parts = [
-        shapely.transform(
-            shapely.intersection(shape, shapely.box(turn - 180.0, -90.0, turn + 180.0, 90.0)),
-            lambda points, turn=turn: points - [turn, 0.0],
-        )
-        for turn in (-360.0, 0.0, 360.0)
-    ]
-    return shapely.union_all(parts)
+        outline = shapely.make_valid(antimeridian.joined(outline))
+    return antimeridian.cut(outline) if np.ptp(outline.bounds[::2]) <= 180 else None

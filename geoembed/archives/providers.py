@@ -142,6 +142,7 @@ class Signer:
         self._lock = threading.Lock()
 
     def __call__(self, href: str) -> str:
+        """Return an address with a token."""
         store = self._store(href)
         if store is None:
             return href

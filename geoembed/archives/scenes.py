@@ -95,12 +95,8 @@ def _newness(scene: Scene) -> tuple[str, str, str]:
 
 def span(season: Season, year: int) -> tuple[datetime, datetime]:
     """Return the beginning of a season of a year, and of the season after it, UTC."""
-    starts = {
-        "djf": (year - 1, 12),
-        **{name: (year, months[0]) for name, months in MONTHS.items() if name != "djf"},
-    }
-    end = (year, MONTHS[season][-1] + 1)
-    return datetime(*starts[season], 1, tzinfo=UTC), datetime(*end, 1, tzinfo=UTC)
+    first, _, last = MONTHS[season]
+    return datetime(year - (first == 12), first, 1, tzinfo=UTC), datetime(year, last + 1, 1, tzinfo=UTC)
 
 
 def season(time: datetime) -> tuple[Season, int]:
