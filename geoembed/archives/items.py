@@ -150,7 +150,7 @@ def scene(item: Any, settings: Stac, catalogue: str) -> tuple[Scene, Any]:
         fault = str(error)
     name = item.get("id") if isinstance(item, dict) else None
     fault = "".join(letter if letter.isprintable() else " " for letter in fault)
-    raise ValueError(f"{catalogue}: item {str(name)[:60]!r}: {fault}") from None
+    raise ValueError(f"{catalogue}: item {str(name)[:100]!r}: {fault}") from None
 
 
 def _scene(item: _Item, settings: Stac) -> tuple[Scene, Any]:
@@ -214,8 +214,11 @@ def _asset(item: _Item, name: str, file: _File, scale: float, offset: float) -> 
 def _href(item: _Item, name: str, file: _File) -> str:
     """Return the address of a file that can be asked for parts of it without an account."""
     known = item.properties
-    pays = [known.schemes[scheme].requester_pays for scheme in file.storage if scheme in known.schemes]
-    if known.requester_pays if file.requester_pays is None else file.requester_pays or any(pays):
+    pays = file.requester_pays
+    if pays is None:
+        schemes = [known.schemes[scheme] for scheme in file.storage if scheme in known.schemes]
+        pays = known.requester_pays or any(scheme.requester_pays for scheme in schemes)
+    if pays:
         raise ValueError(f"{name} lies where the reader pays; name a collection that is free to read")
     addresses = [_absolute(item, href) for href in (file.href, *(other.href for other in file.alternate.values()))]
     href = next((href for href in addresses if re.match(r"https?://[^/@\s]+/\S+\Z", href)), None)

@@ -147,10 +147,10 @@ class Signer:
         if store is None:
             return href
         with self._lock:
-            token, expiry = self._tokens.get(store, ("", datetime.min.replace(tzinfo=UTC)))
-            if self._now() >= expiry - _MARGIN:
-                token, expiry = self._tokens[store] = self._fetch(store)
-        return f"{href}?{token}"
+            known = self._tokens.get(store)
+            if known is None or self._now() >= known[1] - _MARGIN:
+                known = self._tokens[store] = self._fetch(store)
+        return f"{href}?{known[0]}"
 
     def forget(self, href: str) -> None:
         """Forget the token of an address, as it was refused."""
@@ -169,7 +169,7 @@ class Signer:
         answer: Any = self._client.json(f"{self._base}/{store}", most=2**16)
         try:
             token, expiry = answer["token"], datetime.fromisoformat(answer["msft:expiry"])
-            if _TOKEN.fullmatch(token) and expiry.tzinfo:
+            if _TOKEN.fullmatch(token) and expiry.tzinfo and expiry.year > 2000:
                 return token, expiry
         except (KeyError, TypeError, ValueError):
             pass

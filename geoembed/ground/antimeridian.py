@@ -7,11 +7,13 @@ import shapely
 
 
 def cut(shape: Any) -> Any:
-    """Return a shape with longitudes from -180 to 180, in parts where it ran on past these."""
+    """Return polygons with longitudes from -180 to 180, in parts where they ran on past these."""
     west, _, east, _ = shape.bounds
     if west >= -180.0 and east <= 180.0:
         return shape
-    return shapely.union_all([_between(shape, turn) for turn in (-360.0, 0.0, 360.0)])
+    turns = 360.0 * np.arange(np.floor((west + 180.0) / 360.0), np.floor((east + 180.0) / 360.0) + 1)
+    parts = [_between(shape, turn) for turn in turns]
+    return shapely.union_all([part for part in parts if part.area > 0])
 
 
 def _between(shape: Any, turn: float) -> Any:
