@@ -46,6 +46,7 @@ def _six(numbers: tuple[float, ...]) -> tuple[float, ...]:
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Time = Annotated[datetime, BeforeValidator(_time)]
 Six = Annotated[tuple[Number, ...], AfterValidator(_six)]
+Code = Annotated[StrictInt, Field(ge=1)]
 Side = Annotated[StrictInt, Field(ge=1, le=10**6)]
 
 
@@ -78,7 +79,7 @@ class _File(_Form):
     bands: list[_Band] | None = None
     raster_scale: Number | None = Field(None, alias="raster:scale")
     raster_offset: Number | None = Field(None, alias="raster:offset")
-    epsg: StrictInt | None = Field(None, alias="proj:epsg")
+    epsg: Code | None = Field(None, alias="proj:epsg")
     code: StrictStr | None = Field(None, alias="proj:code")
     transform: Six | None = Field(None, alias="proj:transform")
     shape: tuple[Side, Side] | None = Field(None, alias="proj:shape")
@@ -98,7 +99,7 @@ class _Properties(_Form):
     start: Time | None = Field(None, alias="start_datetime")
     platform: StrictStr | None = None
     cloud: Annotated[Number, Field(ge=0.0, le=100.0)] | None = Field(None, alias="eo:cloud_cover")
-    epsg: StrictInt | None = Field(None, alias="proj:epsg")
+    epsg: Code | None = Field(None, alias="proj:epsg")
     code: StrictStr | None = Field(None, alias="proj:code")
     grid: StrictStr | None = Field(None, alias="grid:code")
     tile: StrictStr | None = Field(None, alias="s2:mgrs_tile")

@@ -16,6 +16,9 @@ T = TypeVar("T")
 LIMIT, LEAST = 100, 10
 """Items asked for in a page, and how few at least where pages are too large (Earth Search: 6 MB, some 267 items)."""
 
+MOST = 2**24
+"""Bytes of the largest page; an item of Earth Search has some 22,000."""
+
 SHORTEST, SMALLEST = timedelta(seconds=1), 0.05
 """Time and degrees that are not halved any more."""
 
@@ -88,10 +91,9 @@ class _Page(pydantic.BaseModel):
 
 @dataclass
 class _Budget:
-    """What a catalogue may still answer to one search: items, and pages."""
+    """How many items a catalogue may still give of a part; a page counts as half a full one at least."""
 
     items: int
-    pages: int
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ class Catalogue(Generic[T]):
 
     def items(self, part: Part) -> dict[str, T]:
         """Return what there is of all items of a part, by id."""
-        budget = _Budget(part.plausible(), 100 + part.plausible() // LEAST)
+        budget = _Budget(2 * part.plausible())
         known: dict[str, T] = {}
         parts = [part]
         while parts:
@@ -159,7 +161,7 @@ class Catalogue(Generic[T]):
         asked, seen, full, page = set[str](), set[str](), False, _Page.model_validate({"features": []})
         while request and repr(request) not in asked:
             asked.add(repr(request))
-            page = self._page(request, budget)
+            page = self._page(request, limit, budget)
             features = {_id(feature): feature for feature in page.features}
             new = features.keys() - seen
             if features and not new:
@@ -180,25 +182,25 @@ class Catalogue(Generic[T]):
         return [replace(half, told=page.matched) for half in halves]
 
     def _first(self, part: Part, limit: int) -> _Request:
+        box = [round(degrees, 6) for degrees in part.box]
         times = f"{part.start:%Y-%m-%dT%H:%M:%SZ}/{part.end:%Y-%m-%dT%H:%M:%SZ}"
         if self.posts:
-            body = {"collections": [self.collection], "bbox": part.box, "datetime": times, "limit": limit}
+            body = {"collections": [self.collection], "bbox": box, "datetime": times, "limit": limit}
             return _Request(f"{self.api}/search", body)
-        box = ",".join(map(str, part.box))
-        query = {"collections": self.collection, "bbox": box, "datetime": times, "limit": limit}
+        text = ",".join(f"{degrees:.6f}" for degrees in box)
+        query = {"collections": self.collection, "bbox": text, "datetime": times, "limit": limit}
         return _Request(f"{self.api}/search?{urlencode(query)}")
 
-    def _page(self, request: _Request, budget: _Budget) -> _Page:
-        answer = self.client.json(request.url, body=request.body)
+    def _page(self, request: _Request, limit: int, budget: _Budget) -> _Page:
+        answer = self.client.json(request.url, body=request.body, most=MOST)
         try:
             page = _Page.model_validate(answer)
         except pydantic.ValidationError as error:
             raise FetchError(
                 f"{self.name}: answers with no page of items ({of_validation(error)}); check api"
             ) from None
-        budget.pages -= 1
-        budget.items -= len(page.features)
-        if min(budget.pages, budget.items) < 0:
+        budget.items -= max(len(page.features), limit // 2)
+        if budget.items < 0:
             raise FetchError(f"{self.name}: gives pages without end, more than there can be; name another catalogue")
         return page
 

@@ -58,7 +58,7 @@ _STAC = {
     ),
     "planetarycomputer.microsoft.com": (
         "Microsoft Planetary Computer",
-        ("planetarycomputer.microsoft.com", "sentinel2l2a01.blob.core.windows.net"),
+        ("sentinel2l2a01.blob.core.windows.net",),
     ),
 }
 """Name, and hosts of assets, by the API's host; read from the items that the two serve."""
@@ -81,10 +81,17 @@ WORLDCOVER = Provider(
 
 
 def of_stac(settings: Stac) -> Provider:
-    """Return the provider of a catalogue; one that is not known has no hosts besides its own."""
-    host = (urlsplit(settings.api).hostname or "").lower()
+    """Return the provider of a catalogue, whose own host is among its hosts; one that is not known has no others."""
+    parts = urlsplit(settings.api)
+    host = (parts.hostname or "").lower()
     name, hosts = _STAC.get(host, (host, ()))
-    return Provider(name, hosts, COPERNICUS, f"Contains modified Copernicus Sentinel data {settings.year}, from {name}")
+    signer = (urlsplit(TOKENS).netloc,) if settings.sign else ()
+    return Provider(
+        name,
+        tuple(dict.fromkeys((parts.netloc.rpartition("@")[2].lower(), *hosts, *signer))),
+        COPERNICUS,
+        f"Contains modified Copernicus Sentinel data {settings.year}, from {name}",
+    )
 
 
 def notes(settings: Stac) -> list[str]:

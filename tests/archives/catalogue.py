@@ -30,7 +30,13 @@ TILES = {"32TPT": (11.0, 47.0), "32TQT": (12.0, 47.0), "33TUN": (13.0, 47.0), "0
 
 
 def item(
-    tile: str = "32TPT", day: str = "2020-06-15", *, version: str = "05.00", at: str = "10:00:00", **more: Any
+    tile: str = "32TPT",
+    day: str = "2020-06-15",
+    *,
+    version: str = "05.00",
+    at: str = "10:00:00",
+    id: str | None = None,
+    more: dict[str, Any] | None = None,
 ) -> Any:
     """An item of Collection 1 in Earth Search's manner: a tile and a day, and properties that differ."""
     compact = f"{day}T{at}".replace("-", "").replace(":", "")
@@ -68,11 +74,11 @@ def item(
     return {
         "type": "Feature",
         "stac_version": "1.0.0",
-        "id": more.pop("id", f"S2A_T{tile}_{compact}_{version}"),
+        "id": id or f"S2A_T{tile}_{compact}_{version}",
         "collection": COLLECTION,
         "bbox": [west, south, east, south + 1],
         "geometry": {"type": "MultiPolygon", "coordinates": rings},
-        "properties": properties | more,
+        "properties": properties | (more or {}),
         "assets": bands | {"scl": {**asset, "href": f"https://data.test/{product}/scl.tif"}},
         "links": [],
     }

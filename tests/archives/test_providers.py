@@ -47,7 +47,9 @@ def test_known_archives_have_hosts_and_credits() -> None:
     assert (
         earth_search.attribution == "Contains modified Copernicus Sentinel data 2021, from Earth Search by Element 84"
     )
-    assert providers.of_stac(Stac(api=PLANETARY)).hosts[1] == "sentinel2l2a01.blob.core.windows.net"
+    assert earth_search.hosts[0] == "earth-search.aws.element84.com"
+    planetary = ("planetarycomputer.microsoft.com", "sentinel2l2a01.blob.core.windows.net")
+    assert providers.of_stac(Stac(api=PLANETARY, sign="planetary-computer")).hosts == planetary
     for provider in (earth_search, providers.SEASONAL, providers.WORLDCOVER):
         assert all("/" not in host for host in provider.hosts)
         assert provider.licence
@@ -55,8 +57,9 @@ def test_known_archives_have_hosts_and_credits() -> None:
 
 
 def test_other_archives_have_no_hosts_but_their_own() -> None:
-    other = providers.of_stac(Stac(api="https://user:secret@stac.example.org/v1"))
-    assert (other.hosts, other.name) == ((), "stac.example.org")
+    other = providers.of_stac(Stac(api="https://user:secret@stac.example.org:8080/v1", sign="planetary-computer"))
+    assert other.name == "stac.example.org"
+    assert other.hosts == ("stac.example.org:8080", "planetarycomputer.microsoft.com")
     assert "secret" not in other.attribution
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from archives.catalogue import COLLECTION, item
@@ -16,7 +17,7 @@ from geoembed.imagery.catalogues import SEASONS, Season, Stac
 SETTINGS = Stac(collection=COLLECTION)
 
 
-def scene(*words: str, **more: str) -> Scene:
+def scene(*words: str, **more: Any) -> Scene:
     return items.scene(item(*words, **more), SETTINGS, "catalogue")[0]
 
 

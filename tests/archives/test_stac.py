@@ -178,7 +178,7 @@ def test_an_answer_that_is_no_page_gives_one_line(serve: Serve, raw: bytes, word
 def test_pages_without_end_give_one_line(serve: Serve, link: str) -> None:
     api = serve(days(1), next=link)
     assert "gives pages without end, more than there can be" in fault(api)
-    assert len(api.asked) <= 1200
+    assert len(api.asked) <= 401
 
 
 def test_a_server_that_caps_pages_and_links_none_is_found_out_by_its_count(serve: Serve) -> None:
@@ -205,9 +205,9 @@ def test_what_is_left_out_is_counted(serve: Serve) -> None:
     items = [
         item(),
         item(version="02.14"),
-        item(day="2020-06-16", **{"eo:cloud_cover": 60.0}),
-        item(day="2020-06-17", **{"eo:cloud_cover": 60.1}),
-        item(day="2020-06-18", **{"eo:cloud_cover": None}),
+        item(day="2020-06-16", more={"eo:cloud_cover": 60.0}),
+        item(day="2020-06-17", more={"eo:cloud_cover": 60.1}),
+        item(day="2020-06-18", more={"eo:cloud_cover": None}),
         item(day="2020-06-20") | {"collection": "other"},
         changed(item(day="2020-06-21"), "assets", "red", "href", to="s3://bucket/red.tif"),
         {"id": "S2A_junk"},
@@ -221,7 +221,7 @@ def test_what_is_left_out_is_counted(serve: Serve) -> None:
 
 
 def test_the_cloud_of_the_latest_product_counts(serve: Serve) -> None:
-    items = [item(version="02.14", **{"eo:cloud_cover": 50}), item(version="05.00", **{"eo:cloud_cover": 70})]
+    items = [item(version="02.14", more={"eo:cloud_cover": 50}), item(version="05.00", more={"eo:cloud_cover": 70})]
     found = search(serve(items))
     assert (found.scenes, found.duplicates, found.cloudy) == ((), 1, 1)
 
@@ -247,13 +247,14 @@ def test_seasons_are_searched_by_their_months(serve: Serve) -> None:
 
 def test_the_last_moment_of_a_season_is_in_it_and_the_next_is_not(serve: Serve) -> None:
     items = [
-        item(datetime=f"2020-{moment}Z", id=f"S2A_{moment}") for moment in ("08-31T23:59:59.999", "09-01T00:00:00.000")
+        item(more={"datetime": f"2020-{moment}Z"}, id=f"S2A_{moment}")
+        for moment in ("08-31T23:59:59.999", "09-01T00:00:00.000")
     ]
     assert ids(search(serve(items))) == {"S2A_08-31T23:59:59.999"}
 
 
 def test_null_times_and_geometries_are_found(serve: Serve) -> None:
-    value = item(datetime=None, start_datetime="2020-06-15T10:00:00Z") | {"geometry": None}
+    value = item(more={"datetime": None, "start_datetime": "2020-06-15T10:00:00Z"}) | {"geometry": None}
     assert len(search(serve([value])).scenes) == 1
 
 
