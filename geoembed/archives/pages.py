@@ -83,6 +83,11 @@ class _Page(pydantic.BaseModel):
     context: Any = None
 
     @property
+    def next(self) -> dict[str, Any] | None:
+        """The link to the next page."""
+        return next((link for link in self.links if isinstance(link, dict) and link.get("rel") == "next"), None)
+
+    @property
     def matched(self) -> int | None:
         """How many items there are in all, as the answer says, in today's words or older ones."""
         numbers = (self.number, self.context.get("matched") if isinstance(self.context, dict) else None)
@@ -170,11 +175,13 @@ class Catalogue(Generic[T]):
             seen |= new
             full = len(page.features) >= limit
             request = self._next(page, request, full)
+        # A catalogue that linked pages so far would link another one; one that links none may have more.
+        ended = request is None and page.next is None and len(asked) > 1
         more = request is None and page.matched is not None and len(seen) < page.matched != part.told
-        if not full and not more:
+        if (not full or ended) and not more:
             return []
         halves = part.halves()
-        if full and not halves:
+        if full and not ended and not halves:
             raise FetchError(
                 f"{self.name}: gives {len(seen)} items of {part.start:%Y-%m-%d} and no next page, so that some may be "
                 "missing; name another catalogue"
@@ -206,7 +213,7 @@ class Catalogue(Generic[T]):
 
     def _next(self, page: _Page, request: _Request, full: bool) -> _Request | None:
         """Return the request of the next page; none where there is none, or none that is to be followed."""
-        link = next((link for link in page.links if isinstance(link, dict) and link.get("rel") == "next"), None)
+        link = page.next
         if link is None:
             return None
         href, body = link.get("href"), link.get("body")

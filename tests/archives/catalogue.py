@@ -174,7 +174,7 @@ class Api:
         links, page = [], fitting[first : first + limit]
         body, url = {**query, "token": first + limit}, f"{self.url}/search"
         if self.lies.next == "fresh":
-            page = [{**item(), "id": f"S2A_{first + number}"} for number in range(limit)]
+            page = [{"id": f"S2A_{first + number}"} for number in range(limit)]
         if self.lies.next == "empty":
             page = []
         if len(fitting) > first + limit or self.lies.next in ("repeat", "elsewhere", "fresh", "empty", "garbled"):

@@ -73,6 +73,12 @@ def test_pages_are_followed_with_one_request_each(serve: Serve) -> None:
     assert [query["limit"] for _, _, query in api.asked] == [100] * 3
 
 
+def test_a_last_page_that_is_full_is_the_last(serve: Serve) -> None:
+    api = serve(days(300))
+    assert len(search(api).scenes) == 300
+    assert len(api.asked) == 3
+
+
 def test_full_pages_that_lead_to_another_host_are_halved_and_short_ones_are_an_error(serve: Serve) -> None:
     api = serve(days(250), next="elsewhere")
     line = fault(api)
@@ -107,7 +113,7 @@ def test_too_large_pages_are_halved(serve: Serve, status: int) -> None:
 
 
 def test_answers_larger_than_is_read_are_halved(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Asker.json, "__kwdefaults__", {"body": None, "most": 100_000})
+    monkeypatch.setattr(pages, "MOST", 100_000)
     api = serve(days(90))
     assert len(search(api).scenes) == 90
     assert min(query["limit"] for _, _, query in api.asked) < 50
