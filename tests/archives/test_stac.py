@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import shapely
 from archives.catalogue import COLLECTION, TILES, Api, Asker, Serve, changed, item, rustac, serving
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from geoembed.archives import pages, stac
 from geoembed.archives.stac import Found
@@ -30,14 +32,14 @@ def serve() -> Iterator[Serve]:
         yield start
 
 
-def search(api: Api | str, area: Any = HERE, settings: Stac = SUMMER) -> Found:
+def search(api: Api | str, area: Any = HERE, setting: Stac = SUMMER) -> Found:
     url = api if isinstance(api, str) else api.url
-    return stac.search(Asker(["*"], connections=2), replace(settings, api=url), area)
+    return stac.search(Asker(["*"], connections=2), replace(setting, api=url), area)
 
 
-def fault(api: Api, settings: Stac = SUMMER) -> str:
+def fault(api: Api, setting: Stac = SUMMER) -> str:
     with pytest.raises(FetchError) as error:
-        search(api, settings=settings)
+        search(api, setting=setting)
     line = str(error.value)
     assert line.isprintable()
     assert len(line) < 300
@@ -245,9 +247,9 @@ def test_the_order_of_items_does_not_matter(serve: Serve) -> None:
 def test_seasons_are_searched_by_their_months(serve: Serve) -> None:
     dates = ["2019-11-30", "2019-12-01", "2020-02-29", "2020-03-01", "2020-05-31", "2020-12-01"]
     api = serve([item(day=day) for day in dates])
-    winter = search(api, settings=replace(SUMMER, seasons=("djf",)))
+    winter = search(api, setting=replace(SUMMER, seasons=("djf",)))
     assert [f"{scene.time:%Y-%m-%d}" for scene in winter.scenes] == dates[1:3]
-    both = search(api, settings=replace(SUMMER, seasons=("mam", "djf")))
+    both = search(api, setting=replace(SUMMER, seasons=("mam", "djf")))
     assert [f"{scene.time:%Y-%m-%d}" for scene in both.scenes] == dates[1:5]
 
 
@@ -269,11 +271,12 @@ def test_null_times_and_geometries_are_found(serve: Serve) -> None:
     [
         shapely.box(179.6, 66.1, 180.4, 66.9),
         shapely.box(-180.4, 66.1, -179.6, 66.9),
+        shapely.box(180.1, 66.1, 180.4, 66.9),
         shapely.union(shapely.box(179.6, 66.1, 180, 66.9), shapely.box(-180, 66.1, -179.6, 66.9)),
         shapely.box(-179.8, 66.1, -179.7, 66.9),
         shapely.box(179.6, 66.1, 179.7, 66.9),
     ],
-    ids=["beyond 180", "beyond -180", "cut", "east of it", "west of it"],
+    ids=["over 180", "over -180", "beyond 180", "cut", "east of it", "west of it"],
 )
 def test_areas_over_180_degrees(serve: Serve, area: Any) -> None:
     api = serve([item("01WCP"), item("32TPT")])
@@ -377,7 +380,7 @@ def test_rustac(tmp_path: Path) -> None:
             assert len(found.scenes) == 130
             assert [scene.tile for scene in search(url, shapely.box(179.6, 66.1, 180.4, 66.9)).scenes] == ["01WCP"]
             with pytest.raises(FetchError, match="there is no such collection"):
-                search(url, settings=replace(SUMMER, collection="sentinel-9"))
+                search(url, setting=replace(SUMMER, collection="sentinel-9"))
     except FileNotFoundError:
         pytest.skip("rustac is not installed")
 
@@ -395,3 +398,36 @@ def test_the_halves_of_a_part_cover_it() -> None:
         parts.append(second)
     assert parts[-1].end - parts[-1].start <= pages.SHORTEST
     assert len(parts) < 40
+
+
+JUNK = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.floats()
+    | st.sampled_from(["", "next", "http://[", "/x", "POST"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["rel", "href", "body", "method", "id", "matched"]), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.fixed_dictionaries({}, optional=dict.fromkeys(("features", "links", "numberMatched", "context"), JUNK))
+    | JUNK
+)
+def test_any_answer_gives_scenes_or_one_line(answer: Any) -> None:
+    class Junk(Asker):
+        def json(self, url: str, *, body: Any = None, most: int = 0) -> Any:
+            return answer
+
+    try:
+        found = stac.search(Junk(["*"]), SUMMER, HERE)
+    except FetchError as error:
+        assert str(error).isprintable()
+        assert len(str(error)) < 500
+    else:
+        assert found.scenes == ()
