@@ -74,7 +74,7 @@ class _Scheme(_Form):
 class _File(_Form):
     href: StrictStr
     type: StrictStr | None = None
-    alternate: dict[str, _Alternate] = {}
+    alternate: dict[str, _Alternate] | None = None
     raster_bands: list[_Band] | None = Field(None, alias="raster:bands")
     bands: list[_Band] | None = None
     raster_scale: Number | None = Field(None, alias="raster:scale")
@@ -85,7 +85,7 @@ class _File(_Form):
     shape: tuple[Side, Side] | None = Field(None, alias="proj:shape")
     size: Annotated[StrictInt, Field(ge=0)] | None = Field(None, alias="file:size")
     requester_pays: StrictBool | None = Field(None, alias="storage:requester_pays")
-    storage: list[StrictStr] = Field([], alias="storage:refs")
+    storage: list[StrictStr] | None = Field(None, alias="storage:refs")
 
     def declared(self, name: str) -> float | None:
         """Return scale or offset as the raster extension has it: 1.1 in raster:bands, 2.0 at the asset or in bands."""
@@ -106,9 +106,9 @@ class _Properties(_Form):
     zone: StrictInt | None = Field(None, alias="mgrs:utm_zone")
     band: StrictStr | None = Field(None, alias="mgrs:latitude_band")
     square: StrictStr | None = Field(None, alias="mgrs:grid_square")
-    product: StrictStr = Field("", alias="s2:product_uri")
-    old_product: StrictStr = Field("", alias="sentinel:product_id")
-    datastrip: StrictStr = Field("", alias="s2:datastrip_id")
+    product: StrictStr | None = Field(None, alias="s2:product_uri")
+    old_product: StrictStr | None = Field(None, alias="sentinel:product_id")
+    datastrip: StrictStr | None = Field(None, alias="s2:datastrip_id")
     baseline: StrictStr | None = Field(None, alias="s2:processing_baseline")
     old_baseline: StrictStr | None = Field(None, alias="sentinel:processing_baseline")
     version: StrictStr | None = Field(None, alias="processing:version")
@@ -119,12 +119,7 @@ class _Properties(_Form):
     applied: StrictBool | None = Field(None, alias="earthsearch:boa_offset_applied")
     old_applied: StrictBool | None = Field(None, alias="sentinel:boa_offset_applied")
     requester_pays: StrictBool | None = Field(None, alias="storage:requester_pays")
-    schemes: dict[str, _Scheme] = Field({}, alias="storage:schemes")
-
-
-class _Link(_Form):
-    rel: StrictStr
-    href: StrictStr
+    schemes: dict[str, _Scheme] | None = Field(None, alias="storage:schemes")
 
 
 class _Item(_Form):
@@ -134,7 +129,7 @@ class _Item(_Form):
     geometry: Any = None
     properties: _Properties
     assets: dict[str, Any]
-    links: list[Any] = []
+    links: list[Any] | None = None
 
 
 def scene(item: Any, settings: Stac, catalogue: str) -> tuple[Scene, Any]:
@@ -197,14 +192,13 @@ def _file(item: _Item, key: str) -> _File:
 
 
 def _asset(item: _Item, name: str, file: _File, scale: float, offset: float) -> Asset:
-    epsg = file.epsg or item.properties.epsg
-    crs = file.code or (f"EPSG:{file.epsg}" if file.epsg else None) or item.properties.code
+    crs = next((said.code or f"EPSG:{said.epsg}" for said in (file, item.properties) if said.code or said.epsg), None)
     height, width = file.shape or (None, None)
     return Asset(
         href=_href(item, name, file),
         scale=scale,
         offset=offset,
-        crs=crs or (f"EPSG:{epsg}" if epsg else None),
+        crs=crs,
         transform=Affine(*file.transform) if file.transform else None,
         height=height,
         width=width,
@@ -217,11 +211,13 @@ def _href(item: _Item, name: str, file: _File) -> str:
     known = item.properties
     pays = file.requester_pays
     if pays is None:
-        schemes = [known.schemes[scheme] for scheme in file.storage if scheme in known.schemes]
-        pays = known.requester_pays or any(scheme.requester_pays for scheme in schemes)
+        schemes = [(known.schemes or {}).get(scheme) for scheme in file.storage or ()]
+        pays = known.requester_pays or any(scheme.requester_pays for scheme in schemes if scheme)
     if pays:
         raise ValueError(f"{name} lies where the reader pays; name a collection that is free to read")
-    addresses = [_absolute(item, href) for href in (file.href, *(other.href for other in file.alternate.values()))]
+    addresses = [
+        _absolute(item, href) for href in (file.href, *(other.href for other in (file.alternate or {}).values()))
+    ]
     href = next((href for href in addresses if re.match(r"https?://[^/@\s]+/\S+\Z", href)), None)
     if href is None:
         scheme = urlsplit(file.href).scheme
@@ -237,7 +233,7 @@ def _href(item: _Item, name: str, file: _File) -> str:
 
 
 def _absolute(item: _Item, href: str) -> str:
-    links = [link for link in item.links if isinstance(link, dict) and link.get("rel") == "self"]
+    links = [link for link in item.links or () if isinstance(link, dict) and link.get("rel") == "self"]
     own = links[0].get("href") if links else None
     return urljoin(own, href) if isinstance(own, str) and not urlsplit(href).scheme else href
 
@@ -267,7 +263,8 @@ def _baseline(known: _Properties) -> str | None:
     said = (known.baseline, known.old_baseline, known.version)
     numbers = [re.fullmatch(r"(\d{1,2})\.(\d\d)", text or "") for text in said]
     numbers += [
-        re.search(r"_N(\d\d)\.?(\d\d)(?![0-9])", text) for text in (known.product, known.old_product, known.datastrip)
+        re.search(r"_N(\d\d)\.?(\d\d)(?![0-9])", text or "")
+        for text in (known.product, known.old_product, known.datastrip)
     ]
     match = next((match for match in numbers if match), None)
     return f"{int(match[1]):02}.{match[2]}" if match and int(match[1]) < 99 else None
@@ -288,7 +285,7 @@ def _tile(item: _Item) -> str:
 
 def _sensed(item: _Item, files: dict[str, _File]) -> datetime | None:
     """Return when the datastrip began: from its name, that of the granule in a file's address, or the item's."""
-    strip = re.search(r"_S(\d{8}T\d{6})", item.properties.datastrip)
+    strip = re.search(r"_S(\d{8}T\d{6})", item.properties.datastrip or "")
     granules = (re.search(r"/L2A_T\w{5}_A\d{6}_(\d{8}T\d{6})/", file.href) for file in files.values())
     match = strip or next((match for match in granules if match), None)
     match = match or re.match(r"S2[A-Z]_T\d\d[A-Z]{3}_(\d{8}T\d{6})_L2A", item.id)

@@ -383,6 +383,19 @@ def test_a_missing_cloud_cover_and_platform_are_no_fault() -> None:
     assert (read(value).cloud, read(value).platform) == (None, "sentinel-2a")
 
 
+def test_what_is_null_counts_as_absent() -> None:
+    names = ["s2:product_uri", "s2:datastrip_id", "s2:processing_baseline", "storage:schemes"]
+    value = item(id="S2A_T32TPT_20200615T100000_L2A", more=dict.fromkeys(names))
+    value["links"] = None
+    value["assets"]["red"] |= dict.fromkeys(
+        ["alternate", "bands", "storage:refs", "proj:epsg", "proj:code", "file:size"]
+    )
+    scene = read(value)
+    red = scene.bands["red"]
+    assert (scene.baseline, scene.sensed) == (None, datetime(2020, 6, 15, 10, tzinfo=UTC))
+    assert (red.size, red.offset, red.crs) == (None, -0.1, "EPSG:32632")
+
+
 WRONG_WAY = {"type": "Polygon", "coordinates": [[[179.5, 66], [-179.5, 66], [-179.5, 67], [179.5, 67], [179.5, 66]]]}
 
 

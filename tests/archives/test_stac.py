@@ -416,8 +416,7 @@ JUNK = st.recursive(
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.fixed_dictionaries({}, optional=dict.fromkeys(("features", "links", "numberMatched", "context"), JUNK))
-    | JUNK
+    st.fixed_dictionaries({}, optional=dict.fromkeys(("features", "links", "numberMatched", "context"), JUNK)) | JUNK
 )
 def test_any_answer_gives_scenes_or_one_line(answer: Any) -> None:
     class Junk(Asker):
