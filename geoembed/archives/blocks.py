@@ -149,7 +149,8 @@ def opened(client: Client, url: str, folder: Path) -> Iterator[Remote]:
                 file.write(data)
         with ExitStack() as stack:
             try:
-                source = stack.enter_context(rasterio.open(path, driver="GTiff"))
+                source = rasterio.open(path, driver="GTiff")
+                stack.callback(source.close)  # entered, it would have to be closed by the thread that opened it
                 remote = Remote(client, url, header, path, source)
             except rasters.FAULTS as error:
                 raise _damaged(url, of_library(error)) from None

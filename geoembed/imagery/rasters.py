@@ -86,6 +86,7 @@ class Raster(GeoBox):
     palette: whether the first band has a colour table.
     driver: GDAL's name of the driver that reads it; empty: any of the usual ones.
     far: whether other machines may be asked for its pixels.
+    recipe: of a file that is fetched or made when it is needed, the digest of what it is made from; else empty.
     """
 
     address: str
@@ -99,6 +100,7 @@ class Raster(GeoBox):
     palette: bool = False
     driver: str = ""
     far: bool = False
+    recipe: str = ""
 
     @property
     def path(self) -> Path:
