@@ -23,7 +23,9 @@ class S3:
         host, port = self._server.get_host_and_port()
         keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "region_name": "us-east-1"}
         self._boto: Any = boto3.client("s3", endpoint_url=f"http://{host}:{port}", **keys)
-        urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()  # what was before, in this process
+        urlopen(
+            Request(f"http://{host}:{port}/moto-api/reset", method="POST")
+        ).close()  # what was before, in this process
         self._boto.create_bucket(Bucket="archive", ACL="public-read")
         self.host = f"{host}:{port}"
         self.url = f"http://{host}:{port}/archive"

@@ -207,4 +207,6 @@ def _tell(modality: str, found: Sequence[Tile]) -> None:
     turned = [tile for tile in found if tile.polarisations]
     if turned:
         polarisations = " and ".join(sorted({one for tile in turned for one in tile.polarisations}))
-        log.warning("%s: %d tiles have %s too, not used, as in %s", modality, len(turned), polarisations, turned[0].name)
+        log.warning(
+            "%s: %d tiles have %s too, not used, as in %s", modality, len(turned), polarisations, turned[0].name
+        )

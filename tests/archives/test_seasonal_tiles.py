@@ -1,4 +1,4 @@
-"""Tiles of the seasonal data set, from a server like S3: which an area needs, what they lack, and faults of fetching."""
+"""Tiles of the seasonal data set, from a server like S3: which an area needs, what they lack, and faults."""
 
 from __future__ import annotations
 
@@ -129,9 +129,7 @@ def test_no_tile_at_sea_is_no_error_and_is_not_asked_for_again(
     assert seasonal.tiles(both, "s1", Seasonal(url=s3.url), tmp_path, client(s3, offline=True)) == found
 
 
-def test_other_polarisations_are_told_and_not_used(
-    s3: S3, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_other_polarisations_are_told_and_not_used(s3: S3, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for polarisation in ("hh", "hv"):
         s3.put(key(f"{NAME}_fall_{polarisation}_AMP.tif"), geotiff(1))
     (tile,) = seasonal.tiles(HERE, "s1", Seasonal(url=s3.url), tmp_path, client(s3))
