@@ -17,6 +17,7 @@ from s3 import S3
 from geoembed.archives import degrees, seasonal
 from geoembed.archives.client import Client
 from geoembed.errors import FetchError
+from geoembed.imagery import seasonal as tiles
 from geoembed.imagery import sources
 from geoembed.imagery.catalogues import Seasonal
 from geoembed.imagery.modalities import BUILT_IN, Source
@@ -41,8 +42,8 @@ def key(name: str) -> str:
     return f"data/tiles/{name[:7]}/{name}"
 
 
-def client(server: S3 | Canned, **options: bool) -> Client:
-    return Client([server.host], tries=1, connections=2, **options)
+def client(server: S3 | Canned, *, offline: bool = False) -> Client:
+    return Client([server.host], tries=1, connections=2, offline=offline)
 
 
 def names(ground: object) -> list[str]:
@@ -64,10 +65,12 @@ def names(ground: object) -> list[str]:
         ((5.2, 89.2, 5.8, 90.0), ["N90E005"]),
     ],
 )
-def test_tiles_are_called_by_their_upper_left_corner(box: tuple[float, ...], expected: list[str]) -> None:
+def test_tiles_are_called_by_their_upper_left_corner(
+    box: tuple[float, float, float, float], expected: list[str]
+) -> None:
     assert names(shapely.box(*box)) == expected
     for name in expected:
-        (raster,) = seasonal.seasonal.read("s1", Source(), "", [f"{name}_fall_vv_AMP.tif"])
+        (raster,) = tiles.read("s1", Source(), "", [f"{name}_fall_vv_AMP.tif"])
         grown = raster.bounds[0] - 0.01, raster.bounds[1] - 0.01, raster.bounds[2] + 0.01, raster.bounds[3] + 0.01
         turned = [shapely.box(box[0] + turn, box[1], box[2] + turn, box[3]) for turn in (-360, 0, 360)]
         assert shapely.intersects(shapely.box(*grown), turned).any()

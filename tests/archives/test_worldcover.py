@@ -25,8 +25,8 @@ HERE = "N45E006"
 PATH = f"/{landcover.KEY.format(HERE)}"
 
 
-def client(server: Canned, **options: bool) -> Client:
-    return Client([server.host], tries=1, connections=2, **options)
+def client(server: Canned, *, offline: bool = False) -> Client:
+    return Client([server.host], tries=1, connections=2, offline=offline)
 
 
 def place(zone: int, x: float, y: float, *, south: bool = False, columns: int = 1) -> grid.Cells:
@@ -77,12 +77,12 @@ def fetched(server: Canned, cache: Path, tile: Tile) -> Path | None:
 
 
 def test_the_blocks_of_a_tile_equal_its_pixels(canned: Canned, tmp_path: Path) -> None:
-    canned.answers[PATH] = landcover.tile(45, 6)
+    data = canned.answers[PATH] = landcover.tile(45, 6)
     cells = grid.cells([LATTICE], ids(LATTICE, 40, 30))
     (tile,) = worldcover.tiles(cells)
     path = fetched(canned, tmp_path, tile)
     assert path is not None and path.parent == tmp_path / "worldcover"
-    with rasterio.open(path) as found, MemoryFile(canned.answers[PATH]) as memory, memory.open() as whole:
+    with rasterio.open(path) as found, MemoryFile(data) as memory, memory.open() as whole:
         window = from_bounds(*_bounds(cells), whole.transform).round_offsets().round_lengths()
         assert (found.read(1, window=window) == whole.read(1, window=window)).all()
         assert found.read(1, window=window).any()
@@ -93,7 +93,7 @@ def test_the_blocks_of_a_tile_equal_its_pixels(canned: Canned, tmp_path: Path) -
         assert (found.read(1)[apart] == 0).all()
         assert apart.any()
     sent = sum(int(asked.split("-")[1]) - int(asked[6:].split("-")[0]) + 1 for _, asked in canned.asked)
-    assert sent < 0.2 * len(canned.answers[PATH])
+    assert sent < 0.2 * len(data)
 
 
 def _bounds(cells: grid.Cells) -> tuple[float, float, float, float]:
