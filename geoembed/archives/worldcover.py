@@ -41,7 +41,7 @@ SIDE = DEGREES * PER_DEGREE
 AT_ONCE = 64
 """Blocks that are in memory at a time; each has 1 MB."""
 
-HEADER = 2**15
+HEADER = 2**16
 """Bytes at the beginning of a tile that hold its header: 16 bytes for each of 1,296 blocks, less for overviews."""
 
 LARGEST = 2**22
