@@ -14,21 +14,21 @@ class S3:
     url: of the bucket.
     """
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         boto3 = pytest.importorskip("boto3")
         server = pytest.importorskip("moto.server")
-        monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "10")  # S3 gives 1,000 keys a page
         self._server = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self._server.start()
         host, port = self._server.get_host_and_port()
         keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "region_name": "us-east-1"}
         self._boto: Any = boto3.client("s3", endpoint_url=f"http://{host}:{port}", **keys)
-        urlopen(
-            Request(f"http://{host}:{port}/moto-api/reset", method="POST")
-        ).close()  # what was before, in this process
-        self._boto.create_bucket(Bucket="archive", ACL="public-read")
         self.host = f"{host}:{port}"
         self.url = f"http://{host}:{port}/archive"
+
+    def empty(self) -> None:
+        """Forget all objects."""
+        urlopen(Request(f"http://{self.host}/moto-api/reset", method="POST")).close()
+        self._boto.create_bucket(Bucket="archive", ACL="public-read")
 
     def put(self, key: str, data: bytes, *, acl: str = "public-read") -> None:
         """Put an object, whose ETag is its MD5."""

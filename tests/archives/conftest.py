@@ -16,8 +16,17 @@ def canned() -> Iterator[Canned]:
     server.close()
 
 
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "10")  # S3 gives 1,000 keys a page
+        server = S3()
+        yield server
+        server.close()
+
+
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
-    server = S3(monkeypatch)
-    yield server
-    server.close()
+def s3(s3_server: S3) -> S3:
+    """An empty bucket."""
+    s3_server.empty()
+    return s3_server
