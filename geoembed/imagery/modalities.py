@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, StrictStr
 from geoembed import names as checked
 from geoembed.errors import ConfigError, nearest
 from geoembed.imagery import addresses
-from geoembed.imagery.catalogues import SEASONS
+from geoembed.imagery.catalogues import SEASONS, Season, Seasonal, Stac
 from geoembed.imagery.drivers import EVERYWHERE, Trust, is_local
 
 Model = TypeVar("Model")
@@ -66,12 +66,15 @@ class Table(pydantic.BaseModel):
 
     unit: of a value.
     sources: tables of sources, where there are several.
+    stac, seasonal: the catalogue or bucket that gives what files do not.
     """
 
     model_config = pydantic.ConfigDict(extra="allow")
 
     unit: StrictStr | None = None
     sources: list[dict[str, Any]] | None = None
+    stac: dict[str, Any] | None = None
+    seasonal: dict[str, Any] | None = None
 
     def source_tables(self) -> list[dict[str, Any]]:
         """Return the keys of each source."""
@@ -89,7 +92,8 @@ class Modality:
     channels: the known channels in order; imagery may have others, which follow.
     unit: of a value.
     decibel: whether values are in dB.
-    sources: in the order of precedence.
+    sources: files, in the order of precedence.
+    archive: the catalogue or bucket that gives what the files do not.
     """
 
     name: str
@@ -97,6 +101,7 @@ class Modality:
     unit: str = ""
     decibel: bool = False
     sources: tuple[Source, ...] = ()
+    archive: Stac | Seasonal | None = None
 
 
 def _seasonal(*parts: str) -> tuple[str, ...]:
@@ -110,10 +115,24 @@ BUILT_IN = (
 )
 
 
-def read(config: Path | None, located: dict[str, tuple[str, ...]] | None = None) -> tuple[Modality, ...]:
+ARCHIVES: dict[str, Stac | Seasonal] = {"s2": Stac(), "s1": Seasonal(), "coh": Seasonal()}
+"""Where the built-in modalities come from when nothing is said."""
+
+
+def read(
+    config: Path | None,
+    located: dict[str, tuple[str, ...]] | None = None,
+    wanted: tuple[str, ...] | None = None,
+    year: int | None = None,
+    seasons: tuple[Season, ...] | None = None,
+) -> tuple[Modality, ...]:
     """Return the modalities that have imagery, from the [modalities] tables of a settings file; raises ConfigError.
 
+    Where neither the file nor `located` says where any imagery lies, the built-in modalities come from ARCHIVES.
+
     located: paths by modality that replace where its imagery lies, as `--source` does.
+    wanted: the names of those to return, of which built-in ones come from ARCHIVES where nothing else is said.
+    year, seasons: in place of those of catalogues and buckets; the seasonal data set is of one year alone.
     """
     tables: dict[str, Any] = {}
     if config is not None:
@@ -122,7 +141,10 @@ def read(config: Path | None, located: dict[str, tuple[str, ...]] | None = None)
             raise ConfigError(f"{config}: modalities must be tables; write [modalities.s2]")
     built_in = {modality.name: modality for modality in BUILT_IN}
     located = located or {}
-    chosen = []
+    for name in wanted or ():
+        if name not in {*built_in, *tables, *located}:
+            raise ConfigError(f"--modalities {name}: no such modality{nearest(name, [*built_in, *tables])}")
+    known = []
     for name in dict.fromkeys([*built_in, *tables, *located]):
         modality = built_in.get(name, Modality(name))
         if name in tables:
@@ -131,11 +153,32 @@ def read(config: Path | None, located: dict[str, tuple[str, ...]] | None = None)
             raise ConfigError(f"--source {name}=...: no such modality{nearest(name, [*built_in, *tables])}")
         if name in located:
             modality = _relocate(modality, located[name])
-        if modality.sources:
-            chosen.append(modality)
+        known.append(modality)
+    fetched = wanted or (() if any(map(_has_imagery, known)) else tuple(ARCHIVES))
+    known = [
+        replace(modality, archive=ARCHIVES.get(modality.name))
+        if modality.name in fetched and not _has_imagery(modality)
+        else modality
+        for modality in known
+    ]
+    chosen = [modality for modality in known if _has_imagery(modality) and (not wanted or modality.name in wanted)]
     if not chosen:
         raise ConfigError("no imagery: name it with --source s2=PATH or in geoembed.toml under [modalities.s2]")
-    return tuple(chosen)
+    return tuple(_of_time(modality, year, seasons) for modality in chosen)
+
+
+def _has_imagery(modality: Modality) -> bool:
+    return bool(modality.sources) or modality.archive is not None
+
+
+def _of_time(modality: Modality, year: int | None, seasons: tuple[Season, ...] | None) -> Modality:
+    """Return a modality whose catalogue or bucket gives this year and these seasons, where they are given."""
+    archive = modality.archive
+    if archive is not None and seasons is not None:
+        archive = replace(archive, seasons=seasons)
+    if isinstance(archive, Stac) and year is not None:
+        archive = replace(archive, year=year)
+    return replace(modality, archive=archive)
 
 
 def _parse(modality: Modality, table: Any, config: Path) -> Modality:
@@ -148,6 +191,7 @@ def _parse(modality: Modality, table: Any, config: Path) -> Modality:
         raise ConfigError(f"{place}: must be a table")
     parsed = _validate(Table, table, place)
     sources, unit = [_validate(Source, keys, place) for keys in parsed.source_tables()], parsed.unit
+    archive = _archive(parsed, modality.name, config)
     resolved = tuple(
         replace(
             source,
@@ -157,7 +201,26 @@ def _parse(modality: Modality, table: Any, config: Path) -> Modality:
         for source in sources
     )
     decibel = modality.decibel or any(source.stored in ("db", "linear", "amplitude") for source in sources)
-    return replace(modality, unit=modality.unit if unit is None else unit, decibel=decibel, sources=resolved)
+    return replace(
+        modality,
+        unit=modality.unit if unit is None else unit,
+        decibel=decibel,
+        sources=resolved,
+        archive=archive,
+    )
+
+
+def _archive(table: Table, modality: str, config: Path) -> Stac | Seasonal | None:
+    """Return the catalogue or bucket that a table names; raises ConfigError."""
+    if table.stac is not None and table.seasonal is not None:
+        raise ConfigError(f"{config}: [modalities.{modality}]: has both stac and seasonal; drop one")
+    if table.stac is not None:
+        return _validate(Stac, table.stac, f"{config}: [modalities.{modality}.stac]")
+    if table.seasonal is None:
+        return None
+    if modality not in ("s1", "coh"):
+        raise ConfigError(f"{config}: [modalities.{modality}.seasonal]: holds s1 and coh alone; remove the table")
+    return _validate(Seasonal, table.seasonal, f"{config}: [modalities.{modality}.seasonal]")
 
 
 def beginnings(folder: Path, places: tuple[str, ...]) -> tuple[str, ...]:
@@ -172,9 +235,13 @@ def beginnings(folder: Path, places: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
+_KEYS = ["source", *(field.name for field in fields(Source)[1:]), *Table.model_fields]
+"""Keys of a [modalities.NAME] table."""
+
+
 def _validate(kind: type[Model], keys: dict[str, Any], place: str) -> Model:
     """Return an instance made of the keys of a table; raises ConfigError with the first fault."""
-    known = ["source", *(field.name for field in fields(Source)[1:]), *Table.model_fields]
+    known = [field.name for field in fields(kind)] if kind is Stac or kind is Seasonal else _KEYS  # type: ignore[arg-type]
     for key in keys:
         if key not in known:
             raise ConfigError(f"{place}: unknown key {key}{nearest(key, known)}")

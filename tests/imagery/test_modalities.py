@@ -5,6 +5,7 @@ import pytest
 
 from geoembed.errors import ConfigError
 from geoembed.imagery import modalities
+from geoembed.imagery.catalogues import Seasonal, Stac
 
 
 def read(tmp_path: Path, text: str, **located: tuple[str, ...]) -> tuple[modalities.Modality, ...]:
@@ -66,7 +67,12 @@ def test_source_replaces_only_where_imagery_lies(tmp_path: Path) -> None:
         ('[modalities.s2]\nsource = "a"\nnames = ["x", "x"]', "occurs twice"),
         ('[modalities.fused]\nsource = "a"', "cannot be a modality's name"),
         ('[modalities.s1]\nsource = "a"\nstored = "power"', "input should be 'value', 'db', 'linear' or 'amplitude'"),
-        ("", "no imagery"),
+        ("[modalities.s2.stac]\nyear = 1999", "[modalities.s2.stac]: year = 1999: input should be greater than"),
+        ('[modalities.s2.stac]\nseasons = ["winter"]', "seasons = ['winter']: input should be 'djf'"),
+        ("[modalities.s2.stac]\nyaer = 2020", "unknown key yaer; did you mean year?"),
+        ("[modalities.s2.seasonal]", "holds s1 and coh alone"),
+        ("[modalities.s1.seasonal]\n[modalities.s1.stac]", "has both stac and seasonal"),
+        ("[modalities.s2]\nstac = 3", "stac = 3: input should be a valid dict"),
         ("modalities = 3", "modalities must be tables"),
         ("[modalities.s2]\nsource = 5", "source = 5: input should be a valid list"),
         ('[modalities.s2]\nsource = "a"\nbands = [1.5]', "bands = [1.5]: input should be a valid integer"),
@@ -88,3 +94,28 @@ def test_bad_tables_are_told(tmp_path: Path, text: str, fault: str) -> None:
 def test_an_unknown_modality_is_told_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="no such modality; did you mean s1"):
         modalities.read(None, {"s11": ("a",)})
+
+
+def test_with_nothing_said_the_built_in_three_are_fetched(tmp_path: Path) -> None:
+    assert [type(modality.archive).__name__ for modality in read(tmp_path, "")] == ["Stac", "Seasonal", "Seasonal"]
+    (s2,) = read(tmp_path, '[modalities.s2]\nsource = "a.tif"\n')
+    assert s2.archive is None, "what is said is all there is"
+    both = modalities.read(tmp_path / "geoembed.toml", wanted=("s2", "coh"))
+    assert [(modality.name, modality.archive) for modality in both] == [("s2", None), ("coh", Seasonal())]
+
+
+def test_files_and_a_catalogue_mix(tmp_path: Path) -> None:
+    text = '[modalities.s2]\nsource = "a.tif"\n[modalities.s2.stac]\nyear = 2023\nassets = {nir = "nir"}\n'
+    (s2,) = read(tmp_path, text)
+    assert s2.sources[0].paths == (str(tmp_path / "a.tif"),)
+    assert isinstance(s2.archive, Stac)
+    assert (s2.archive.year, s2.archive.assets) == (2023, {"nir": "nir"})
+
+
+def test_year_and_seasons_are_those_of_archives() -> None:
+    s2, s1, _ = modalities.read(None, year=2023, seasons=("jja",))
+    assert isinstance(s2.archive, Stac)
+    assert (s2.archive.year, s2.archive.seasons) == (2023, ("jja",))
+    assert s1.archive == Seasonal(seasons=("jja",))
+    with pytest.raises(ConfigError, match="--modalities s22: no such modality; did you mean s2"):
+        modalities.read(None, wanted=("s22",))
