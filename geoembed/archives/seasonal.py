@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 FOLDER = "sentinel-1-seasonal"
 """Name of the data set's folder in the cache."""
 
+TILES = "data/tiles"
+"""What the names of all tiles' objects in the bucket begin with."""
+
 METRICS = {
     "s1": (("vv", "AMP"), ("vh", "AMP")),
     "coh": tuple(("vv", f"COH{days}") for days in (12, 24, 36, 48)),
@@ -133,13 +136,25 @@ def fetch(file: File, client: Client) -> None:
     changed = f"{file.path.name}: is not as listed; delete {_listing_path(file.path.parent)} and run again"
     try:
         client.download(file.url, file.path, most=file.size, md5=file.md5)
-    except AbsentError:
-        raise FetchError(changed) from None
+    except FetchError as error:
+        if isinstance(error, AbsentError) or _has_changed(file, client):
+            raise FetchError(changed) from None
+        raise
     if file.path.stat().st_size != file.size:
         atomic.remove(file.path)
         raise FetchError(changed)
     if file.md5 is None:
         documents.write(_sidecar(file), {"content": digests.of_bytes(file.path)})
+
+
+def _has_changed(file: File, client: Client) -> bool:
+    """Tell whether the bucket now holds something else; no, where it does not say."""
+    url, _, rest = file.url.partition(f"/{TILES}/")
+    try:
+        entries = buckets.listing(client, url, f"{TILES}/{rest}", most=1)
+    except FetchError:
+        return False
+    return [(entry.size, entry.md5) for entry in entries] != [(file.size, file.md5)]
 
 
 def _sidecar(file: File) -> Path:
@@ -191,7 +206,7 @@ def _file(modality: str, url: str, path: Path, entry: Entry) -> File:
 
 def _prefix(name: str) -> str:
     """Return what the names of a tile's objects in the bucket begin with."""
-    return f"data/tiles/{name}/"
+    return f"{TILES}/{name}/"
 
 
 def _tell(modality: str, found: Sequence[Tile]) -> None:

@@ -6,11 +6,11 @@ import hashlib
 
 import pytest
 from canned import Canned
+from plain_client import PlainClient as Client
 from s3 import S3
 
 from geoembed.archives import buckets
 from geoembed.archives.buckets import Entry
-from geoembed.archives.client import Client
 from geoembed.errors import AbsentError, FetchError
 
 ASKED = "/b/?list-type=2&prefix=a/"

@@ -11,12 +11,12 @@ import rasterio
 import shapely
 from affine import Affine
 from canned import Canned
+from plain_client import PlainClient as Client
 from rasterio.io import MemoryFile
 from s3 import S3
 
 from geoembed.archives import degrees, seasonal
-from geoembed.archives.client import Client
-from geoembed.errors import FetchError
+from geoembed.errors import AbsentError, FetchError
 from geoembed.imagery import seasonal as tiles
 from geoembed.imagery import sources
 from geoembed.imagery.catalogues import Seasonal
@@ -228,10 +228,12 @@ def test_a_file_that_changed_or_went_since_it_was_listed_is_an_error(s3: S3, tmp
     name = f"{NAME}_fall_vv_AMP.tif"
     s3.put(key(name), geotiff(1))
     ((file,),) = (tile.files for tile in seasonal.tiles(HERE, "s1", Seasonal(url=s3.url), tmp_path, client(s3)))
+    changed = r"^N48W090_fall_vv_AMP.tif: is not as listed; delete .*listing.json and run again$"
     s3.put(key(name), geotiff(2))
-    with pytest.raises(FetchError):
+    with pytest.raises(FetchError, match=changed):
         seasonal.fetch(file, client(s3))
     s3.remove(key(name))
-    with pytest.raises(FetchError, match=r"is not as listed; delete .*listing.json and run again"):
+    with pytest.raises(FetchError, match=changed) as error:
         seasonal.fetch(file, client(s3))
+    assert not isinstance(error.value, AbsentError)
     assert not file.path.exists()

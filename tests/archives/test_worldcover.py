@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import landcover
@@ -10,12 +11,12 @@ import pytest
 import rasterio
 import shapely
 from canned import Canned
+from plain_client import PlainClient as Client
 from rasterio.io import MemoryFile
 from rasterio.windows import from_bounds
 from synthetic import LATTICE, ids
 
 from geoembed.archives import worldcover
-from geoembed.archives.client import Client
 from geoembed.archives.worldcover import Tile
 from geoembed.errors import FetchError
 from geoembed.ground import grid
@@ -156,3 +157,19 @@ def test_a_fault_is_an_error_and_no_gap(canned: Canned, tmp_path: Path, answer: 
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     canned.answers[PATH] = landcover.tile(45, 6)
     assert fetched(canned, tmp_path, Tile(HERE, ((30, 20),)))
+
+
+def test_a_tile_that_changes_between_its_header_and_its_blocks_is_an_error(canned: Canned, tmp_path: Path) -> None:
+    canned.answers[PATH] = landcover.tile(45, 6)
+    changing = client(canned)
+    ranges = changing.ranges
+
+    def change(url: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        found = ranges(url, spans)
+        canned.answers[PATH] = landcover.tile(45, 6, seed=1)
+        return found
+
+    changing.ranges = change  # type: ignore[method-assign]
+    with pytest.raises(FetchError, match="is damaged"):
+        worldcover.fetch(Tile(HERE, ((30, 20),)), tmp_path, canned.url, changing)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from canned import Canned
 from conftest import Run
+from plain_client import PlainClient
 from synthetic import LATTICE, chip_folder, ids
 
 from geoembed.errors import FetchError, LabelError, StaleError
@@ -30,6 +31,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Canned]:
     canned = Canned()
     canned.answers[HERE] = landcover.tile(45, 6)
     monkeypatch.setattr(step, "Fetch", lambda: Fetch(worldcover=canned.url, tries=1))
+    monkeypatch.setattr(step, "Client", PlainClient)
     monkeypatch.chdir(tmp_path)
     chip_folder(Path("chips"), ids(LATTICE, 12, 9))
     yield canned
