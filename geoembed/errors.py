@@ -31,7 +31,14 @@ class ImageryError(GeoembedError):
 
 
 class FetchError(GeoembedError):
-    """Something could not be fetched, after all tries; the message names host, object and remedy, no credentials."""
+    """Something could not be fetched, after all tries; the message names host, object and remedy, no credentials.
+
+    status: of HTTP that was answered last, 413 also where an answer was larger than asked for; None without an answer.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class AbsentError(FetchError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -51,6 +52,8 @@ class Canned:
         elif status == 416:
             handler.send_header("Content-Range", f"bytes */{len(body)}")
             body = b""
+        if not isinstance(answer, int):
+            handler.send_header("ETag", f'"{hashlib.md5(answer).hexdigest()}"')
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
         handler.wfile.write(body)

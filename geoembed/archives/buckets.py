@@ -3,9 +3,10 @@
 import re
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from xml.etree import ElementTree
 
+from geoembed.archives import hosts
 from geoembed.archives.client import Client
 from geoembed.errors import AbsentError, FetchError, of_library
 
@@ -68,8 +69,9 @@ def listing(client: Client, url: str, prefix: str, *, most: int = 10_000) -> lis
 
 
 def _error(url: str, prefix: str, fault: str) -> FetchError:
-    host = urlsplit(url).netloc.rpartition("@")[2]
-    return FetchError(f"{host}: its listing of {prefix} {fault}; give the url of an S3 bucket that anyone may list")
+    return FetchError(
+        f"{hosts.name(url)}: its listing of {prefix} {fault}; give the url of an S3 bucket that anyone may list"
+    )
 
 
 def _page(data: bytes, prefix: str) -> tuple[list[Entry], str | None]:

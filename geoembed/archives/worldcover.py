@@ -5,12 +5,11 @@ the blocks under chips are read, and kept as a small GeoTIFF per tile whose othe
 Source: Zanaga et al. 2022, ESA WorldCover 10 m 2021 v200, product user manual.
 """
 
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import rasterio
@@ -18,12 +17,13 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from geoembed.archives import credits, degrees
+from geoembed.archives import blocks, degrees, hosts, providers
+from geoembed.archives.blocks import Remote
 from geoembed.archives.client import Client
-from geoembed.errors import AbsentError, FetchError, of_library
+from geoembed.errors import AbsentError, FetchError
 from geoembed.ground import crs, outlines
 from geoembed.ground.grid import Cells
-from geoembed.imagery import rasters
+from geoembed.ground.lattice import GeoBox
 from geoembed.outputs import atomic, digests, documents
 
 FOLDER = "worldcover"
@@ -37,15 +37,6 @@ DEGREES, PER_DEGREE, BLOCK = 3, 12_000, 1_024
 
 SIDE = DEGREES * PER_DEGREE
 """Pixels along a tile."""
-
-AT_ONCE = 64
-"""Blocks that are in memory at a time; each has 1 MB."""
-
-HEADER = 2**16
-"""Bytes at the beginning of a tile that hold its header: 16 bytes for each of 1,296 blocks, less for overviews."""
-
-LARGEST = 2**22
-"""Bytes of a block at most; its pixels are 1 MB."""
 
 BLOCKS = {"driver": "GTiff", "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "sparse_ok": True}
 
@@ -76,12 +67,13 @@ class Kept:
 
     url: where the tile lies, or does not.
     content: digest of the file; None where there is no such tile.
-    credit: the terms of its use.
+    licence, attribution: the terms of its use.
     """
 
     url: str
     content: str | None
-    credit: credits.Credit = credits.WORLDCOVER
+    licence: str = providers.WORLDCOVER.licence
+    attribution: str = providers.WORLDCOVER.attribution
 
 
 def tiles(cells: Cells) -> list[Tile]:
@@ -101,14 +93,14 @@ def tiles(cells: Cells) -> list[Tile]:
         owners, places = _between(first // SIDE, last // SIDE)
         corners = places * SIDE
         first, last = np.maximum(first[owners] - corners, 0), np.minimum(last[owners] - corners, SIDE - 1)
-        owners, blocks = _between(first // BLOCK, last // BLOCK)
-        wanted.update(map(tuple, np.unique(np.hstack([places[owners], blocks]), axis=0).tolist()))
+        owners, squares = _between(first // BLOCK, last // BLOCK)
+        wanted.update(map(tuple, np.unique(np.hstack([places[owners], squares]), axis=0).tolist()))
     found: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for column, row, *block in sorted(wanted, key=lambda each: (each[1], each[0], each[3], each[2])):
         found.setdefault((row, column), []).append((block[0], block[1]))
     return [
-        Tile(degrees.name(90 - DEGREES * (row + 1), DEGREES * column - 180), tuple(blocks))
-        for (row, column), blocks in found.items()
+        Tile(degrees.name(90 - DEGREES * (row + 1), DEGREES * column - 180), tuple(squares))
+        for (row, column), squares in found.items()
     ]
 
 
@@ -140,8 +132,9 @@ def fetch(tile: Tile, cache: Path, bucket: str, client: Client) -> Path | None:
         return path
     if _known(absent, url):
         return None
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        data = _fetched(tile, url, client)
+        data = _fetched(tile, url, path.parent, client)
     except AbsentError:
         documents.write(absent, asdict(Kept(url, None)))
         return None
@@ -159,75 +152,54 @@ def _known(path: Path, url: str) -> Kept | None:
     return known if known.url == url else None
 
 
-def _fetched(tile: Tile, url: str, client: Client) -> bytes:
+def _fetched(tile: Tile, url: str, folder: Path, client: Client) -> bytes:
     """Return a GeoTIFF of a tile's blocks; raises FetchError."""
-    host, name = urlsplit(url).netloc.rpartition("@")[2], url.rpartition("/")[2]
-    with tempfile.TemporaryDirectory() as folder, rasterio.MemoryFile() as memory:
-        part = Path(folder) / "part.tif"
-        try:
-            part.write_bytes(client.ranges(url, [(0, HEADER)])[0])
-            with rasterio.open(part, driver="GTiff") as source:
-                _require_tile(tile, source)
-                place = {"width": source.width, "height": source.height, "transform": source.transform}
-                colours = source.colormap(1) if source.colorinterp[0].name == "palette" else None
-            profile = {**BLOCKS, **place, "count": 1, "dtype": "uint8", "crs": "EPSG:4326", "nodata": 0}
-            with memory.open(**profile, compress="deflate") as file:
-                if colours:
-                    file.write_colormap(1, colours)
-                for start in range(0, len(tile.blocks), AT_ONCE):
-                    for window, pixels in _pixels(part, url, tile.blocks[start : start + AT_ONCE], client):
-                        file.write(pixels, 1, window=window)
-        except rasters.FAULTS as error:
-            raise FetchError(
-                f"{host}: {name} is no tile of WorldCover, or is damaged ({of_library(error)}); give another address"
-            ) from None
+    with blocks.opened(client, url, folder) as remote, rasterio.MemoryFile() as memory:
+        _require_tile(tile, url, remote)
+        box = remote.box
+        place = {"width": box.width, "height": box.height, "transform": box.transform, "crs": crs.LONLAT}
+        with memory.open(**BLOCKS, **place, count=1, dtype="uint8", nodata=0, compress="deflate") as file:
+            if remote.colours:
+                file.write_colormap(1, remote.colours)
+            for row, members in groupby(tile.blocks, key=itemgetter(1)):
+                windows = [_window(box, column, row) for column, _ in members]
+                first, last = windows[0].col_off, windows[-1].col_off + windows[-1].width
+                top, height = windows[0].row_off, windows[0].height
+                numbers = remote.read(top, first, height, last - first, _wanted(remote, windows))
+                for window in windows:
+                    left = window.col_off - first
+                    file.write(numbers[:, left : left + window.width], 1, window=window)
         return bytes(memory.getbuffer())
 
 
-def _require_tile(tile: Tile, source: Any) -> None:
-    """Raise ValueError where a data set is not a tile of classes where its name says."""
-    if source.dtypes[0] != "uint8" or not crs.same(source.crs.to_wkt() if source.crs else "EPSG:3857", crs.LONLAT):
-        raise ValueError("holds no classes in degrees")
-    west, north = tile.transform.c, tile.transform.f
-    if not np.allclose(source.bounds, (west, north - DEGREES, west + DEGREES, north), rtol=0, atol=1e-6):
-        raise ValueError(f"lies at {source.bounds.left:.6g} east, {source.bounds.bottom:.6g} north")
+def _require_tile(tile: Tile, url: str, remote: Remote) -> None:
+    """Raise FetchError where a data set is not a tile of classes where its name says."""
+    west, south, east, north = remote.box.bounds
+    expected = (tile.transform.c, tile.transform.f - DEGREES, tile.transform.c + DEGREES, tile.transform.f)
+    fault = ""
+    if remote.dtype != "uint8" or not crs.same(remote.box.crs, crs.LONLAT):
+        fault = "holds no classes in degrees"
+    elif not np.allclose((west, south, east, north), expected, rtol=0, atol=1e-6):
+        fault = f"lies at {west:.6g} east, {south:.6g} north"
+    if fault:
+        raise FetchError(f"{hosts.name(url)}: {fault}, so it is no tile of WorldCover; mend worldcover under [fetch]")
 
 
-def _pixels(
-    part: Path, url: str, blocks: Sequence[tuple[int, int]], client: Client
-) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
-    """Yield windows and their pixels; `part` holds the tile's header, and the blocks are added to it.
-
-    blocks: in the blocks of a whole tile; of tiles with other blocks, all that they touch are fetched.
-    """
-    with rasterio.open(part, driver="GTiff") as source:
-        windows = [_window(source, column, row) for column, row in blocks]
-        spans = sorted({span for window in windows for span in _spans(source, window)})
-    with part.open("r+b") as file:
-        for (start, _), data in zip(spans, client.ranges(url, spans), strict=True):
-            file.seek(start)
-            file.write(data)
-    with rasterio.open(part, driver="GTiff") as source:
-        for window in windows:
-            yield window, source.read(1, window=window)
-
-
-def _window(source: Any, column: int, row: int) -> Window:
+def _window(box: GeoBox, column: int, row: int) -> Window:
     """Return the pixels of a block of WorldCover; of a tile of another resolution, those that it reaches into."""
-    left, right = column * BLOCK * source.width // SIDE, -(-(column + 1) * BLOCK * source.width // SIDE)
-    top, bottom = row * BLOCK * source.height // SIDE, -(-(row + 1) * BLOCK * source.height // SIDE)
-    right, bottom = min(right, source.width), min(bottom, source.height)
+    left, right = column * BLOCK * box.width // SIDE, -(-(column + 1) * BLOCK * box.width // SIDE)
+    top, bottom = row * BLOCK * box.height // SIDE, -(-(row + 1) * BLOCK * box.height // SIDE)
+    right, bottom = min(right, box.width), min(bottom, box.height)
     return Window(left, top, right - left, bottom - top)
 
 
-def _spans(source: Any, window: Window) -> Iterator[tuple[int, int]]:
-    """Yield the first byte of each block in a window, and that after its last; blocks that are empty have none."""
-    height, width = source.block_shapes[0]
-    for row in range(window.row_off // height, (window.row_off + window.height - 1) // height + 1):
-        for column in range(window.col_off // width, (window.col_off + window.width - 1) // width + 1):
-            start = source.get_tag_item(f"BLOCK_OFFSET_{column}_{row}", "TIFF", bidx=1)
-            size = source.get_tag_item(f"BLOCK_SIZE_{column}_{row}", "TIFF", bidx=1)
-            if start and int(size or 0):
-                if int(size) > LARGEST:
-                    raise ValueError(f"has a block of {int(size):,} bytes")
-                yield int(start), int(start) + int(size)
+def _wanted(remote: Remote, windows: Sequence[Window]) -> NDArray[np.bool_]:
+    """Return which of the blocks between the first and the last of windows in a row hold pixels of one."""
+    height, width = remote.block
+    top, bottom = windows[0].row_off // height, (windows[0].row_off + windows[0].height - 1) // height
+    spans = [(window.col_off // width, (window.col_off + window.width - 1) // width) for window in windows]
+    first, last = spans[0][0], spans[-1][1]
+    wanted = np.zeros((bottom - top + 1, last - first + 1), dtype=bool)
+    for left, right in spans:
+        wanted[:, left - first : right - first + 1] = True
+    return wanted

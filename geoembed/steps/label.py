@@ -13,7 +13,7 @@ import geopandas
 import pandas as pd
 
 from geoembed import settings
-from geoembed.archives import credits, worldcover
+from geoembed.archives import providers, worldcover
 from geoembed.archives.client import Client
 from geoembed.chips.folder import ChipSet
 from geoembed.chips.folder import read as read_chips
@@ -140,7 +140,7 @@ def _fetch(chipset: ChipSet, fetching: Fetch, offline: bool) -> Generator[Progre
     if len(found) < len(tiles):
         absent = len(tiles) - len(found)
         log.warning("%s: %d of %d tiles do not exist, as at sea", WORLDCOVER, absent, len(tiles))
-    log.info("%s: %s, %s", WORLDCOVER, credits.WORLDCOVER.text, credits.WORLDCOVER.licence)
+    log.info("%s: %s; %s", WORLDCOVER, providers.WORLDCOVER.attribution, providers.WORLDCOVER.licence)
     return found
 
 

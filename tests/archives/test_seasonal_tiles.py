@@ -11,11 +11,11 @@ import rasterio
 import shapely
 from affine import Affine
 from canned import Canned
-from plain_client import PlainClient as Client
 from rasterio.io import MemoryFile
 from s3 import S3
 
 from geoembed.archives import degrees, seasonal
+from geoembed.archives.client import Client
 from geoembed.errors import AbsentError, FetchError
 from geoembed.imagery import seasonal as tiles
 from geoembed.imagery import sources

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import landcover
@@ -11,12 +10,12 @@ import pytest
 import rasterio
 import shapely
 from canned import Canned
-from plain_client import PlainClient as Client
 from rasterio.io import MemoryFile
 from rasterio.windows import from_bounds
 from synthetic import LATTICE, ids
 
 from geoembed.archives import worldcover
+from geoembed.archives.client import Beginning, Client
 from geoembed.archives.worldcover import Tile
 from geoembed.errors import FetchError
 from geoembed.ground import grid
@@ -143,7 +142,7 @@ def changed(data: bytes, start: int, by: bytes) -> bytes:
     [
         (403, "403"),
         (500, "500"),
-        (b"<html>sign in</html>" * 10_000, "is no tile of WorldCover, or is damaged"),
+        (b"<html>sign in</html>" * 10_000, "is a web page, no TIFF"),
         (landcover.tile(48, 6), "lies at 6 east, 48 north"),
         (changed(landcover.tile(45, 6), 40_000, bytes(len(landcover.tile(45, 6)) - 40_000)), "is damaged"),
     ],
@@ -162,14 +161,14 @@ def test_a_fault_is_an_error_and_no_gap(canned: Canned, tmp_path: Path, answer: 
 def test_a_tile_that_changes_between_its_header_and_its_blocks_is_an_error(canned: Canned, tmp_path: Path) -> None:
     canned.answers[PATH] = landcover.tile(45, 6)
     changing = client(canned)
-    ranges = changing.ranges
+    beginning = changing.beginning
 
-    def change(url: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
-        found = ranges(url, spans)
+    def change(url: str, size: int) -> Beginning:
+        found = beginning(url, size)
         canned.answers[PATH] = landcover.tile(45, 6, seed=1)
         return found
 
-    changing.ranges = change  # type: ignore[method-assign]
-    with pytest.raises(FetchError, match="is damaged"):
+    changing.beginning = change  # type: ignore[method-assign]
+    with pytest.raises(FetchError, match="changed while it was read; run again"):
         worldcover.fetch(Tile(HERE, ((30, 20),)), tmp_path, canned.url, changing)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from canned import Canned
 from conftest import Run
-from plain_client import PlainClient
 from synthetic import LATTICE, chip_folder, ids
 
 from geoembed.errors import FetchError, LabelError, StaleError
@@ -31,7 +30,6 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Canned]:
     canned = Canned()
     canned.answers[HERE] = landcover.tile(45, 6)
     monkeypatch.setattr(step, "Fetch", lambda: Fetch(worldcover=canned.url, tries=1))
-    monkeypatch.setattr(step, "Client", PlainClient)
     monkeypatch.chdir(tmp_path)
     chip_folder(Path("chips"), ids(LATTICE, 12, 9))
     yield canned
@@ -46,7 +44,7 @@ def test_labels_are_those_of_the_whole_tile(server: Canned, caplog: pytest.LogCa
     caplog.set_level(logging.INFO, "geoembed")
     done = label("worldcover", classes=("water", "trees"))
     assert done.paths == (Path("labels/water.gpkg"), Path("labels/trees.gpkg"))
-    assert "Zanaga et al. 2022, doi:10.5281/zenodo.7254221, CC-BY-4.0" in caplog.text
+    assert "processed by ESA WorldCover consortium; CC-BY-4.0" in caplog.text
     Path("whole.tif").write_bytes(server.answers[HERE])  # type: ignore[arg-type]
     label("whole.tif", classes=("water=80", "trees=10"), output="expected")
     for name in ("water", "trees"):

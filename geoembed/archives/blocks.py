@@ -1,0 +1,248 @@
+"""Blocks of remote GeoTIFFs: those that a window needs are fetched into a local file, and decoded there.
+
+GDAL decodes, but does not fetch: its own remote files take an answer that was cut short for the truth. Deflate and ZSTD
+tell when bytes are damaged; LZW and no compression do not.
+Source of the layout: TIFF 6.0 specification, and the BigTIFF extension.
+"""
+
+import itertools
+import math
+import struct
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
+from rasterio.windows import Window
+
+from geoembed.archives import hosts
+from geoembed.archives.client import Beginning, Client
+from geoembed.errors import FetchError, of_library
+from geoembed.ground import crs as crs_
+from geoembed.ground.lattice import GeoBox
+from geoembed.imagery import rasters
+
+HEADER, LONGEST_HEADER = 2**14, 2**26
+"""Bytes that are fetched first, which mostly hold the header; and of a part of it at most."""
+
+MOST_ENTRIES = 2**12
+
+LARGEST = 2**27
+"""Bytes of a block at most; of a file with larger ones, a window would cost too much."""
+
+MOST_KEPT = 2_000
+"""Headers that a client keeps, of some 4 kB each."""
+
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+"""Bytes of a number, by TIFF's code of its type."""
+
+_STRIP_OFFSETS, _STRIP_SIZES, _TILE_OFFSETS, _TILE_SIZES = 273, 279, 324, 325
+
+
+@dataclass(frozen=True)
+class Header:
+    """The beginning of a GeoTIFF.
+
+    parts: first byte and bytes of all that is said of the full resolution, and of an end of the header behind it.
+    size: of the file, in bytes.
+    version: of the object, by which a changed one is told.
+    offsets, sizes: in bytes, of each block; both are 0 of a block without values.
+    """
+
+    parts: tuple[tuple[int, bytes], ...]
+    size: int
+    version: str
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+
+
+class Remote:
+    """A remote GeoTIFF of one band.
+
+    box: CRS, transform and size.
+    block: height and width of its blocks.
+    dtype: of its numbers.
+    nodata: the number that stands for no value; None where there is none.
+    """
+
+    def __init__(self, client: Client, url: str, header: Header, path: Path, source: Any) -> None:
+        if source.count != 1 or source.crs is None or source.dtypes[0].startswith("complex"):
+            raise ValueError("is no band of numbers with a CRS")
+        self._client, self._url, self._header, self._path, self._source = client, url, header, path, source
+        self.box = GeoBox(crs_.horizontal(source.crs.to_wkt()), source.transform, source.height, source.width)
+        self.block: tuple[int, int] = source.block_shapes[0]
+        self.dtype: str = source.dtypes[0]
+        self.nodata: float | None = source.nodata
+        self._there: set[int] = set()
+        if math.prod(self.blocks) != len(header.offsets):
+            raise ValueError("has another number of blocks than its size gives")
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """Return the number of rows and columns of blocks."""
+        return math.ceil(self.box.height / self.block[0]), math.ceil(self.box.width / self.block[1])
+
+    @property
+    def colours(self) -> dict[int, tuple[int, ...]] | None:
+        """Return red, green, blue and opacity of each number, 0 to 255; None where there is no colour table."""
+        return dict(self._source.colormap(1)) if self._source.colorinterp[0] == ColorInterp.palette else None
+
+    def read(
+        self, row: int, column: int, height: int, width: int, wanted: NDArray[np.bool_] | None = None
+    ) -> NDArray[Any]:
+        """Return the numbers of a window, (height, width); raises FetchError.
+
+        wanted: which blocks are needed, (block rows, block columns) of those that the window touches; the numbers of
+            the others are 0. None: all.
+        """
+        rows = range(row // self.block[0], (row + height - 1) // self.block[0] + 1)
+        columns = range(column // self.block[1], (column + width - 1) // self.block[1] + 1)
+        if wanted is None:
+            wanted = np.ones((len(rows), len(columns)), dtype=bool)
+        across = self.blocks[1]
+        chosen = [(r, c) for (r, c), is_wanted in zip(itertools.product(rows, columns), wanted.flat, strict=True)
+                  if is_wanted and self._header.sizes[r * across + c]]  # fmt: skip
+        self._fetch([r * across + c for r, c in chosen])
+        numbers = np.zeros((height, width), dtype=self.dtype)
+        for r, c in chosen:
+            top, left = max(row, r * self.block[0]), max(column, c * self.block[1])
+            bottom = min(row + height, (r + 1) * self.block[0])
+            right = min(column + width, (c + 1) * self.block[1])
+            window = Window(left, top, right - left, bottom - top)
+            try:
+                part = self._source.read(1, window=window)
+            except rasters.FAULTS as error:
+                raise _damaged(self._url, f"its pixels cannot be decoded ({of_library(error)})") from None
+            numbers[top - row : bottom - row, left - column : right - column] = part
+        return numbers
+
+    def _fetch(self, blocks: list[int]) -> None:
+        """Put blocks into the local file that are not there yet."""
+        missing = [block for block in blocks if block not in self._there]
+        starts, sizes = self._header.offsets[missing].tolist(), self._header.sizes[missing].tolist()
+        spans = [(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+        with self._path.open("r+b") as file:
+            for (start, _), data in zip(
+                spans, self._client.ranges(self._url, spans, self._header.version), strict=True
+            ):
+                file.seek(start)
+                file.write(data)
+        self._there.update(missing)
+
+
+@contextmanager
+def opened(client: Client, url: str, folder: Path) -> Iterator[Remote]:
+    """Open a remote GeoTIFF, of which no pixel is fetched yet; raises FetchError, AbsentError.
+
+    folder: in which its local file lies while it is open.
+    """
+    header = _header(client, url)
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as private:
+        path = Path(private) / "remote.tif"
+        with path.open("wb") as file:
+            file.truncate(header.size)
+            for start, data in header.parts:
+                file.seek(start)
+                file.write(data)
+        with ExitStack() as stack:
+            try:
+                source = stack.enter_context(rasterio.open(path, driver="GTiff"))
+                remote = Remote(client, url, header, path, source)
+            except rasters.FAULTS as error:
+                raise _damaged(url, of_library(error)) from None
+            yield remote
+
+
+_kept: WeakKeyDictionary[Client, OrderedDict[str, Header]] = WeakKeyDictionary()
+_keeping = threading.Lock()
+
+
+def _header(client: Client, url: str) -> Header:
+    """Return the header of a remote GeoTIFF, fetched once; raises FetchError, AbsentError."""
+    with _keeping:
+        known = _kept.setdefault(client, OrderedDict())
+        if url in known:
+            known.move_to_end(url)
+            return known[url]
+    beginning = client.beginning(url, HEADER)
+    taken = _Taken(client, url, beginning)
+    try:
+        header = _parsed(taken, beginning)
+    except (struct.error, ValueError) as fault:
+        raise _damaged(url, str(fault)) from None
+    with _keeping:
+        known[url] = header
+        if len(known) > MOST_KEPT:
+            known.popitem(last=False)
+    return header
+
+
+class _Taken:
+    """Parts of a remote object that were fetched.
+
+    parts: first byte and bytes of each.
+    """
+
+    def __init__(self, client: Client, url: str, beginning: Beginning) -> None:
+        self._client, self._url, self._beginning = client, url, beginning
+        self.parts = [(0, beginning.data)]
+
+    def __call__(self, start: int, length: int) -> bytes:
+        """Return some bytes; raises ValueError where they lie beyond the end, FetchError."""
+        if length > LONGEST_HEADER or start + length > self._beginning.size:
+            raise ValueError("its header leads beyond its end")
+        for first, data in self.parts:
+            if first <= start and start + length <= first + len(data):
+                return data[start - first : start - first + length]
+        span = (start, min(max(start + length, start + HEADER), self._beginning.size))
+        (data,) = self._client.ranges(self._url, [span], self._beginning.version)
+        self.parts.append((start, data))
+        return data[:length]
+
+
+def _parsed(taken: _Taken, beginning: Beginning) -> Header:
+    """Return the header of an object; raises ValueError and struct.error where it is none, FetchError."""
+    first = taken(0, min(16, beginning.size))
+    order = {b"II": "<", b"MM": ">"}.get(first[:2])
+    magic = struct.unpack_from(f"{order}H", first, 2)[0] if order else 0
+    if magic not in (42, 43):
+        raise ValueError("is a web page, no TIFF" if first.lstrip()[:1] == b"<" else "is no TIFF")
+    word, entry, counter, first_at = ("Q", 20, "Q", 8) if magic == 43 else ("I", 12, "H", 4)
+    width, counter_width = struct.calcsize(f"={word}"), struct.calcsize(f"={counter}")
+    (start,) = struct.unpack_from(f"{order}{word}", first, first_at)
+    (count,) = struct.unpack(f"{order}{counter}", taken(start, counter_width))
+    if not 0 < count < MOST_ENTRIES:
+        raise ValueError("its header is damaged")
+    entries = taken(start + counter_width, count * entry + width)
+    values: dict[int, NDArray[np.int64]] = {}
+    for at in range(0, count * entry, entry):
+        tag, kind, number = struct.unpack_from(f"{order}HH{word}", entries, at)
+        length, inline = _SIZES.get(kind, 1) * number, entries[at + 4 + width : at + 4 + 2 * width]
+        content = inline[:length] if length <= width else taken(struct.unpack(f"{order}{word}", inline)[0], length)
+        if tag in (_STRIP_OFFSETS, _STRIP_SIZES, _TILE_OFFSETS, _TILE_SIZES):
+            if kind not in (3, 4, 16):
+                raise ValueError("its header is damaged")
+            values[tag] = np.frombuffer(content, f"{order}u{_SIZES[kind]}").astype(np.int64)
+    offsets = values.get(_TILE_OFFSETS, values.get(_STRIP_OFFSETS))
+    sizes = values.get(_TILE_SIZES, values.get(_STRIP_SIZES))
+    if offsets is None or sizes is None or len(offsets) != len(sizes):
+        raise ValueError("its header names no blocks")
+    if min(offsets.min(), sizes.min()) < 0 or sizes.max() > LARGEST or (offsets + sizes).max() > beginning.size:
+        raise ValueError("its header names blocks that lie beyond its end, or are too large")
+    no_further = (start + counter_width + count * entry, bytes(width))  # other resolutions than the full one
+    return Header((*taken.parts, no_further), beginning.size, beginning.version, offsets, sizes)
+
+
+def _damaged(url: str, fault: str) -> FetchError:
+    return FetchError(
+        f"{hosts.name(url)}: {fault}; it is damaged or no GeoTIFF: name another asset, or tell its provider"
+    )
