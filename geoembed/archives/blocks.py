@@ -21,6 +21,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
 from geoembed.archives import hosts
@@ -89,6 +90,11 @@ class Remote:
     def blocks(self) -> tuple[int, int]:
         """Return the number of rows and columns of blocks."""
         return math.ceil(self.box.height / self.block[0]), math.ceil(self.box.width / self.block[1])
+
+    @property
+    def colours(self) -> dict[int, tuple[int, ...]] | None:
+        """Return red, green, blue and opacity of each number, 0 to 255; None where there is no colour table."""
+        return dict(self._source.colormap(1)) if self._source.colorinterp[0] == ColorInterp.palette else None
 
     def read(
         self, row: int, column: int, height: int, width: int, wanted: NDArray[np.bool_] | None = None

@@ -7,10 +7,13 @@ import typer
 
 from geoembed.cli import candidates
 from geoembed.cli.app import command
-from geoembed.cli.options import Overwrite, Update, place
+from geoembed.cli.options import Cache, Offline, Overwrite, Update, place
 
 Rasters = Annotated[
-    list[str], typer.Argument(metavar="RASTER...", help="Rasters, one mosaic; - reads paths from stdin.")
+    list[str],
+    typer.Argument(
+        metavar="RASTER...", help="Rasters, one mosaic; worldcover fetches ESA WorldCover; - reads paths from stdin."
+    ),
 ]
 ChipsOption = Annotated[
     Path, typer.Option("--chips", metavar="FOLDER", help="Chip folder to label.", autocompletion=candidates.chips)
@@ -76,6 +79,8 @@ def label(
     name: Name = None,
     driver: Driver = [],  # noqa: B006 (typer copies it)
     outside: Outside = [],  # noqa: B006 (typer copies it)
+    cache: Cache = None,
+    offline: Offline = False,
     output: LabelOutput = None,
     update: Update = False,
     overwrite: Overwrite = False,
@@ -85,6 +90,8 @@ def label(
     Without --class, one file of all its classes, or of the means of its numbers.
 
     Example: geoembed label landcover.tif --class water=80 --class vegetation=10,20,30
+
+    Example: geoembed label worldcover --class water
     """
     if kind != "numbers" and above is None:
         return {}

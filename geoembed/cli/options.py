@@ -20,6 +20,10 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what geoem
 Update = Annotated[
     bool, typer.Option("--update", help="Make again what geoembed made there from older versions of the same inputs.")
 ]
+Cache = Annotated[
+    Path | None, typer.Option("--cache", metavar="FOLDER", help="Folder of what is fetched [default: cache].")
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Ask no other machine; what is needed is in the cache.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="NUMBER", min=0, help="Seed of everything random.")]
 Workers = Annotated[int, typer.Option("--workers", metavar="NUMBER", min=1, help="Threads that read and write chips.")]
 Chips = Annotated[

@@ -73,6 +73,7 @@ class Fetch:
     tries: how often a request is made before it fails.
     connections: requests in flight at most.
     hosts: that may be asked besides those of the catalogues and buckets named, and those known to hold their assets.
+    worldcover: address of the bucket of ESA WorldCover.
     """
 
     cache: StrictStr = "cache"
@@ -80,3 +81,4 @@ class Fetch:
     tries: Annotated[StrictInt, Field(ge=1, le=100)] = 5
     connections: Annotated[StrictInt, Field(ge=1, le=64)] = 8
     hosts: tuple[StrictStr, ...] = ()
+    worldcover: StrictStr = "https://esa-worldcover.s3.eu-central-1.amazonaws.com"

@@ -2,20 +2,24 @@
 
 import logging
 from collections.abc import Generator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import geopandas
 import pandas as pd
 
 from geoembed import settings
+from geoembed.archives import providers, worldcover
+from geoembed.archives.client import Client
 from geoembed.chips.folder import ChipSet
 from geoembed.chips.folder import read as read_chips
-from geoembed.errors import LabelError, StaleError
+from geoembed.errors import FetchError, LabelError, StaleError
 from geoembed.imagery import addresses, modalities, sources, windows
+from geoembed.imagery.catalogues import Fetch
 from geoembed.imagery.drivers import Trust
 from geoembed.imagery.rasters import Raster, is_categorical
 from geoembed.labels import files as label_files
@@ -28,6 +32,9 @@ from geoembed.progress import Progress, Result, Steps, verb
 from geoembed.settings import PathLike, Paths
 
 log = logging.getLogger(__name__)
+
+WORLDCOVER = "worldcover"
+"""Stands for ESA WorldCover among rasters, where no file is called so."""
 
 
 @verb
@@ -43,6 +50,8 @@ def label(
     name: str | None = None,
     driver: str | Sequence[str] = (),
     outside: str | Sequence[str] = (),
+    cache: PathLike | None = None,
+    offline: bool = False,
     output: PathLike | None = None,
     update: bool = False,
     overwrite: bool = False,
@@ -58,30 +67,42 @@ def label(
     valid pixels; a chip without any gets no row. The result holds the rows of all label files, whose stems stand in its
     column `labels`.
 
-    rasters: paths, globs, folders or other addresses; several are a mosaic in name order (see `zonal`).
+    rasters: paths, globs, folders or other addresses; several are a mosaic in name order (see `zonal`). `worldcover`,
+    where nothing is called so, is ESA WorldCover of 2021, of which what lies under the chips is fetched.
     classes: texts such as `water=80`; see `rules.parse`.
     kind: `classes` or `numbers`; None: as the rasters tell (see `meaning.kind`).
     names: names of classes such as `water=1,trees=2,3`, or `worldcover`; None: as the rasters tell.
     driver: GDAL's names of drivers that may open the rasters besides the usual ones.
     outside: folders, and beginnings of addresses, of which a VRT may name files that lie neither beside it nor below.
+    cache: the folder of what is fetched; None: `cache`.
+    offline: ask no other machine; what is needed is in the cache.
     output: a file, or a folder for several classes; None: labels/<name>.gpkg.
 
-    Raises LabelError, ImageryError (a raster that cannot be used), ChipError and StaleError.
+    Raises LabelError, ImageryError (a raster that cannot be used), FetchError, ChipError and StaleError.
     """
     texts = (classes,) if isinstance(classes, str) else tuple(classes)
     _require_options(texts, kind, names, threshold, above)
     trust = Trust(settings.texts(driver), modalities.beginnings(Path(), settings.texts(outside)))
-    opened = sources.first_bands(settings.texts(rasters), scaled=True, trust=trust)
-    if not opened:
+    locations = settings.texts(rasters)
+    if not locations:
         raise LabelError("no raster given; name one or more, as in geoembed label landcover.tif")
+    chipset = read_chips(Path(chips))
+    fetched: list[str] = []
+    if is_fetched := WORLDCOVER in locations and not Path(WORLDCOVER).exists():
+        fetching = Fetch()
+        fetched = yield from _fetch(
+            chipset, fetching if cache is None else replace(fetching, cache=str(cache)), offline
+        )
+        locations = (*(location for location in locations if location != WORLDCOVER), *fetched)
+    opened = sources.first_bands(locations, scaled=True, trust=trust)
     name = None if name is None else rules.stem(f"--name {name}", name)
     if texts:
         wanted = rules.of_each(texts, threshold, name)
     else:
         kind = kind or (CLASSES if names else None)
-        one = Rule(name or addresses.stem(opened[0].address), threshold=threshold, above=above)
+        stem = WORLDCOVER if is_fetched else addresses.stem(opened[0].address)
+        one = Rule(name or stem, threshold=threshold, above=above)
     paths = _paths(None if output is None else Path(output), wanted if texts else [one])
-    chipset = read_chips(Path(chips))
     if not texts:
         wanted = [(yield from _layer(one, opened, chipset, kind, names))]
     if wanted[0].kind == CLASSES:
@@ -92,7 +113,35 @@ def label(
     with ExitStack() as stack:
         for path in paths:
             stack.enter_context(locks.hold(path, folder=False))
-        return (yield from _label(wanted, paths, opened, chipset, update, overwrite))
+        return (yield from _label(wanted, paths, opened, fetched, chipset, update, overwrite))
+
+
+def _fetch(chipset: ChipSet, fetching: Fetch, offline: bool) -> Generator[Progress, None, list[str]]:
+    """Return the files of what WorldCover has under chips, of which those are fetched that are not in the cache.
+
+    Raises LabelError where it has nothing there, and FetchError where something could not be had.
+    """
+    host = urlsplit(fetching.worldcover).netloc
+    client = Client((host, *fetching.hosts), fetching.tries, fetching.connections, offline)
+    tiles, paths, failed = worldcover.tiles(chipset.cells), [], 0
+    with closing(client):
+        for number, tile in enumerate(tiles):
+            yield Progress(number, len(tiles), "tiles")
+            try:
+                paths.append(worldcover.fetch(tile, Path(fetching.cache), fetching.worldcover, client))
+            except FetchError as error:
+                log.warning("%s: %s", WORLDCOVER, error)
+                failed += 1
+    if failed:
+        raise FetchError(f"{WORLDCOVER}: {failed} of {len(tiles)} tiles not fetched; run again, which fetches the rest")
+    found = [str(path) for path in paths if path]
+    if not found:
+        raise LabelError(f"{WORLDCOVER}: has nothing where the chips of {chipset.folder} lie; label them from a raster")
+    if len(found) < len(tiles):
+        absent = len(tiles) - len(found)
+        log.warning("%s: %d of %d tiles do not exist, as at sea", WORLDCOVER, absent, len(tiles))
+    log.info("%s: %s; %s", WORLDCOVER, providers.WORLDCOVER.attribution, providers.WORLDCOVER.licence)
+    return found
 
 
 def _require_options(
@@ -136,14 +185,20 @@ def _as_stored(raster: Raster) -> Raster:
 
 
 def _label(
-    wanted: list[Rule], paths: list[Path], rasters: Sequence[Raster], chipset: ChipSet, update: bool, overwrite: bool
+    wanted: list[Rule],
+    paths: list[Path],
+    rasters: Sequence[Raster],
+    fetched: Sequence[str],
+    chipset: ChipSet,
+    update: bool,
+    overwrite: bool,
 ) -> Steps[geopandas.GeoDataFrame]:
     """Write the label files that are not kept."""
     stamps: dict[str, str] = {}
     for path in paths:
         existing = _existing(path, overwrite=overwrite)
         stamps |= existing.stamps if existing else {}
-    made_from = [_record(rasters, chipset, rule, stamps) for rule in wanted]
+    made_from = [_record(rasters, fetched, chipset, rule, stamps) for rule in wanted]
     due = [i for i, path in enumerate(paths) if not _is_kept(path, made_from[i], update=update, overwrite=overwrite)]
     counts: dict[str, int | float] = {"files_kept": len(paths) - len(due), "files_written": len(due)}
     figures: dict[str, dict[str, Any]] = {}
@@ -205,13 +260,17 @@ def _paths(output: Path | None, wanted: list[Rule]) -> list[Path]:
     return [(output or Path("labels")) / f"{rule.name}.gpkg" for rule in wanted]
 
 
-def _record(rasters: Sequence[Raster], chipset: ChipSet, rule: Rule, stamps: dict[str, str]) -> Record:
+def _record(
+    rasters: Sequence[Raster], fetched: Sequence[str], chipset: ChipSet, rule: Rule, stamps: dict[str, str]
+) -> Record:
+    """Return what a label file is made from; the names of fetched files, which other chips change, do not count."""
     files = digests.Files(stamps)
     fingerprints = [files.fingerprint(raster.address, raster.files) for raster in rasters]
+    names = [name for raster, (name, _) in zip(rasters, fingerprints, strict=True) if raster.address not in fetched]
     return Record(
         "label",
         inputs={"rasters": [digest for _, digest in fingerprints], "chips": chipset.digest},
-        options={"rasters": [name for name, _ in fingerprints], **rule.options},
+        options={"rasters": [*names, *([WORLDCOVER] if fetched else [])], **rule.options},
         stamps=files.stamps,
     )
 

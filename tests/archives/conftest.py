@@ -1,4 +1,4 @@
-"""A server on loopback that gives parts of files, and does it wrong where its address says so."""
+"""Servers on loopback: one that gives parts of files, and does it wrong where its address says so, and two others."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from canned import Canned
+from s3 import S3
 
 LATE = 20_000
 """Bytes from which on some faults begin, so that headers are had; of short files, a twentieth."""
@@ -128,3 +130,26 @@ def server(tmp_path: Path) -> Iterator[Server]:
     files.stopping.set()
     threads.shutdown()
     threads.server_close()
+
+
+@pytest.fixture
+def canned() -> Iterator[Canned]:
+    server = Canned()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "10")  # S3 gives 1,000 keys a page
+        server = S3()
+        yield server
+        server.close()
+
+
+@pytest.fixture
+def s3(s3_server: S3) -> S3:
+    """An empty bucket."""
+    s3_server.empty()
+    return s3_server
