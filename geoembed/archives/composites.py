@@ -12,7 +12,8 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
+from fractions import Fraction
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -228,6 +229,7 @@ def _clear(work: _Work, settings: Stac, scene: Scene) -> _Clear | str:
     box, whole = work.piece.box, _pixels(work.needed, work.piece.box.height, work.piece.box.width)
     is_clear = whole
     if settings.mask:
+        unmasked = ~np.isin(np.arange(256), settings.mask)
         if scene.classification is None:
             return "has no scene classification"
         try:
@@ -235,7 +237,7 @@ def _clear(work: _Work, settings: Stac, scene: Scene) -> _Clear | str:
                 classes = _read(work, remote, work.needed, 0, box.height)
         except (AbsentError, ElsewhereError) as fault:
             return str(fault)
-        is_clear = whole & ~np.isin(classes, settings.mask)
+        is_clear = whole & unmasked.take(classes, mode="clip")
     rows = np.add.reduceat(is_clear, np.arange(0, box.height, pieces.BLOCK), axis=0, dtype=np.int64)
     counts = np.add.reduceat(rows, np.arange(0, box.width, pieces.BLOCK), axis=1)
     share = float(counts.sum() / whole.sum())
@@ -309,11 +311,11 @@ def _median(work: _Work, name: str, taken: Sequence[_Clear]) -> NDArray[np.uint1
     band = np.zeros((box.height, box.width), dtype=np.uint16)
     with ExitStack() as stack:
         remotes = [stack.enter_context(work.opened(clear.scene.bands[name])) for clear in taken]
+        packings = [_packing(clear.scene.bands[name], remote) for clear, remote in zip(taken, remotes, strict=True)]
         for top in range(0, box.height, side):
             reading = [n for n, clear in enumerate(taken) if clear.blocks[top // side].any()]
-            strips = work.all(
-                partial(_strip, work, name, top), [taken[n] for n in reading], [remotes[n] for n in reading]
-            )
+            each = ([of[n] for n in reading] for of in (taken, remotes, packings))
+            strips = work.all(partial(_strip, work, top), *each)
             for left in range(0, box.width, side):
                 block = band[top : top + side, left : left + side]
                 here = [strip[:, left : left + side] for n, strip in zip(reading, strips, strict=True)
@@ -323,31 +325,47 @@ def _median(work: _Work, name: str, taken: Sequence[_Clear]) -> NDArray[np.uint1
     return band
 
 
-def _strip(work: _Work, name: str, top: int, clear: _Clear, remote: Remote) -> NDArray[np.uint16]:
-    """Return a scene's band in a row of blocks, (height, width), as it is stored; INVALID where it is not clear."""
-    height = min(pieces.BLOCK, work.piece.box.height - top)
-    is_clear = np.unpackbits(clear.bits[top : top + height], axis=1, count=work.piece.box.width).view(bool)
-    numbers = _read(work, remote, clear.blocks[[top // pieces.BLOCK]], top, height)
-    is_valid = is_clear & (numbers != 0) & np.isfinite(numbers)
-    if remote.nodata is not None:
-        is_valid &= numbers != remote.nodata
-    packed = pack(np.where(is_valid, numbers, 0), clear.scene.bands[name])
-    packed[~is_valid] = INVALID
-    return packed
+def _strip(work: _Work, top: int, clear: _Clear, remote: Remote, packed: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return a scene's band in a row of blocks, (height, width), as it is stored; INVALID where it is not clear.
 
-
-def pack(numbers: NDArray[Any], asset: Asset) -> NDArray[np.uint16]:
-    """Return a band's numbers as a composite stores them, from 1 to one less than INVALID.
-
-    The value, number * scale + offset, stays the same; it is rounded where it lies between two stored numbers.
+    packed: of every number, as of `packing`.
     """
-    shift = (asset.offset - ENCODING.offset) / ENCODING.scale
-    factor = asset.scale / ENCODING.scale
-    if abs(factor - 1.0) < 1e-9 and abs(shift - round(shift)) < 1e-6:
-        moved = numbers.astype(np.int32) + round(shift)
-    else:
-        moved = np.floor(numbers * factor + shift + 0.5)
-    return np.clip(moved, 1, INVALID - 1).astype(np.uint16)
+    height = min(pieces.BLOCK, work.piece.box.height - top)
+    numbers = _read(work, remote, clear.blocks[[top // pieces.BLOCK]], top, height)
+    stored = packed.take(numbers.view(f"u{numbers.itemsize}"))
+    is_clear = np.unpackbits(clear.bits[top : top + height], axis=1, count=work.piece.box.width).view(bool)
+    np.copyto(stored, INVALID, where=~is_clear)
+    return stored
+
+
+def _packing(asset: Asset, remote: Remote) -> NDArray[np.uint16]:
+    """Return what a composite stores of every number of a file; raises FetchError."""
+    if remote.dtype not in ("uint8", "uint16", "int16"):
+        raise FetchError(
+            f"{hosts.name(asset.href)}: holds {remote.dtype}, no numbers of 8 or 16 bits; name another asset in assets"
+        )
+    return packing(remote.dtype, remote.nodata, asset.scale, asset.offset)
+
+
+@lru_cache(maxsize=16)
+def packing(dtype: str, nodata: float | None, scale: float, offset: float) -> NDArray[np.uint16]:
+    """Return what a composite stores of every number of a type, in the order of its bits as an unsigned one.
+
+    The value, number * scale + offset, stays the same; it is rounded where it lies between two stored numbers, half up.
+    It is from 1 to one less than INVALID, which stands for 0, in all products no value, and for `nodata`.
+    """
+    kind = np.dtype(dtype)
+    numbers = np.arange(2 ** (8 * kind.itemsize)).astype(f"u{kind.itemsize}").view(kind).astype(np.int64)
+    # In fractions, as scale and offset are decimal numbers, which floating point does not hold.
+    unit, least = Fraction(repr(ENCODING.scale)), Fraction(repr(ENCODING.offset))
+    factor, shift = Fraction(repr(scale)) / unit, (Fraction(repr(offset)) - least) / unit + Fraction(1, 2)
+    below = factor.denominator * shift.denominator
+    times, plus = factor.numerator * shift.denominator, shift.numerator * factor.denominator
+    stored = [min(max((number * times + plus) // below, 1), INVALID - 1) for number in numbers.tolist()]
+    packed = np.array(stored, dtype=np.uint16)
+    packed[(numbers == 0) | (numbers == nodata)] = INVALID
+    packed.flags.writeable = False
+    return packed
 
 
 def median(planes: Sequence[NDArray[np.uint16]]) -> NDArray[np.uint16]:

@@ -242,10 +242,16 @@ def test_the_median_is_numpys(stack: np.ndarray) -> None:
         (1, 1e-4, -0.1, 1),
         (500, 1e-4, -0.2, 1),
         (65535, 1e-4, 0.0, 65534),
+        (0, 1e-4, 0.0, composites.INVALID),
         (100, 2e-4, 0.0, 1200),
+        (3, 5e-5, 0.0, 1002),
+        (-3, 1e-4, 0.0, 997),
+        (-2000, 1e-4, 0.0, 1),
+        (-9999, 1e-4, 0.0, composites.INVALID),
         (1234, 1e-4, 0.05, 2734),
     ],
 )
 def test_reflectance_is_kept_whatever_a_scene_stores(number: int, scale: float, offset: float, stored: int) -> None:
-    packed = composites.pack(np.array([number], dtype=np.uint16), Asset("", scale, offset))
-    assert packed.tolist() == [stored]
+    dtype = "int16" if number < 0 else "uint16"
+    packed = composites.packing(dtype, -9999 if number < 0 else None, scale, offset)
+    assert packed[number] == stored
