@@ -42,6 +42,9 @@ INVALID = 65535
 ROWS = 32
 """Rows that are sorted at once, so that those of a dozen scenes fit a processor's cache."""
 
+BANDS = 2
+"""Bands of which medians are made at once, so that one is sorted while another is fetched."""
+
 
 @dataclass(frozen=True)
 class Used:
@@ -106,7 +109,7 @@ def make(piece: Piece, client: Client, settings: Stac) -> Provenance:
     is an error, never a gap.
     """
     piece.path.parent.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(client.connections) as pool:
+    with ThreadPoolExecutor(client.connections) as pool, ThreadPoolExecutor(BANDS) as bands:
         work = _Work(piece, client, pool)
         taken, dropped = _taken(work, settings)
         if piece.scenes and len(dropped) == len(piece.scenes):
@@ -115,7 +118,7 @@ def make(piece: Piece, client: Client, settings: Stac) -> Provenance:
                 f"{piece.tile}, {piece.year}-{piece.season}: none of its {len(dropped)} scenes is there, such as "
                 f"{scene_id} ({why}); remove searches/ from the cache to search again, or name another catalogue"
             )
-        stored = np.stack([_median(work, name, taken) for name in settings.assets])
+        stored = np.stack(work.all(partial(_median, work, taken), settings.assets, pool=bands))
     for scene_id, why in sorted(dropped.items()):
         log.warning("%s: is left out: %s", scene_id, why)
     _write(piece, stored)
@@ -149,12 +152,12 @@ class _Work:
         box = piece.box
         self.tile = box.part(-piece.row, -piece.column, piece.row + box.height, piece.column + box.width)
 
-    def all(self, work: Callable[..., T], *arguments: Iterable[Any]) -> list[T]:
+    def all(self, work: Callable[..., T], *arguments: Iterable[Any], pool: ThreadPoolExecutor | None = None) -> list[T]:
         """Return what some work gives for each of some arguments, none of it going on afterwards; raises what it does.
 
         Interrupted, it gives up all requests of the client.
         """
-        futures = [self._pool.submit(work, *each) for each in zip(*arguments, strict=True)]
+        futures = [(pool or self._pool).submit(work, *each) for each in zip(*arguments, strict=True)]
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             for future in filter(done.__contains__, futures):
@@ -226,22 +229,36 @@ def _clear(work: _Work, settings: Stac, scene: Scene) -> _Clear | str:
 
     Where no class is masked, all count as clear, as no classification is read.
     """
-    box, whole = work.piece.box, _pixels(work.needed, work.piece.box.height, work.piece.box.width)
-    is_clear = whole
+    box = work.piece.box
+    is_clear = _pixels(work.needed, box.height, box.width)
     if settings.mask:
-        unmasked = ~np.isin(np.arange(256), settings.mask)
         if scene.classification is None:
             return "has no scene classification"
         try:
             with work.opened(scene.classification) as remote:
-                classes = _read(work, remote, work.needed, 0, box.height)
+                is_clear &= _read(work, remote, work.needed, 0, box.height, partial(_unmasked, settings.mask))
         except (AbsentError, ElsewhereError) as fault:
             return str(fault)
-        is_clear = whole & unmasked.take(classes, mode="clip")
-    rows = np.add.reduceat(is_clear, np.arange(0, box.height, pieces.BLOCK), axis=0, dtype=np.int64)
-    counts = np.add.reduceat(rows, np.arange(0, box.width, pieces.BLOCK), axis=1)
-    share = float(counts.sum() / whole.sum())
+    side = pieces.BLOCK
+    counts = np.array(
+        [
+            [
+                np.count_nonzero(is_clear[row : row + side, column : column + side])
+                for column in range(0, box.width, side)
+            ]
+            for row in range(0, box.height, side)
+        ]
+    )
+    share = float(counts.sum() / work.piece.needed)
     return _Clear(scene, share, counts, np.packbits(is_clear, axis=1), counts > 0)
+
+
+def _unmasked(mask: Sequence[int], classes: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which pixels are of no class that is masked; faster than isin, of a few classes."""
+    is_unmasked = np.ones(classes.shape, dtype=bool)
+    for number in mask:
+        is_unmasked &= classes != number
+    return is_unmasked
 
 
 def _clearest(clear: Sequence[_Clear], most: int) -> list[_Clear]:
@@ -265,10 +282,17 @@ def _why(work: _Work, file: tuple[Scene, Asset]) -> str:
         return str(fault)
 
 
-def _read(work: _Work, remote: Remote, needed: NDArray[np.bool_], top: int, height: int) -> NDArray[Any]:
-    """Return the numbers of a remote file at the pixels of a piece's rows, (height, width); 0 in blocks not needed.
+def _read(
+    work: _Work,
+    remote: Remote,
+    needed: NDArray[np.bool_],
+    top: int,
+    height: int,
+    made: Callable[[NDArray[Any]], NDArray[Any]] = np.asarray,
+) -> NDArray[Any]:
+    """Return what is made of the numbers of a remote file at the pixels of a piece's rows, (height, width).
 
-    A pixel of a coarser file stands for all those that lie in it.
+    A pixel of a coarser file stands for all those that lie in it. In blocks not needed the numbers are 0.
 
     needed: blocks of the piece, (block rows, block columns) from the first that holds some of the rows.
     top, height: the rows.
@@ -282,7 +306,7 @@ def _read(work: _Work, remote: Remote, needed: NDArray[np.bool_], top: int, heig
     down = _meeting(needed.shape[0], height, rows // remote.block[0], rows * factor - row, factor)
     across = _meeting(needed.shape[1], width, columns // remote.block[1], columns * factor - column, factor)
     wanted = (down.T @ needed.astype(np.int64) @ across) > 0
-    numbers = remote.read(first_row, first_column, len(rows), len(columns), wanted)
+    numbers = made(remote.read(first_row, first_column, len(rows), len(columns), wanted))
     if factor == 1:
         return numbers
     above, before = row - first_row * factor, column - first_column * factor
@@ -305,7 +329,7 @@ def _meeting(
     return meeting
 
 
-def _median(work: _Work, name: str, taken: Sequence[_Clear]) -> NDArray[np.uint16]:
+def _median(work: _Work, taken: Sequence[_Clear], name: str) -> NDArray[np.uint16]:
     """Return the median of a band, (height, width); raises FetchError."""
     box, side = work.piece.box, pieces.BLOCK
     band = np.zeros((box.height, box.width), dtype=np.uint16)
@@ -314,28 +338,50 @@ def _median(work: _Work, name: str, taken: Sequence[_Clear]) -> NDArray[np.uint1
         packings = [_packing(clear.scene.bands[name], remote) for clear, remote in zip(taken, remotes, strict=True)]
         for top in range(0, box.height, side):
             reading = [n for n, clear in enumerate(taken) if clear.blocks[top // side].any()]
-            each = ([of[n] for n in reading] for of in (taken, remotes, packings))
-            strips = work.all(partial(_strip, work, top), *each)
+            read = work.all(partial(_strip, work, top), [taken[n] for n in reading], [remotes[n] for n in reading])
+            strips = dict(zip(reading, read, strict=True))
             for left in range(0, box.width, side):
-                block = band[top : top + side, left : left + side]
-                here = [strip[:, left : left + side] for n, strip in zip(reading, strips, strict=True)
-                        if taken[n].blocks[top // side, left // side]]  # fmt: skip
-                for row in range(0, len(block) if here else 0, ROWS):
-                    block[row : row + ROWS] = median([part[row : row + ROWS] for part in here])
+                parts = [
+                    _Part(strips[n][:, left : left + side], taken[n].bits[top : top + side, left // 8 :], packings[n])
+                    for n in reading
+                    if taken[n].blocks[top // side, left // side]
+                ]
+                _fill(band[top : top + side, left : left + side], parts)
     return band
 
 
-def _strip(work: _Work, top: int, clear: _Clear, remote: Remote, packed: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Return a scene's band in a row of blocks, (height, width), as it is stored; INVALID where it is not clear.
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A scene's band in a block.
 
-    packed: of every number, as of `packing`.
+    numbers: as they are read, (h, w).
+    bits: which are clear, (h, at least w / 8).
+    packed: what is stored of every number.
     """
+
+    numbers: NDArray[Any]
+    bits: NDArray[np.uint8]
+    packed: NDArray[np.uint16]
+
+
+def _fill(block: NDArray[np.uint16], parts: Sequence[_Part]) -> None:
+    """Set a block (h, w) to the median of its parts, some rows at a time."""
+    height, width = block.shape
+    for top in range(0, height if parts else 0, ROWS):
+        rows = slice(top, min(top + ROWS, height))
+        planes = np.empty((len(parts), rows.stop - top, width), dtype=np.uint16)
+        for plane, part in zip(planes, parts, strict=True):
+            part.packed.take(part.numbers[rows], out=plane, mode="clip")
+            is_clear = np.unpackbits(part.bits[rows], axis=1, count=width)
+            plane |= np.subtract(is_clear, np.uint16(1), dtype=np.uint16)  # INVALID where it is 0
+        block[rows] = median(planes)
+
+
+def _strip(work: _Work, top: int, clear: _Clear, remote: Remote) -> NDArray[Any]:
+    """Return a scene's band in a row of blocks, (height, width), as unsigned numbers."""
     height = min(pieces.BLOCK, work.piece.box.height - top)
     numbers = _read(work, remote, clear.blocks[[top // pieces.BLOCK]], top, height)
-    stored = packed.take(numbers.view(f"u{numbers.itemsize}"))
-    is_clear = np.unpackbits(clear.bits[top : top + height], axis=1, count=work.piece.box.width).view(bool)
-    np.copyto(stored, INVALID, where=~is_clear)
-    return stored
+    return numbers.view(f"u{numbers.itemsize}")
 
 
 def _packing(asset: Asset, remote: Remote) -> NDArray[np.uint16]:
@@ -368,17 +414,22 @@ def packing(dtype: str, nodata: float | None, scale: float, offset: float) -> ND
     return packed
 
 
-def median(planes: Sequence[NDArray[np.uint16]]) -> NDArray[np.uint16]:
-    """Return the median of each pixel over planes, (h, w) each, without INVALID; 0 where all are INVALID.
+def median(planes: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return the median of each pixel over planes, (S, h, w), without INVALID; 0 where all are INVALID. Sorts them.
 
     It is numpy's: of an even number of values the mean of the two in the middle, which is rounded, half up.
     """
-    ordered = np.stack(planes)
-    _sort(ordered)
-    count = (ordered != INVALID).sum(axis=0, dtype=np.intp)
-    low = np.take_along_axis(ordered, np.maximum(count - 1, 0)[None] // 2, axis=0)[0].astype(np.uint32)
-    high = np.take_along_axis(ordered, np.minimum(count // 2, len(ordered) - 1)[None], axis=0)[0]
-    return np.where(count > 0, (low + high + 1) // 2, 0).astype(np.uint16)
+    _sort(planes)
+    middle = [planes[0].copy(), planes[0].copy()]
+    value = np.empty_like(planes[0])
+    # Of n values those in the middle are number (n - 1) // 2 and n // 2, from 0: each further value moves the upper and
+    # the lower of them up in turn. As planes are sorted, what is moved to is the larger.
+    for number in range(1, len(planes)):
+        np.multiply(planes[(number + 1) // 2], planes[number] != INVALID, out=value)
+        np.maximum(middle[number % 2], value, out=middle[number % 2])
+    low, high = middle
+    mean = (low | high) - ((low ^ high) >> 1)  # (low + high + 1) // 2, which might not fit
+    return np.asarray(mean * (low != INVALID))
 
 
 def _sort(planes: NDArray[np.uint16]) -> None:

@@ -16,7 +16,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -169,8 +169,8 @@ def cells() -> NDArray[Any]:
     return np.asarray(shapely.polygons(np.stack([lon, lat], axis=-1)))
 
 
-def from_windows(base: str, windows: list[Window]) -> list[NDArray[np.uint16]]:
-    """Return the composites of windows, each read from all files: a plain loop of rasterio, eight threads."""
+def from_windows(base: str, windows: list[Window], folder: Path) -> None:
+    """Make the composites of windows, each read from all files, and files of them: a plain loop, eight threads."""
 
     def read(name: str, window: Window) -> NDArray[Any]:
         with rasterio.Env(**VSICURL), rasterio.open(f"{base}/{name}") as file:
@@ -181,7 +181,6 @@ def from_windows(base: str, windows: list[Window]) -> list[NDArray[np.uint16]]:
         numbers[cloudy | (numbers == 0)] = composites.INVALID
         return numbers
 
-    made = []
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         for window in windows:
             row, column, height, width = window.row_off, window.col_off, window.height, window.width
@@ -191,10 +190,23 @@ def from_windows(base: str, windows: list[Window]) -> list[NDArray[np.uint16]]:
                 np.isin(scl, SETTINGS.mask).repeat(2, 0).repeat(2, 1)[row % 2 :, column % 2 :][:height, :width]
                 for scl in classes
             ]
+            bands = []
             for name in BANDS:
                 stack = list(pool.map(masked, range(DATES), [name] * DATES, [window] * DATES, cloudy))
-                made += [composites.median([part[top : top + 32] for part in stack]) for top in range(0, height, 32)]
-    return made
+                bands.append(
+                    np.concatenate(
+                        [
+                            composites.median(np.stack([part[top : top + 32] for part in stack]))
+                            for top in range(0, height, 32)
+                        ]
+                    )
+                )
+            with rasterio.open(
+                folder / f"{row}-{column}.tif", "w", driver="GTiff", count=3, height=height, width=width,
+                dtype="uint16", nodata=0, crs=CRS, tiled=True, blockxsize=512, blockysize=512, compress="zstd",
+                zstd_level=1, predictor=2, transform=Affine(10, 0, CORNER[0] + 10 * column, 0, -10, CORNER[1] - 10 * row),
+            ) as file:  # fmt: skip
+                file.write(np.stack(bands))
 
 
 def of_pieces(planned: list[Piece]) -> list[Window]:
@@ -268,8 +280,11 @@ def main() -> None:
         folder = Path(folder_name)
         remote = folder / "remote"
         remote.mkdir()
+        made = folder / "made"
+        made.mkdir()
         with served(remote) as (address, counts):
-            scenes = catalogue(remote, address)
+            with ProcessPoolExecutor(1) as process:  # whose memory is not counted below
+                scenes = process.submit(catalogue, remote, address).result()
             planned, _ = pieces.plan({"jja": scenes}, cells(), SETTINGS, folder / "cache", lambda scene: 1 / 0)
             size = sum(path.stat().st_size for path in remote.iterdir())
             needed = size * (CHIP * CHIPS / SIDE) ** 2
@@ -281,10 +296,10 @@ def main() -> None:
                 client.close()
 
             ways: dict[str, Callable[[], object]] = {
-                "local files, along blocks": lambda: from_windows(str(remote), of_pieces(planned)),
+                "local files, along blocks": lambda: from_windows(str(remote), of_pieces(planned), made),
                 "geoembed": ours,
-                "vsicurl, along blocks": lambda: from_windows(f"/vsicurl/{address}", of_pieces(planned)),
-                "vsicurl, chip by chip": lambda: from_windows(f"/vsicurl/{address}", of_chips()),
+                "vsicurl, along blocks": lambda: from_windows(f"/vsicurl/{address}", of_pieces(planned), made),
+                "vsicurl, chip by chip": lambda: from_windows(f"/vsicurl/{address}", of_chips(), made),
             }
             if importlib.util.find_spec("odc") and importlib.util.find_spec("odc.stac"):
                 ways["odc-stac, chunks of 1024"] = lambda: odc(scenes)
