@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from geoembed.steps.chip import chip
     from geoembed.steps.embed import embed
     from geoembed.steps.evaluate import evaluate
+    from geoembed.steps.fetch import fetch
     from geoembed.steps.info import info
     from geoembed.steps.label import label
     from geoembed.steps.pretrain import pretrain
     from geoembed.steps.probe import probe
     from geoembed.steps.sample import sample
 
-__all__ = ["chip", "embed", "evaluate", "info", "label", "open_embeddings", "pretrain", "probe", "sample"]
+__all__ = ["chip", "embed", "evaluate", "fetch", "info", "label", "open_embeddings", "pretrain", "probe", "sample"]
 
 
 def __getattr__(name: str) -> Any:

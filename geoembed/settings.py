@@ -17,6 +17,9 @@ FILE = "geoembed.toml"
 PREFIX = "GEOEMBED"
 """What the names of environment variables begin with, such as GEOEMBED_CHIP_MIN_VALID."""
 
+FETCHING = ("cache", "keep", "tries", "connections", "hosts", "worldcover")
+"""Keys of [fetch] that are no options of a command; see `imagery.catalogues.Fetch`."""
+
 PathLike: TypeAlias = str | os.PathLike[str]
 Paths: TypeAlias = PathLike | Sequence[PathLike]
 Words: TypeAlias = str | Sequence[str]
@@ -101,6 +104,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 def read(path: Path, commands: Mapping[str, Iterable[Option]]) -> dict[str, dict[str, Any]]:
     """Return the options that a file sets, by command and parameter; their relative paths are resolved.
 
+    Those of chip hold for fetch too, unless its own table says otherwise.
+
     Raises ConfigError where the file cannot be read, or where a table or key is unknown, naming the nearest known one.
     """
     values_of = {}
@@ -114,10 +119,16 @@ def read(path: Path, commands: Mapping[str, Iterable[Option]]) -> dict[str, dict
         options = {option.key: option for option in commands[name]}
         values = {}
         for key, value in table.items():
+            if name == "fetch" and key in FETCHING:  # read with the modalities
+                continue
             if key not in options:
                 raise ConfigError(f"{path}: [{name}] has no option {key}{nearest(key, options)}")
             values[options[key].parameter] = _value(path, name, options[key], value)
         values_of[name] = values
+    if "fetch" in commands and "chip" in values_of:  # what is fetched is what is to be cut
+        shared = {option.parameter for option in commands["fetch"]}
+        of_chip = {key: value for key, value in values_of["chip"].items() if key in shared}
+        values_of["fetch"] = of_chip | values_of.get("fetch", {})
     return values_of
 
 

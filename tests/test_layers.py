@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "ground": {"errors", "names", "outputs", "project"},
     "imagery": {"errors", "names", "outputs", "ground"},
     "archives": {"errors", "names", "outputs", "project", "ground", "imagery"},
-    "chips": {"errors", "names", "outputs", "project", "ground", "imagery"},
+    "chips": {"errors", "names", "outputs", "project", "ground", "imagery", "archives"},
     "labels": {"errors", "names", "progress", "outputs", "project", "ground", "imagery"},
     "learning": {"errors", "names", "outputs", "project", "imagery", "chips"},
     "fits": {"errors", "interrupts", "names", "progress", "outputs", "project", "ground", "chips", "labels"},
@@ -34,8 +34,8 @@ MAY_IMPORT = {
         "errors", "names", "progress", "outputs", "project", "ground", "imagery", "chips", "labels", "learning", "fits",
     },
     "inventory": {
-        "errors", "progress", "settings", "outputs", "project", "ground", "imagery", "chips", "labels", "learning",
-        "fits", "evaluation", "earth",
+        "errors", "progress", "display", "settings", "outputs", "project", "ground", "imagery", "archives", "chips",
+        "labels", "learning", "fits", "evaluation", "earth",
     },
     "report": {"outputs", "ground", "imagery", "fits", "evaluation"},
 }  # fmt: skip

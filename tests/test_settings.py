@@ -1,9 +1,11 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from geoembed import settings
 from geoembed.errors import ConfigError
+from geoembed.imagery.catalogues import Fetch
 
 
 def test_one_or_several_of_a_kind() -> None:
@@ -26,3 +28,7 @@ def test_texts_are_sorted_by_modality() -> None:
     for text in ("s2=", "=a.tif", "="):
         with pytest.raises(ConfigError, match=f"--source {text}: write a modality before the = and a value behind it"):
             settings.by_modality("--source", [text])
+
+
+def test_keys_of_fetching_are_those_that_are_read() -> None:
+    assert tuple(field.name for field in dataclasses.fields(Fetch)) == settings.FETCHING

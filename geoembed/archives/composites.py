@@ -93,13 +93,22 @@ def sidecar(path: Path) -> Path:
 
 def made(piece: Piece) -> Provenance | None:
     """Return the provenance of a piece that was made before; None where it was not, or its file is damaged."""
+    provenance = told(piece)
     try:
-        provenance = documents.parsed(documents.load(sidecar(piece.path)), Provenance)
-        if provenance.recipe == piece.recipe and digests.of_bytes(piece.path) == provenance.content:
+        if provenance is not None and digests.of_bytes(piece.path) == provenance.content:
             return provenance
-    except (OSError, ValueError):
+    except OSError:
         pass
     return None
+
+
+def told(piece: Piece) -> Provenance | None:
+    """Return the provenance of a piece that was made before, whether its file is still there or not."""
+    try:
+        provenance = documents.parsed(documents.load(sidecar(piece.path)), Provenance)
+    except (OSError, ValueError):
+        return None
+    return provenance if provenance.recipe == piece.recipe else None
 
 
 def make(piece: Piece, client: Client, settings: Stac) -> Provenance:

@@ -255,22 +255,28 @@ def _piece(
         }
     )
     path = folder / tile / f"{settings.year}-{season}" / f"{block_row:02}-{block_column:02}-{recipe[:12]}.tif"
-    raster = Raster(
+    return Piece(
+        tile, season, settings.year, box, row, column, blocks, scenes, recipe, raster(box, channels, str(path), recipe)
+    )
+
+
+def raster(box: GeoBox, channels: Sequence[str], path: str, recipe: str) -> Raster:
+    """Return the raster of composites of some pixels, which are there or will be."""
+    return Raster(
         crs=box.crs,
         transform=Affine(*box.transform[:6]),
-        height=height,
-        width=width,
-        address=str(path),
+        height=box.height,
+        width=box.width,
+        address=path,
         bands=tuple(range(1, len(channels) + 1)),
-        channels=channels,
+        channels=tuple(channels),
         encodings=(ENCODING,) * len(channels),
-        files=(str(path),),
+        files=(path,),
         blocks=(512, 512),
         count=len(channels),
         driver="GTiff",
         recipe=recipe,
     )
-    return Piece(tile, season, settings.year, box, row, column, blocks, scenes, recipe, raster)
 
 
 def _made_from(scene: Scene) -> list[Any]:

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
@@ -90,9 +90,14 @@ class Imagery:
         return {"channels": self.channels, "read_as": digests.of_value(list(read_as))}
 
 
-def imagery_of(modality: Modality) -> Imagery:
-    """Find a modality's rasters and decide how its chips are stored; raises ImageryError."""
-    rasters = sources.find(modality)
+def imagery_of(modality: Modality, fetched: Sequence[Raster] = ()) -> Imagery | None:
+    """Find a modality's rasters and decide how its chips are stored; raises ImageryError.
+
+    fetched: those that an archive has, which follow its own; None is returned where there are none at all.
+    """
+    rasters = (*sources.find(modality), *fetched)
+    if not rasters:
+        return None
     stored = storage.of(rasters, modality.channels)
     types = dict.fromkeys(encoding.dtype for raster in rasters for encoding in raster.encodings)
     if len(types) > 1:
@@ -112,12 +117,23 @@ def blocks(cells: AreaCells, kept: Mapping[str, Contents]) -> Iterator[AreaCells
         yield missing[members]
 
 
+Provide = Callable[[Sequence[Raster], GeoBox], Sequence[Raster]]
+
+
+def _as_is(near: Sequence[Raster], box: GeoBox) -> Sequence[Raster]:
+    return near
+
+
 class Cutter:
     """Cuts blocks of cells and writes the chips; may be called from several threads."""
 
-    def __init__(self, output: Path, imagery: Sequence[Imagery], min_valid: float) -> None:
-        """Make a cutter; `min_valid` is the share of valid pixels below which a modality is absent from a chip."""
-        self._output, self._imagery, self._min_valid = output, imagery, min_valid
+    def __init__(self, output: Path, imagery: Sequence[Imagery], min_valid: float, provide: Provide = _as_is) -> None:
+        """Make a cutter.
+
+        min_valid: the share of valid pixels below which a modality is absent from a chip.
+        provide: makes the rasters near a box ready, and returns those to read it from.
+        """
+        self._output, self._imagery, self._min_valid, self._provide = output, imagery, min_valid, provide
         self.fullest = 0.0  # the highest share of valid pixels in a cell that was cut, in any modality
         self._thread, self._lock = local(), Lock()
         self._all_readers: list[Readers] = []
@@ -130,6 +146,10 @@ class Cutter:
                 self._cut(block, imagery, contents)
         log.debug("%s ... %s: %d cells cut", block.chip_ids[0], block.chip_ids[-1], len(contents))
         return contents
+
+    def near(self, block: Cells) -> list[Raster]:
+        """Return the rasters near a block, of all modalities."""
+        return [raster for imagery in self._imagery for raster in imagery.index.near(block.outlines)]
 
     def close(self) -> None:
         """Close all open rasters, and warn of numbers in them that were taken for no value."""
@@ -153,7 +173,7 @@ class Cutter:
             return
         size = block.grid.size
         box, tops, lefts = _box(block)
-        stored = warp.mosaic(near, imagery.storage, box, self._readers())
+        stored = warp.mosaic(self._provide(near, box), imagery.storage, box, self._readers())
         for chip_id, top, left in zip(block.chip_ids, tops, lefts, strict=True):
             pixels = stored[:, top : top + size, left : left + size]
             valid = ~imagery.storage.invalid(pixels)
@@ -181,6 +201,11 @@ def _box(block: Cells) -> tuple[GeoBox, list[int], list[int]]:
     lefts = ((block.columns - block.columns.min()) * size).tolist()
     transform = Affine(grid.dx, 0.0, x, 0.0, -grid.dy, y)
     return GeoBox(grid.crs, transform, max(tops) + size, max(lefts) + size), tops, lefts
+
+
+def box_of(block: Cells) -> GeoBox:
+    """Return the box that holds a block's cells."""
+    return _box(block)[0]
 
 
 class Synced:

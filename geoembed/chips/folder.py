@@ -69,6 +69,7 @@ class Description:
     modalities: what chips have of each; without channels before the chips are finished.
     made_from: the record of the chips.
     inspected: what was found in the imagery (see `imagery.inspection`), JSON-ready.
+    fetched: where modalities were fetched from, and from which scenes (see `archives.fetching`), JSON-ready.
     failed: whether the run ended in an error.
     """
 
@@ -78,6 +79,7 @@ class Description:
     modalities: dict[names.Modality, Contained]
     made_from: Record
     inspected: dict[str, Any] = field(default_factory=dict)
+    fetched: dict[str, Any] = field(default_factory=dict)
     failed: bool = False
 
 

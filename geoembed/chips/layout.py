@@ -147,11 +147,7 @@ class Layout:
     @cached_property
     def polygons(self) -> NDArray[Any]:
         """Return the areas' polygons, (A,) shapely geometries in degrees (EPSG:4326)."""
-        polygons = np.array([area.polygon for area in self.areas], dtype=object)
-        for source in dict.fromkeys(area.crs for area in self.areas):
-            of_crs = np.array([area.crs == source for area in self.areas])
-            polygons[of_crs] = _lonlat(polygons[of_crs], source)
-        return polygons
+        return in_degrees(self.areas)
 
     @cached_property
     def area(self) -> Any:
@@ -251,6 +247,15 @@ def _ground(ground: NDArray[Any]) -> float:
     edges = shapely.segmentize(ground, 1.0)
     flat = shapely.transform(edges, lambda points: np.stack([points[:, 0], np.sin(np.radians(points[:, 1]))], axis=1))
     return float(shapely.area(flat).sum())
+
+
+def in_degrees(areas: Sequence[Area]) -> NDArray[Any]:
+    """Return the polygons of areas, (A,) shapely geometries in degrees (EPSG:4326)."""
+    polygons = np.array([area.polygon for area in areas], dtype=object)
+    for source in dict.fromkeys(area.crs for area in areas):
+        of_crs = np.array([area.crs == source for area in areas])
+        polygons[of_crs] = _lonlat(polygons[of_crs], source)
+    return polygons
 
 
 def _lonlat(polygons: NDArray[Any], source: str) -> NDArray[Any]:

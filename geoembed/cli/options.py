@@ -23,6 +23,53 @@ Update = Annotated[
 Cache = Annotated[
     Path | None, typer.Option("--cache", metavar="FOLDER", help="Folder of what is fetched [default: cache].")
 ]
+Aoi = Annotated[
+    list[Path],
+    typer.Option("--aoi", metavar="FILE", help="Polygons of the area of interest; any vector file. Repeatable."),
+]
+AreaLayer = Annotated[
+    str | None, typer.Option("--layer", metavar="NAME", help="The areas' layer, where several have polygons.")
+]
+Source = Annotated[
+    list[str],
+    typer.Option("--source", metavar="NAME=PATH", help="Where a modality's imagery lies, such as s2=scenes/*.tif."),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        "--size",
+        metavar="PIXELS",
+        min=1,
+        help="Pixels along a chip's side [default: 448, or less where that gives fewer than 1,000 chips].",
+    ),
+]
+Resolution = Annotated[
+    float | None, typer.Option("--resolution", metavar="METRES", help="Metres per pixel [default: 10].")
+]
+Align = Annotated[
+    str | None, typer.Option("--align", metavar="NAME", help="Lay the grid on this modality's own pixels.")
+]
+MinValid = Annotated[
+    float,
+    typer.Option(
+        "--min-valid", metavar="SHARE", min=0.0, max=1.0, help="Share of valid pixels below which a modality is absent."
+    ),
+]
+CellNumber = Annotated[
+    int | None,
+    typer.Option("--cells", metavar="N", min=1, help="Confirm so many cells, where they are over 10 million."),
+]
+Year = Annotated[
+    int | None, typer.Option("--year", metavar="YEAR", min=2015, help="Of Sentinel-2 that is fetched [default: 2020].")
+]
+SeasonNames = Annotated[
+    str | None, typer.Option("--seasons", metavar="NAMES", help="Of what is fetched, such as jja,djf [default: all].")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what there is, and what it would cost to fetch it.")]
+SearchAgain = Annotated[
+    bool,
+    typer.Option("--update", help="Search catalogues again, and make again what older versions of the inputs made."),
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Ask no other machine; what is needed is in the cache.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="NUMBER", min=0, help="Seed of everything random.")]
 Workers = Annotated[int, typer.Option("--workers", metavar="NUMBER", min=1, help="Threads that read and write chips.")]

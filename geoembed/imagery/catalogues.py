@@ -16,6 +16,9 @@ Season = Literal["djf", "mam", "jja", "son"]
 SEASONS: tuple[Season, ...] = ("djf", "mam", "jja", "son")
 """Seasons, named by the first letters of their months, as winter and summer differ between the hemispheres."""
 
+SEASONAL_YEAR = 2020
+"""The year of the seasonal Sentinel-1 data set: December 2019 to November 2020."""
+
 Seasons = Annotated[tuple[Season, ...], Field(min_length=1)]
 Year = Annotated[StrictInt, Field(ge=2015, le=2100)]
 

@@ -1,5 +1,6 @@
 """Modalities: their channels, units and sources of imagery; three are built in, geoembed.toml may add others."""
 
+import logging
 import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -11,8 +12,10 @@ from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, StrictStr
 from geoembed import names as checked
 from geoembed.errors import ConfigError, nearest
 from geoembed.imagery import addresses
-from geoembed.imagery.catalogues import SEASONS, Season, Seasonal, Stac
+from geoembed.imagery.catalogues import SEASONAL_YEAR, SEASONS, Fetch, Seasonal, Stac
 from geoembed.imagery.drivers import EVERYWHERE, Trust, is_local
+
+log = logging.getLogger(__name__)
 
 Model = TypeVar("Model")
 Paths = Annotated[tuple[StrictStr, ...], BeforeValidator(lambda paths: (paths,) if isinstance(paths, str) else paths)]
@@ -124,7 +127,7 @@ def read(
     located: dict[str, tuple[str, ...]] | None = None,
     wanted: tuple[str, ...] | None = None,
     year: int | None = None,
-    seasons: tuple[Season, ...] | None = None,
+    seasons: tuple[str, ...] | None = None,
 ) -> tuple[Modality, ...]:
     """Return the modalities that have imagery, from the [modalities] tables of a settings file; raises ConfigError.
 
@@ -167,17 +170,41 @@ def read(
     return tuple(_of_time(modality, year, seasons) for modality in chosen)
 
 
+def fetching(config: Path | None, cache: str | None = None) -> Fetch:
+    """Return how imagery is fetched, from the [fetch] table of a settings file; raises ConfigError.
+
+    cache: the folder, in place of the file's; there it is relative to the file.
+    """
+    table: Any = {}
+    if config is not None:
+        table = tomllib.loads(config.read_text(encoding="utf-8-sig")).get("fetch", {})
+    keys = {field.name for field in fields(Fetch)}
+    place = f"{config}: [fetch]"
+    fetch = _validate(Fetch, {key: value for key, value in table.items() if key in keys}, place)
+    if "cache" in table:
+        fetch = replace(fetch, cache=str((config or Path()).parent / fetch.cache))
+    return fetch if cache is None else replace(fetch, cache=cache)
+
+
 def _has_imagery(modality: Modality) -> bool:
     return bool(modality.sources) or modality.archive is not None
 
 
-def _of_time(modality: Modality, year: int | None, seasons: tuple[Season, ...] | None) -> Modality:
-    """Return a modality whose catalogue or bucket gives this year and these seasons, where they are given."""
-    archive = modality.archive
-    if archive is not None and seasons is not None:
-        archive = replace(archive, seasons=seasons)
+def _of_time(modality: Modality, year: int | None, seasons: tuple[str, ...] | None) -> Modality:
+    """Return a modality whose catalogue or bucket gives this year and these seasons; raises ConfigError."""
+    if modality.archive is None:
+        return modality
+    for season in seasons or ():
+        if season not in SEASONS:
+            raise ConfigError(f"--seasons {season}: no such season{nearest(season, SEASONS)}")
+    chosen = modality.archive.seasons if seasons is None else tuple(each for each in SEASONS if each in seasons)
+    archive = replace(modality.archive, seasons=chosen)
     if isinstance(archive, Stac) and year is not None:
+        if not 2015 <= year <= 2100:
+            raise ConfigError(f"--year {year}: Sentinel-2 has imagery since 2015; give a year from then on")
         archive = replace(archive, year=year)
+    elif year is not None and year != SEASONAL_YEAR:
+        log.warning("%s: the seasonal Sentinel-1 data set is of %d alone", modality.name, SEASONAL_YEAR)
     return replace(modality, archive=archive)
 
 
@@ -241,7 +268,7 @@ _KEYS = ["source", *(field.name for field in fields(Source)[1:]), *Table.model_f
 
 def _validate(kind: type[Model], keys: dict[str, Any], place: str) -> Model:
     """Return an instance made of the keys of a table; raises ConfigError with the first fault."""
-    known = [field.name for field in fields(kind)] if kind is Stac or kind is Seasonal else _KEYS  # type: ignore[arg-type]
+    known = [field.name for field in fields(kind)] if kind in (Stac, Seasonal, Fetch) else _KEYS  # type: ignore[arg-type]
     for key in keys:
         if key not in known:
             raise ConfigError(f"{place}: unknown key {key}{nearest(key, known)}")

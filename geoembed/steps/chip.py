@@ -4,7 +4,7 @@ import logging
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -14,18 +14,21 @@ import geopandas
 import numpy as np
 
 from geoembed import interrupts, settings
-from geoembed.chips import cutting
+from geoembed.archives.fetching import Fetcher
+from geoembed.chips import cutting, survey
 from geoembed.chips import folder as chip_folder
 from geoembed.chips import index as chip_index
 from geoembed.chips.cells import AreaCells
 from geoembed.chips.cutting import Contents, Cut, Cutter, Imagery, Synced
 from geoembed.chips.folder import Contained, Description
-from geoembed.chips.layout import Layout
-from geoembed.errors import ChipError, ConfigError, GeoembedError, StaleError
+from geoembed.chips.survey import Survey
+from geoembed.errors import ChipError, FetchError, GeoembedError, StaleError
 from geoembed.ground import aoi as areas_of_interest
-from geoembed.imagery import inspection, modalities
+from geoembed.imagery import inspection
+from geoembed.imagery import modalities as modality_tables
 from geoembed.imagery.modalities import Modality
 from geoembed.imagery.rasters import Raster
+from geoembed.inventory import prospects
 from geoembed.outputs import atomic, digests, documents, geopackage, journal, locks, records, styles
 from geoembed.outputs.journal import Journal
 from geoembed.outputs.records import Record, Standing
@@ -56,6 +59,12 @@ def chip(
     min_valid: float = 0.5,
     cells: int | None = None,
     seed: int = 0,
+    modalities: str | Sequence[str] | None = None,
+    year: int | None = None,
+    seasons: str | Sequence[str] | None = None,
+    cache: PathLike | None = None,
+    offline: bool = False,
+    dry_run: bool = False,
     workers: int = 2,
     update: bool = False,
     overwrite: bool = False,
@@ -73,32 +82,45 @@ def chip(
     align: the modality whose pixel lattice the grid lies on; None: the fixed UTM grid.
     min_valid: the share of valid pixels below which a modality is absent from a chip.
     cells: a number of cells that is meant though it is above ten million.
+    modalities: only these; built-in ones of which nothing else is said are fetched.
+    year, seasons: of what is fetched; the seasonal Sentinel-1 data set is of 2020 alone.
+    cache: the folder of what is fetched; None: that of `config`, else `cache`.
+    offline: ask no other machine; what is needed is in the cache.
+    dry_run: only tell what there is and what it would cost to fetch.
+    update: search catalogues again, and make again what was made from older versions of the same inputs.
 
-    Raises AoiError, ImageryError, ConfigError, ChipError (there is nothing to cut) and StaleError.
+    Raises AoiError, ImageryError, ConfigError, ChipError (there is nothing to cut), StaleError, and FetchError where
+    something could not be fetched: the other chips are cut then, and the next run fetches what is missing.
     """
     folder = Path(output)
-    if (size is not None and size < 1) or (resolution is not None and not 0.0 < resolution < float("inf")):
-        raise ConfigError(f"--size {size} --resolution {resolution}: both must be above 0")
+    survey.require_options(size, resolution)
     areas, aoi_files = areas_of_interest.read(settings.paths(aoi), layer)
     table = settings.file(config)
-    imagery = tuple(cutting.imagery_of(modality) for modality in _modalities(source, table))
+    tables = _modalities(source, table, settings.words(modalities), year, settings.words(seasons))
     names = ", ".join(map(str, settings.paths(aoi)))
-    with locks.hold(folder, folder=True):
+    fetching = modality_tables.fetching(table, None if cache is None else str(cache))
+    with ExitStack() as stack:
+        fetcher = stack.enter_context(closing(Fetcher(tables, fetching, offline=offline)))
+        if not dry_run:
+            stack.enter_context(locks.hold(folder, folder=True))
         described = _described(folder)
         earlier = described.made_from if described else journal.read(folder / JOURNAL)[0]
         failed = _has_failed(folder, described)
-        recorded = described.grids if described and not failed else ()
-        layout = Layout(names, areas, imagery, resolution, align, min_valid, recorded)
         if size is None:
             before = earlier.options.get("size") if earlier and not (overwrite or failed) else None
-            size = before if isinstance(before, int) else layout.choose()
-        layout.require_consent(size, cells)
-        area_cells, beyond = layout.cells(size)
-        if beyond:
-            log.warning("%d cells beyond 80 degrees south or 84 north are left out: UTM ends there", beyond)
-        if not area_cells:
-            raise ChipError(layout.nothing_at(size))
-        near = [(each.modality, each.near(area_cells)) for each in imagery]
+            size = before if isinstance(before, int) else None
+        surveyed = survey.found(
+            names, areas, tables, fetcher,
+            size=size, resolution=resolution, align=align, min_valid=min_valid, cells=cells, anew=update,
+            recorded=described.grids if described and not failed else (),
+        )  # fmt: skip
+        if dry_run:
+            cost = prospects.total(surveyed, fetcher)
+            counts = {"cells": sum(map(len, surveyed.cells)), **prospects.counts(cost, fetching.connections)}
+            log.info("%s", prospects.told(cost, fetching.connections))
+            return Result((), counts, answer=(prospects.table(surveyed, fetcher),))
+        imagery, area_cells, size = surveyed.imagery, surveyed.cells, surveyed.size
+        near = surveyed.near()
         options = {
             "aoi": [name for name, _ in aoi_files],
             **({"layer": layer} if layer else {}),
@@ -114,27 +136,28 @@ def chip(
             overwrite = True
         is_new = _standing(folder, earlier, record, update=update, overwrite=overwrite) is Standing.ABSENT
         if is_new or described is None:
-            inspected = inspection.inspect(near, table.parent if table else Path())
+            own = [(modality, [raster for raster in rasters if not raster.recipe]) for modality, rasters in near]
+            inspected = inspection.inspect(own, table.parent if table else Path())
         else:
             inspected = described.inspected
         if is_new:
             described = None
             _delete(folder)
         description = _describe(folder, described, record, imagery, area_cells, inspected)
-        cutter = Cutter(folder, imagery, min_valid)
+        cutter = Cutter(folder, imagery, min_valid, fetcher.provide)
         if (total := sum(map(len, area_cells))) > MANY_CELLS:
             log.warning("%s cells are to be cut; a larger --size gives fewer", f"{total:,}")
         kept = interrupts.noted("the chips cut so far are kept; run the same command again to cut the others")
         with closing(Journal(folder / JOURNAL, record)) as finished, closing(cutter), kept:
             try:
-                contents, cut_now = yield from _cut_all(folder, cutter, area_cells, workers, finished)
+                contents, cut_now = yield from _cut_all(folder, cutter, surveyed, workers, finished, fetcher)
             except GeoembedError:
                 chip_folder.write_description(folder, replace(description, failed=True))
                 raise
         if not any(contents.values()):
             _delete(folder)
-            raise ChipError(layout.too_little_at(size, cutter.fullest))
-        return _finish(folder, description, layout, area_cells, contents, cut_now, beyond)
+            raise ChipError(surveyed.layout.too_little_at(size, cutter.fullest))
+        return _finish(folder, description, surveyed, contents, cut_now, fetcher)
 
 
 def _record(
@@ -146,19 +169,28 @@ def _record(
     """Return the record of chips, from digests of area files and the rasters near cells; `stamps` are known ones."""
     files = digests.Files(stamps)
     sources = {
-        modality.name: [files.fingerprint(raster.address, raster.files) for raster in rasters]
+        modality.name: [
+            ["", raster.recipe] if raster.recipe else files.fingerprint(raster.address, raster.files)
+            for raster in rasters
+        ]
         for modality, rasters in near
     }
     return Record("chip", {"areas": areas, "sources": sources}, options, files.stamps)
 
 
-def _modalities(source: Sources, config: Path | None) -> tuple[Modality, ...]:
+def _modalities(
+    source: Sources,
+    config: Path | None,
+    wanted: tuple[str, ...] | None,
+    year: int | None,
+    seasons: tuple[str, ...] | None,
+) -> tuple[Modality, ...]:
     """Return the modalities that have imagery."""
     ready = tuple(item for item in source if isinstance(item, Modality))
     if ready:
         return ready
     located = source if isinstance(source, Mapping) else list(map(str, source))
-    return modalities.read(config, settings.by_modality("--source", located))
+    return modality_tables.read(config, settings.by_modality("--source", located), wanted, year, seasons)
 
 
 def _described(folder: Path) -> Description | None:
@@ -246,27 +278,66 @@ def _delete(folder: Path) -> None:
 
 
 def _cut_all(
-    folder: Path, cutter: Cutter, area_cells: Sequence[AreaCells], workers: int, finished: Journal
+    folder: Path,
+    cutter: Cutter,
+    surveyed: Survey,
+    workers: int,
+    finished: Journal,
+    fetcher: Fetcher,
 ) -> Generator[Progress, None, tuple[Cut, int]]:
-    """Cut what is missing or damaged, in a pool of threads; return what each chip holds, and how many were cut now."""
+    """Cut what is missing or damaged, in a pool of threads; return what each chip holds, and how many were cut now.
+
+    Raises FetchError in the end where something could not be fetched that cells need.
+    """
     contents = _intact(folder, cutting.finished(finished.lines))
-    blocks = iter([block for cells in area_cells for block in cutting.blocks(cells, contents)])
-    total, cut_now = sum(map(len, area_cells)), 0
+    all_blocks = [block for cells in surveyed.cells for block in cutting.blocks(cells, contents)]
+    for block in all_blocks:
+        fetcher.expect(cutter.near(block))
+    if all_blocks and fetcher.holdings:
+        log.info("%s", prospects.told(prospects.total(surveyed, fetcher), fetcher.client.connections))
+    blocks = iter(all_blocks)
+    total, cut_now = sum(map(len, surveyed.cells)), 0
     yield Progress(len(contents), total, "chips")
-    waiting: deque[Future[Cut]] = deque()
+    waiting: deque[tuple[AreaCells, Future[Cut]]] = deque()
     with ThreadPoolExecutor(workers) as pool, closing(Synced(folder, finished)) as synced:
         try:
-            waiting.extend(pool.submit(cutter, block) for block in islice(blocks, 2 * workers))
+            waiting.extend((block, pool.submit(cutter, block)) for block in islice(blocks, 2 * workers))
             while waiting:
-                cut = waiting.popleft().result()
-                waiting.extend(pool.submit(cutter, block) for block in islice(blocks, 1))
+                block, cutting_it = waiting.popleft()
+                waiting.extend((other, pool.submit(cutter, other)) for other in islice(blocks, 1))
+                try:
+                    cut = cutting_it.result()
+                except FetchError:  # the run goes on with what is there
+                    continue
+                finally:
+                    fetcher.release(cutter.near(block))
                 synced.add(cut)
                 contents.update(cut)
                 cut_now += len(cut)
-                yield Progress(len(contents), total, "chips")
+                yield Progress(len(contents), total, "chips", fetcher.note)
+        except BaseException:
+            fetcher.close()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
+    fetcher.require_all(
+        f"{total - len(contents):,} of {total:,} cells wait for them; run again, which fetches these alone"
+    )
     return contents, cut_now
+
+
+def _credits(surveyed: Survey, fetcher: Fetcher) -> dict[str, Any]:
+    """Return where each modality was fetched from, for chips.json."""
+    found = {}
+    for each in surveyed.imagery:
+        if each.modality.name in fetcher.holdings:
+            near: dict[str, list[Raster]] = {}
+            for cells in surveyed.cells:
+                for number in np.unique(cells.area_of).tolist():
+                    rasters = each.near([cells[cells.area_of == number]])
+                    near.setdefault(cells.areas[number].name, []).extend(rasters)
+            found[each.modality.name] = fetcher.credits(each.modality.name, near)
+    return found
 
 
 def _intact(folder: Path, contents: Cut) -> Cut:
@@ -282,16 +353,16 @@ def _intact(folder: Path, contents: Cut) -> Cut:
 def _finish(
     folder: Path,
     description: Description,
-    layout: Layout,
-    area_cells: Sequence[AreaCells],
+    surveyed: Survey,
     contents: Mapping[str, Contents],
     cut_now: int,
-    beyond: int,
+    fetcher: Fetcher,
 ) -> Result[geopandas.GeoDataFrame]:
     """Write the index last, or renew its time stamp where nothing changed, and count."""
+    area_cells, layout = surveyed.cells, surveyed.layout
     total = sum(map(len, area_cells))
     left_out = total - sum(bool(contents[chip_id]) for cells in area_cells for chip_id in cells.chip_ids)
-    channels = {each.modality.name: chip_index.channels(each, contents) for each in layout.imagery}
+    channels = {each.modality.name: chip_index.channels(each, contents) for each in surveyed.imagery}
     for name in [name for name, present in channels.items() if not present]:
         log.warning("%s: no chip has enough valid pixels of this modality; it is left out", name)
         del channels[name]
@@ -303,7 +374,8 @@ def _finish(
     }
     if cut_now or contained != description.modalities or not chip_index.is_of(path, index, description.made_from):
         geopackage.remove(path)
-        chip_folder.write_description(folder, replace(description, modalities=contained))
+        fetched = _credits(surveyed, fetcher)
+        chip_folder.write_description(folder, replace(description, modalities=contained, fetched=fetched))
         styles.write(path, styles.splits())
         chip_folder.write_index(folder, index, description.made_from)
     atomic.touch(path)
@@ -321,7 +393,7 @@ def _finish(
         "cells_cut": cut_now,
         "cells_kept": total - cut_now,
         "left_out_without_imagery": left_out,
-        "left_out_beyond_utm": beyond,
+        "left_out_beyond_utm": surveyed.beyond,
         "area_with_imagery": round(share, 4),
         "neighbours_in_other_split": round(apart, 4),
     }

@@ -24,12 +24,15 @@ LATE = 20_000
 class Server:
     """A server of files of a folder: `url(path)` answers rightly, `url(path, fault)` does not.
 
+    failing: a path that is answered with 503 from its late bytes on.
+
     asked: (fault, path, range) of each request, in order.
     """
 
     folder: Path
     address: str = ""
     latency: float = 0.0
+    failing: str = ""
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     seen: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -63,6 +66,8 @@ class Handler(BaseHTTPRequestHandler):
         status = re.fullmatch(r"(once)?(\d{3})", fault)
         if status and (is_first or not status[1]) and (int(status[2]) < 500 or is_late):
             self._send(int(status[2]), b"", {"Retry-After": "1"} if status[2] == "429" else {})
+        elif self.files.failing and str(path).endswith(self.files.failing) and is_late:
+            self._send(503, b"")
         elif fault == "closed" and is_late:
             self.close_connection = True
         elif fault == "html":

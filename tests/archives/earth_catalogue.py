@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from affine import Affine
+from archives import catalogue
 from numpy.typing import NDArray
 
 from geoembed.archives.scenes import Asset, Scene
@@ -92,7 +93,7 @@ def dates(
             time=time,
             platform="sentinel-2a",
             sensed=time,
-            cloud=10.0 * number,
+            cloud=5.0 * number,
             baseline="04.00" if is_new else "02.14",
             generation="",
             bounds=(14.0, 41.0, 16.0, 42.0),
@@ -129,3 +130,26 @@ def _without_cloudier(stack: list[NDArray[np.float64]], clear: list[NDArray[np.b
             ranked = sorted(range(len(stack)), key=lambda n: (-int(clear[n][block].sum()), n))
             for n in ranked[scenes:]:
                 stack[n][block] = np.nan
+
+
+def item(date: Date) -> Any:
+    """The item of a date, as Earth Search has them."""
+    scene = date.scene
+    value = catalogue.item(day=f"{scene.time:%Y-%m-%d}", at=f"{scene.time:%H:%M:%S}", version=scene.baseline or "")
+    west, south, east, north = scene.bounds
+    value["id"], value["bbox"] = scene.id, [west, south, east, north]
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    value["geometry"] = {"type": "Polygon", "coordinates": [ring]}
+    value["properties"] |= {"grid:code": f"MGRS-{scene.tile}", "eo:cloud_cover": scene.cloud}
+    value["properties"].pop("proj:epsg")
+    assert scene.classification is not None
+    for name, asset in [*scene.bands.items(), ("scl", scene.classification)]:
+        entry = value["assets"][name]
+        for key in ("proj:shape", "proj:transform"):
+            entry.pop(key)
+        entry["href"] = asset.href
+        if asset.crs and asset.transform:
+            entry |= {"proj:code": asset.crs, "proj:shape": [asset.height, asset.width],
+                      "proj:transform": list(asset.transform[:6])}  # fmt: skip
+    del value["assets"]["nir"]
+    return value

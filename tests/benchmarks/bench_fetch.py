@@ -204,7 +204,7 @@ def from_windows(base: str, windows: list[Window], folder: Path) -> None:
             with rasterio.open(
                 folder / f"{row}-{column}.tif", "w", driver="GTiff", count=3, height=height, width=width,
                 dtype="uint16", nodata=0, crs=CRS, tiled=True, blockxsize=512, blockysize=512, compress="zstd",
-                zstd_level=1, predictor=2, transform=Affine(10, 0, CORNER[0] + 10 * column, 0, -10, CORNER[1] - 10 * row),
+                zstd_level=1, predictor=2, transform=Affine(10, 0, CORNER[0], 0, -10, CORNER[1]) @ Affine.translation(column, row),
             ) as file:  # fmt: skip
                 file.write(np.stack(bands))
 

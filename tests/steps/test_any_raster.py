@@ -183,6 +183,7 @@ def sampled(values: np.ndarray[Any, Any], transform: Affine, crs: Any, cell: int
 def cut(path: Path, folder: Path) -> np.ndarray[Any, Any]:
     """The two chips side by side, as values."""
     imagery = imagery_of(Modality("m", sources=(Source((str(path),), bands=(1,), names=("a",)),)))
+    assert imagery is not None
     cells = AreaCells((GRID,), np.zeros(2, np.int64), COLUMNS, ROWS, (), np.zeros(2, np.int64))
     with closing(Cutter(folder, [imagery], 0.0)) as cutter:
         held = cutter(cells)
