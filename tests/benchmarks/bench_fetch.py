@@ -36,6 +36,7 @@ from geoembed.archives.client import Client
 from geoembed.archives.pieces import Piece
 from geoembed.archives.scenes import Asset, Scene
 from geoembed.ground import crs
+from geoembed.ground.lattice import GeoBox
 from geoembed.imagery.catalogues import Stac
 
 LATENCY, CONNECTIONS = 0.02, 8
@@ -140,7 +141,9 @@ def catalogue(folder: Path, address: str) -> list[Scene]:
     """Write a tile of eight dates with texture and patches of cloud; a date's bands are one file by three names."""
     generator = np.random.default_rng(0)
     rough = generator.normal(size=(SIDE // 16, SIDE // 16)).cumsum(0).cumsum(1)
-    ground = np.kron(1500 + 300 * rough / rough.std(), np.ones((16, 16), dtype=np.float32))
+    ground: NDArray[np.float32] = np.kron(
+        (1500 + 300 * rough / rough.std()).astype(np.float32), np.ones((16, 16), dtype=np.float32)
+    )
     box: dict[str, Any] = {"crs": CRS, "transform": Affine(10, 0, CORNER[0], 0, -10, CORNER[1]), "height": SIDE,
                            "width": SIDE}  # fmt: skip
     found = []
@@ -181,6 +184,7 @@ def from_windows(base: str, windows: list[Window], folder: Path) -> None:
         numbers[cloudy | (numbers == 0)] = composites.INVALID
         return numbers
 
+    whole = Affine(10, 0, CORNER[0], 0, -10, CORNER[1])
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         for window in windows:
             row, column, height, width = window.row_off, window.col_off, window.height, window.width
@@ -204,7 +208,7 @@ def from_windows(base: str, windows: list[Window], folder: Path) -> None:
             with rasterio.open(
                 folder / f"{row}-{column}.tif", "w", driver="GTiff", count=3, height=height, width=width,
                 dtype="uint16", nodata=0, crs=CRS, tiled=True, blockxsize=512, blockysize=512, compress="zstd",
-                zstd_level=1, predictor=2, transform=Affine(10, 0, CORNER[0], 0, -10, CORNER[1]) @ Affine.translation(column, row),
+                zstd_level=1, predictor=2, transform=whole @ Affine.translation(column, row),
             ) as file:  # fmt: skip
                 file.write(np.stack(bands))
 
@@ -229,8 +233,7 @@ def of_chips() -> list[Window]:
 
 def odc(scenes: list[Scene]) -> None:
     """Load the same with odc-stac, in chunks of 1,024 pixels, and take the median of what is clear."""
-    import odc.stac
-    import pystac
+    pystac, odc_stac = importlib.import_module("pystac"), importlib.import_module("odc.stac")
 
     items = []
     for scene in scenes:
@@ -245,7 +248,7 @@ def odc(scenes: list[Scene]) -> None:
         items.append(item)
     left, top = CORNER[0] + 10 * FIRST[1], CORNER[1] - 10 * FIRST[0]
     side = 10 * CHIP * CHIPS
-    data = odc.stac.load(items, bands=[*BANDS, "scl"], crs=CRS, resolution=10, x=(left, left + side),
+    data = odc_stac.load(items, bands=[*BANDS, "scl"], crs=CRS, resolution=10, x=(left, left + side),
                          y=(top - side, top), chunks={"x": 1024, "y": 1024}, resampling="nearest")  # fmt: skip
     clear = ~data.scl.isin(SETTINGS.mask)
     with rasterio.Env(**VSICURL):
@@ -273,6 +276,10 @@ def measured(work: Callable[[], object], counts: Any) -> Cost:
     return Cost(counts[0] - before[0], counts[1] - before[1], result[0], result[1], int(result[2]))
 
 
+def unsaid(scene: Scene) -> GeoBox:
+    raise AssertionError(f"{scene.id} says where its pixels lie")
+
+
 def main() -> None:
     """Print how each way does."""
     logging.disable(logging.WARNING)
@@ -285,7 +292,7 @@ def main() -> None:
         with served(remote) as (address, counts):
             with ProcessPoolExecutor(1) as process:  # whose memory is not counted below
                 scenes = process.submit(catalogue, remote, address).result()
-            planned, _ = pieces.plan({"jja": scenes}, cells(), SETTINGS, folder / "cache", lambda scene: 1 / 0)
+            planned, _ = pieces.plan({"jja": scenes}, cells(), SETTINGS, folder / "cache", unsaid)
             size = sum(path.stat().st_size for path in remote.iterdir())
             needed = size * (CHIP * CHIPS / SIDE) ** 2
 
