@@ -318,8 +318,8 @@ def main() -> None:
                 print(
                     f"{name:26} {cost.requests / chips:6.2f} requests/chip, {cost.bytes / needed:5.2f} read/needed, "
                     f"{cost.processor / local.processor:5.2f} x the processor time and "
-                    f"{local.seconds / cost.seconds:5.2f} x the speed of local files ({chips / cost.seconds:.1f} chips/s), "
-                    f"{cost.memory:,} MB",
+                    f"{local.seconds / cost.seconds:5.2f} x the speed of local files, "
+                    f"{chips / cost.seconds:.1f} chips/s, {cost.memory:,} MB",
                     flush=True,
                 )
 
