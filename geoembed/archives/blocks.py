@@ -164,7 +164,7 @@ class Remote:
     def _is_intact(self, number: int, block: NDArray[Any]) -> bool:
         """Tell whether the checksum at the end of a Deflate block is that of its bytes.
 
-        These bytes are made again from the numbers, which costs a fifth of unpacking them a second time. That is done
+        These bytes are made again from the numbers, which costs a third of unpacking them a second time. That is done
         where they differ: with blocks that reach beyond the raster, and predictors not known here.
         """
         offset, size = int(self._header.offsets[number]), int(self._header.sizes[number])
