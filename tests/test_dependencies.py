@@ -110,8 +110,8 @@ def test_a_line_that_is_no_pin_with_hashes_is_found(line: str) -> None:
 def test_what_is_below_1_has_an_upper_bound(lock: str) -> None:
     """Below 1.0 any minor release may change an API: the next one waits until the tests have seen it."""
     found = pins(lock)
-    young = {name for name, pin in found.items() if pin.version.major == 0}
-    bounds = {
+    young: set[str] = {name for name, pin in found.items() if pin.version.major == 0}
+    bounds: dict[str, list[str]] = {
         canonicalize_name(item.name): [
             bound.operator for bound in item.specifier if bound.operator in ("<", "~=", "==")
         ]
