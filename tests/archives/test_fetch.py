@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -160,6 +161,16 @@ def test_a_second_run_asks_nobody_and_offline_works(world: World, run: Run) -> N
     away = run("chip", "--aoi", "aoi.gpkg", "--offline", "-o", "others")
     assert (away.exit_code, away.stdout) == (1, "")
     assert "--offline asks nobody" in away.stderr
+
+
+def test_what_killed_runs_left_in_the_cache_is_swept_once_it_is_old(world: World, run: Run) -> None:
+    old, new = (Path("cache/s2") / f".part-{number * 16}-remote.tif" for number in "01")
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "remote.tif").write_bytes(b"half")
+    os.utime(old, (0, 0))
+    assert run("fetch", "--aoi", "aoi.gpkg", "--dry-run").exit_code == 0
+    assert (old.exists(), new.exists()) == (False, True), "another run may be at work on what is new"
 
 
 def test_a_dry_run_tells_what_there_is_and_fetches_no_imagery(world: World, run: Run) -> None:
