@@ -1,5 +1,7 @@
 """Windows of remote GeoTIFFs equal those of the files, or end in one clear line."""
 
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -187,6 +189,30 @@ def test_headers_are_kept_up_to_a_limit(
         with blocks.opened(client, server.url(f"{name}.tif"), tmp_path):
             asked.append(client.traffic.requests - before)
     assert asked == [1, 1, 1, 0, 1]
+
+
+def test_closing_a_file_that_is_read_ends_the_reading(
+    client: Client, server: Server, tmp_path: Path, numbers: NDArray[np.uint16]
+) -> None:
+    write(server.folder / "a.tif", numbers)
+    told: list[str] = []
+
+    def read(remote: blocks.Remote) -> None:
+        try:
+            while True:
+                remote.read(0, 0, SIDE, SIDE)
+        except FetchError as fault:
+            told.append(str(fault))
+
+    for _ in range(10):
+        with blocks.opened(client, server.url("a.tif"), tmp_path) as remote:
+            remote.read(0, 0, SIDE, SIDE)
+            thread = threading.Thread(target=read, args=[remote])
+            thread.start()
+            time.sleep(0.02)
+        thread.join()
+    assert len(told) == 10
+    assert all("was given up" in text for text in told)
 
 
 def test_a_header_is_asked_for_once(
