@@ -223,10 +223,15 @@ class Fetcher:
         said = pieces.said(scene)
         if said is not None:
             return said
-        asset = next(iter(scene.bands.values()))
         self._cache.mkdir(parents=True, exist_ok=True)
-        with Env(), blocks.opened(self.client, asset.href, self._cache) as remote:
-            return remote.box
+        boxes = []
+        for asset in (*scene.bands.values(), *([scene.classification] if scene.classification else [])):
+            with Env(), blocks.opened(self.client, asset.href, self._cache) as remote:
+                boxes.append(remote.box)
+        box = pieces.finest(boxes)
+        if box is None:
+            raise FetchError(f"{scene.id}: pixels of its files do not fit into each other; name other assets")
+        return box
 
     def provide(self, near: Sequence[Raster], box: GeoBox) -> list[Raster]:
         """Return the rasters to read a box from, in order of precedence, all of them there; raises FetchError.

@@ -137,6 +137,9 @@ def test_chips_of_all_modalities_are_cut_from_nothing_but_an_area(world: World, 
     assert s2["areas"]["here"]["jja"]["scenes"] == 7
     assert s2["areas"]["here"]["jja"]["clear"] > 0.9
     assert (s1["tiles"], s1["licence"]) == (["N42E015"], "CC-BY-4.0")
+    shown = run("info", "chips").stdout
+    assert "Contains modified Copernicus Sentinel data 2020" in shown
+    assert ["s2", "here", "jja", "7"] in [line.split()[:4] for line in shown.splitlines()]
 
 
 def transform_of_tile() -> Any:
