@@ -290,7 +290,7 @@ def test_closing_ends_what_does_not_even_connect() -> None:
 
 def test_closing_does_not_wait_for_the_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
     is_over = threading.Event()
-    monkeypatch.setattr(connections.socket, "getaddrinfo", lambda *_, **__: is_over.wait(20) and [])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: is_over.wait(20) and [])
     client = Client(["slow.example.org"])
     threading.Timer(0.2, client.close).start()
     began = time.monotonic()
@@ -338,7 +338,7 @@ def resolving(address: tuple[str, int]) -> Callable[..., Any]:
 @pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "10.0.0.1"])
 def test_names_do_not_lead_into_this_network(server: Server, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     port = int(server.address.rpartition(":")[2])
-    monkeypatch.setattr(connections.socket, "getaddrinfo", resolving((address, port)))
+    monkeypatch.setattr(socket, "getaddrinfo", resolving((address, port)))
     url = f"http://a.example.org:{port}/ok/a.bin"
     with pytest.raises(FetchError, match=r"a\.example\.org: lies in the network of this machine; name it: hosts"):
         Client([f"*.example.org:{port}"], tries=1).content(url, most=10)
@@ -348,7 +348,7 @@ def test_names_do_not_lead_into_this_network(server: Server, monkeypatch: pytest
 def test_a_host_that_the_user_named_may_lie_in_this_network(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     (server.folder / "a.bin").write_bytes(DATA)
     port = int(server.address.rpartition(":")[2])
-    monkeypatch.setattr(connections.socket, "getaddrinfo", resolving(("127.0.0.1", port)))
+    monkeypatch.setattr(socket, "getaddrinfo", resolving(("127.0.0.1", port)))
     client = Client([f"a.example.org:{port}"], tries=1)
     assert client.content(f"http://a.example.org:{port}/ok/a.bin", most=len(DATA)) == DATA
     client.close()
