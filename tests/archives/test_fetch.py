@@ -216,6 +216,9 @@ def test_seasons_year_and_modalities_are_chosen(world: World, run: Run) -> None:
     assert only.exit_code == 0, only.stderr
     assert [path.name for path in Path("chips").iterdir() if path.is_dir()] == ["coh"]
     assert next(iter(pixels(world.folder, "coh").values()))[0] == ("djf_coh12",)
+    bare = run("chip", "--aoi", "aoi.gpkg", "--modalities", "s2", "--seasons", "jja,son", "-o", "bare")
+    assert bare.exit_code == 0, bare.stderr
+    assert "warning: s2: no pixel of here is clear in son 2020; its channels are missing there" in bare.stderr
     wrong = run("chip", "--aoi", "aoi.gpkg", "--seasons", "winter")
     assert "--seasons winter: no such season" in wrong.stderr
     none = run("chip", "--aoi", "aoi.gpkg", "--modalities", "s2", "--year", "2021", "-o", "other")
