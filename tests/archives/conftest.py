@@ -173,7 +173,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     files.folder.mkdir()
     threads = Threads(("127.0.0.1", 0), type("Files", (Handler,), {"files": files}))
     files.address = f"127.0.0.1:{threads.server_address[1]}"
-    threading.Thread(target=threads.serve_forever, daemon=True).start()
+    threading.Thread(target=threads.serve_forever, args=(0.02,), daemon=True).start()
     yield files
     files.stopping.set()
     threads.shutdown()
