@@ -104,6 +104,8 @@ class Remote:
         self.nodata: float | None = source.nodata
         self._there: set[int] = set()
         self._unchecked: set[int] = set()
+        self._reading = threading.Lock()
+        self._is_closed = False
         if math.prod(self.blocks) != len(header.offsets):
             raise ValueError("has another number of blocks than its size gives")
         self._block_bytes = math.prod(self.block) * np.dtype(self.dtype).itemsize
@@ -151,15 +153,29 @@ class Remote:
         """Return the numbers of a block as far as they lie in the raster; raises FetchError where it is damaged."""
         height = min(self.block[0], self.box.height - top)
         width = min(self.block[1], self.box.width - left)
-        try:
-            block: NDArray[Any] = self._source.read(1, window=Window(left, top, width, height))
-        except rasters.FAULTS as error:
-            raise _damaged(self._url, f"its pixels cannot be decoded ({of_library(error)})") from None
-        if number in self._unchecked:
-            if not self._is_intact(number, block):
-                raise _damaged(self._url, "its pixels are not those that were written (Adler-32)")
-            self._unchecked.discard(number)
+        with self._held():
+            try:
+                block: NDArray[Any] = self._source.read(1, window=Window(left, top, width, height))
+            except rasters.FAULTS as error:
+                raise _damaged(self._url, f"its pixels cannot be decoded ({of_library(error)})") from None
+            if number in self._unchecked:
+                if not self._is_intact(number, block):
+                    raise _damaged(self._url, "its pixels are not those that were written (Adler-32)")
+                self._unchecked.discard(number)
         return block
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Keep the local file open for as long as it is used; raises FetchError where it is closed."""
+        with self._reading:
+            if self._is_closed:
+                raise FetchError(f"{hosts.name(self._url)}: was given up; run again")
+            yield
+
+    def close(self) -> None:
+        """Let no thread read any more. GDAL would crash where one still does while the file is closed."""
+        with self._reading:
+            self._is_closed = True
 
     def _is_intact(self, number: int, block: NDArray[Any]) -> bool:
         """Tell whether the checksum at the end of a Deflate block is that of its bytes.
@@ -190,10 +206,9 @@ class Remote:
         missing = [block for block in blocks if block not in self._there]
         starts, sizes = self._header.offsets[missing].tolist(), self._header.sizes[missing].tolist()
         spans = [(start, start + size) for start, size in zip(starts, sizes, strict=True)]
-        with self._path.open("r+b") as file:
-            for (start, _), data in zip(
-                spans, self._client.ranges(self._url, spans, self._header.version), strict=True
-            ):
+        parts = self._client.ranges(self._url, spans, self._header.version)
+        with self._held(), self._path.open("r+b") as file:
+            for start, data in zip(starts, parts, strict=True):
                 file.seek(start)
                 file.write(data)
         self._there.update(missing)
@@ -221,6 +236,7 @@ def opened(client: Client, url: str, folder: Path) -> Iterator[Remote]:
                 remote = Remote(client, url, header, path, source)
             except rasters.FAULTS as error:
                 raise _damaged(url, of_library(error)) from None
+            stack.callback(remote.close)
             yield remote
 
 

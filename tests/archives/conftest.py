@@ -46,9 +46,10 @@ class Server:
 class Handler(BaseHTTPRequestHandler):
     """Answers GET /FAULT/PATH.
 
-    Faults: a status, for ever or after `once`; closed, html, loop, to=ADDRESS, slowheader, garbled; packed (gzip, as no
-    fault); of parts from the late bytes on: trunc, stall, trunconce, stallonce, norange, changed, grown, shifted, flip,
-    zeros, packedpart, trickle, stallclose (and the server closes then).
+    Faults: a status, for ever or after `once`; oncedate, closed, html, loop, to=ADDRESS, slowheader; packed (gzip, as
+    no fault); saidpacked (what the file holds is said to be gzip); nolength (the server closes at the end, as no
+    fault), and nolengthslow. Of parts from the late bytes on: trunc, stall, trunconce, stallonce, stallclose (whose
+    connection the server gives up), trickle, norange, changed, grown, shifted, flip, zeros, packedpart.
     """
 
     protocol_version = "HTTP/1.1"
@@ -94,7 +95,12 @@ class Handler(BaseHTTPRequestHandler):
             self._file(fault, path.read_bytes(), part, is_late=is_late, is_first=is_first)
 
     def _file(self, fault: str, whole: bytes, part: re.Match[str] | None, *, is_late: bool, is_first: bool) -> None:
-        if fault in ("packed", "garbled"):
+        if fault.startswith("nolength"):
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+            self._trickle(whole) if fault == "nolengthslow" else self.wfile.write(whole)
+            self.close_connection = True
+            return
+        if fault in ("packed", "saidpacked"):
             data = gzip.compress(whole) if fault == "packed" else whole
             self._send(200, data, {"Content-Encoding": "gzip"})
             return
@@ -167,7 +173,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     files.folder.mkdir()
     threads = Threads(("127.0.0.1", 0), type("Files", (Handler,), {"files": files}))
     files.address = f"127.0.0.1:{threads.server_address[1]}"
-    threading.Thread(target=threads.serve_forever, daemon=True).start()
+    threading.Thread(target=threads.serve_forever, args=(0.02,), daemon=True).start()
     yield files
     files.stopping.set()
     threads.shutdown()

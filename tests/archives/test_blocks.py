@@ -1,5 +1,7 @@
 """Windows of remote GeoTIFFs equal those of the files, or end in one clear line."""
 
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -135,7 +137,7 @@ DEFLATED: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("layout", DEFLATED)
-def test_a_wrong_byte_anywhere_in_deflated_blocks_is_told(
+def test_a_wrong_byte_in_deflated_blocks_is_told_or_changes_nothing(
     client: Client, server: Server, tmp_path: Path, layout: str
 ) -> None:
     dtype, options = DEFLATED[layout]
@@ -149,6 +151,7 @@ def test_a_wrong_byte_anywhere_in_deflated_blocks_is_told(
              int(file.get_tag_item(f"BLOCK_SIZE_0_{row}", "TIFF", bidx=1)), row * file.block_shapes[0][0])
             for row in range(-(-SIDE // file.block_shapes[0][0]))
         ]  # fmt: skip
+    told = 0
     for number in range(20):
         offset, size, row = places[int(rng.integers(len(places)))]
         damaged = bytearray(data)
@@ -156,17 +159,22 @@ def test_a_wrong_byte_anywhere_in_deflated_blocks_is_told(
         (server.folder / f"{number}.tif").write_bytes(damaged)
         with blocks.opened(client, server.url(f"{number}.tif"), tmp_path) as remote:
             for _ in range(2):
-                with pytest.raises(FetchError, match=r"cannot be decoded|are not those that were written"):
-                    remote.read(row, 0, 1, 1)
+                try:
+                    part = remote.read(row, 0, 7, BLOCK)
+                except FetchError as fault:
+                    assert "cannot be decoded" in str(fault) or "are not those that were written" in str(fault)
+                    told += 1
+                else:  # the last byte before the checksum may hold nothing of the numbers
+                    np.testing.assert_array_equal(part, numbers[row : row + 7, :BLOCK])
+    assert told >= 36
 
 
 def test_blocks_and_files_that_are_too_large_are_one_line(
     client: Client, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: NDArray[np.uint16]
 ) -> None:
-    side = 16_000  # of which a block of 512 MB is made in memory, and packed to half a megabyte
-    write(server.folder / "a.tif", numbers[:1, :1], blockxsize=side, blockysize=side, sparse_ok=False)
-    assert (server.folder / "a.tif").stat().st_size < 2**20
-    with pytest.raises(FetchError, match="blocks that are too large"), \
+    write(server.folder / "a.tif", np.ones_like(numbers))  # blocks of 32 kB, packed to far less
+    monkeypatch.setattr(blocks, "LARGEST", 30_000)
+    with pytest.raises(FetchError, match="has blocks that are too large"), \
             blocks.opened(client, server.url("a.tif"), tmp_path):  # fmt: skip
         pass
     monkeypatch.setattr(blocks, "LARGEST_FILE", 1000)
@@ -187,6 +195,30 @@ def test_headers_are_kept_up_to_a_limit(
         with blocks.opened(client, server.url(f"{name}.tif"), tmp_path):
             asked.append(client.traffic.requests - before)
     assert asked == [1, 1, 1, 0, 1]
+
+
+def test_closing_a_file_that_is_read_ends_the_reading(
+    client: Client, server: Server, tmp_path: Path, numbers: NDArray[np.uint16]
+) -> None:
+    write(server.folder / "a.tif", numbers)
+    told: list[str] = []
+
+    def read(remote: blocks.Remote) -> None:
+        try:
+            while True:
+                remote.read(0, 0, SIDE, SIDE)
+        except FetchError as fault:
+            told.append(str(fault))
+
+    for _ in range(10):
+        with blocks.opened(client, server.url("a.tif"), tmp_path) as remote:
+            remote.read(0, 0, SIDE, SIDE)
+            thread = threading.Thread(target=read, args=[remote])
+            thread.start()
+            time.sleep(0.02)
+        thread.join()
+    assert len(told) == 10
+    assert all("was given up" in text for text in told)
 
 
 def test_a_header_is_asked_for_once(
