@@ -286,13 +286,17 @@ PIPE = (
 )
 
 
-@pytest.mark.parametrize("fault", ["no area", "no imagery", "no model"])
+CLOSED = '[modalities.s2.stac]\napi = "http://127.0.0.1:9/v1"\n[fetch]\ntries = 1\n'
+"""Settings of a catalogue that nobody can reach."""
+
+
+@pytest.mark.parametrize("fault", ["no area", "no network", "no model"])
 def test_a_pipe_from_nothing_says_what_to_do_first_in_a_line_a_stage(tmp_path: Path, fault: str) -> None:
     make_place(tmp_path)
     if fault == "no area":
         (tmp_path / "aoi.gpkg").unlink()
-    if fault == "no imagery":
-        (tmp_path / "geoembed.toml").unlink()
+    if fault == "no network":
+        (tmp_path / "geoembed.toml").write_text(CLOSED)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-c", PIPE], cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True,
@@ -301,7 +305,7 @@ def test_a_pipe_from_nothing_says_what_to_do_first_in_a_line_a_stage(tmp_path: P
     assert (done.returncode, done.stdout) == (1, "")
     first = {
         "no area": "geoembed: aoi.gpkg: no such file; ",
-        "no imagery": "geoembed: no imagery: ",
+        "no network": "geoembed: 127.0.0.1:9/v1/search: could not be had in 1 tries (no connection",
         "no model": "geoembed: model: no model here; run `geoembed pretrain`",
     }[fault]
     faults = [line for line in done.stderr.splitlines() if line.startswith("geoembed: ")]

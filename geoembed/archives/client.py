@@ -4,35 +4,35 @@ An answer counts when it is complete: as long as it says, of the bytes that were
 object. What fails in passing (429, 5xx, a lost connection, a time-out, an answer cut short) is asked for again.
 """
 
+import email.utils
 import hashlib
+import io
 import json
 import random
-import socket
+import ssl
 import threading
 import time
-import urllib.request
-import weakref
+import zlib
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
-from urllib.parse import urljoin, urlsplit
+from typing import Any, BinaryIO, NoReturn, Protocol
+from urllib.parse import urljoin
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from geoembed.archives import hosts
+from geoembed.archives import connections, hosts
+from geoembed.archives.connections import CONNECT, Flight, Flights, Passing
 from geoembed.errors import AbsentError, FetchError, of_library
-from geoembed.outputs import atomic
+from geoembed.outputs import atomic, disk
 from geoembed.version import __version__
 
-CONNECT, READ = 5.0, 30.0
-"""Seconds until a connection has to stand, and between two pieces of an answer."""
+READ = 30.0
+"""Seconds between two pieces of an answer, and until its first."""
 
 SLOWEST = 20_000
 """Bytes a second that an answer must have in the mean, beyond READ seconds: one that trickles would never end."""
@@ -50,6 +50,9 @@ PIECE = 2**16
 REDIRECTS = 3
 AGAIN = (408, 425, 429, 500, 502, 503, 504)
 """Statuses by which servers say that it may work later. STAC APIs answer 500 and 502 to pages that are too large."""
+
+
+_AS_IT_IS = {"Accept-Encoding": "identity"}
 
 
 class Sign(Protocol):
@@ -122,9 +125,9 @@ class Client:
 
     def __post_init__(self) -> None:
         self._counting = threading.Lock()
-        self._flight = threading.Semaphore(self.connections)
-        self._closed = threading.Event()
-        self._connections: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
+        self._free = threading.Semaphore(self.connections)
+        self._flights = Flights()
+        self._pool = ThreadPoolExecutor(self.connections, "fetch")
         self._managers: dict[str | None, urllib3.PoolManager] = {}
 
     def json(self, url: str, *, body: Mapping[str, Any] | None = None, most: int = 2**25) -> Any:
@@ -133,7 +136,7 @@ class Client:
         data = None
         if body is not None:
             headers["Content-Type"], data = "application/json", json.dumps(body).encode()
-        answer = self._asked(url, headers, most, data)
+        answer = self._asked(_Request(url, headers, most, data))
         try:
             return json.loads(answer.data)
         except (ValueError, RecursionError):
@@ -142,11 +145,11 @@ class Client:
 
     def content(self, url: str, *, most: int) -> bytes:
         """Return an object of at most `most` bytes; raises FetchError, AbsentError."""
-        return self._asked(url, {"Accept-Encoding": "identity"}, most).data
+        return self._asked(_Request(url, _AS_IT_IS, most)).data
 
     def beginning(self, url: str, size: int) -> Beginning:
         """Return the first bytes of an object, at most `size`; raises FetchError, AbsentError."""
-        answer = self._asked(url, {"Accept-Encoding": "identity"}, size, span=(0, size))
+        answer = self._asked(_Request(url, _AS_IT_IS, size, span=(0, size)))
         return Beginning(answer.data, answer.size, answer.version)
 
     def ranges(self, url: str, spans: Sequence[tuple[int, int]], version: str = "") -> list[bytes]:
@@ -159,7 +162,7 @@ class Client:
         runs = _runs(sorted(set(spans)))
 
         def read(run: tuple[int, int]) -> bytes:
-            answer = self._asked(url, {"Accept-Encoding": "identity"}, run[1] - run[0], span=run)
+            answer = self._asked(_Request(url, _AS_IT_IS, run[1] - run[0], span=run))
             if len(answer.data) != run[1] - run[0]:
                 raise FetchError(
                     f"{hosts.name(url)}: is shorter than its header says; it is damaged, tell its provider"
@@ -168,196 +171,223 @@ class Client:
                 raise FetchError(f"{hosts.name(url)}: changed while it was read; run again")
             return answer.data
 
-        parts = list(self._pool.map(read, runs)) if len(runs) > 1 else [read(run) for run in runs]
-        read_from = {start: data for (start, _), data in zip(runs, parts, strict=True)}
-        starts = sorted(read_from)
+        try:
+            parts = list(self._pool.map(read, runs)) if len(runs) > 1 else [read(run) for run in runs]
+        except (CancelledError, RuntimeError):  # the pool takes no more
+            if not self._flights.closed.is_set():
+                raise
+            raise _given_up(url) from None
+        starts = [start for start, _ in runs]
         found = []
         for first, last in spans:
-            start = max(start for start in starts if start <= first)
-            found.append(read_from[start][first - start : last - start])
+            number = bisect_right(starts, first) - 1
+            found.append(parts[number][first - starts[number] : last - starts[number]])
         return found
 
     def download(self, url: str, path: Path, *, most: int, md5: str | None = None) -> None:
-        """Write an object of at most `most` bytes to a file, which appears whole; raises FetchError, AbsentError."""
-        data = self.content(url, most=most)
-        if md5 is not None and hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
-            raise FetchError(f"{hosts.name(url)}: is not what its bucket lists (MD5); run again")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_bytes(path, data)
+        """Write an object of at most `most` bytes to a file, which appears whole; raises FetchError, AbsentError.
+
+        md5: of the object, which is checked; without one, the server has to say how long it is.
+        """
+        with atomic.replacing(path) as part, disk.create(part) as file:
+            answer = self._asked(_Request(url, _AS_IT_IS, most), file)
+            if md5 is None and not answer.is_measured:
+                raise FetchError(f"{hosts.name(url)}: does not say how long it is; tell its provider")
+            if md5 is not None and _md5(file, part) != md5:
+                raise FetchError(f"{hosts.name(url)}: is not what its bucket lists (MD5); run again")
 
     def close(self) -> None:
         """Give up what is in flight, and close all connections; may be called from any thread."""
-        self._closed.set()
-        for connection in list(self._connections):
-            if isinstance(connection.sock, socket.socket):
-                with suppress(OSError):  # not connected any more
-                    connection.sock.shutdown(socket.SHUT_RDWR)
-        if "_pool" in self.__dict__:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-        for manager in list(self._managers.values()):
+        self._flights.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        with self._counting:
+            managers = list(self._managers.values())
+        for manager in managers:
             manager.clear()
-
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self.connections, "fetch")
 
     def _manager(self, address: str) -> urllib3.PoolManager:
         """Return what connects to an address, through the proxy that the environment names for it."""
-        parts = urlsplit(address)
-        proxy = urllib.request.getproxies().get(parts.scheme)
-        if proxy is not None and urllib.request.proxy_bypass(parts.hostname or ""):
-            proxy = None
+        proxy = connections.proxy(address)
         with self._counting:
             if proxy not in self._managers:
-                if proxy is None:
-                    manager = urllib3.PoolManager(32, maxsize=self.connections, retries=False)
-                else:
-                    manager = urllib3.ProxyManager(proxy, 32, maxsize=self.connections, retries=False)
-                manager.pool_classes_by_scheme = _pools(self, checked=proxy is None)
-                self._managers[proxy] = manager
+                self._managers[proxy] = connections.manager(proxy, self._flights, self.hosts, self.connections)
             return self._managers[proxy]
 
-    def _asked(
-        self,
-        url: str,
-        headers: Mapping[str, str],
-        most: int,
-        body: bytes | None = None,
-        span: tuple[int, int] | None = None,
-    ) -> "_Answer":
-        """Return an answer, after as many tries as it takes; raises FetchError, AbsentError."""
+    def _asked(self, request: "_Request", file: BinaryIO | None = None) -> "_Answer":
+        """Return an answer, after as many tries as it takes; raises FetchError, AbsentError.
+
+        file: to which it is written; else it is kept in memory.
+        """
+        url = request.url
+        hosts.require(url, self.hosts)
         if self.offline:
             raise FetchError(f"{hosts.name(url)}: is not in the cache, and --offline asks nobody; run once without it")
-        hosts.require(url, self.hosts)
-        signed_anew = False
+        is_signed_anew = isinstance(self.sign, Unsigned)
         number = 0
         while True:
             number += 1
             try:
-                return self._once(url, headers, most, body, span, number > 1)
-            except _Passing as fault:
-                if fault.status == 403 and not signed_anew:
+                return self._once(request, file or io.BytesIO(), number > 1)
+            except Passing as fault:
+                if self._flights.closed.is_set():
+                    raise _given_up(url) from None
+                if fault.status == 403 and not is_signed_anew:
                     self.sign.forget(url)
-                    signed_anew, wait = True, 0.0
+                    is_signed_anew, wait = True, 0.0
                 elif fault.status == 403 or number >= self.tries:
                     _give_up(url, fault, number)
                 else:
-                    wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (number - 1) * random.uniform(0.5, 1.0))
+                    wait = FIRST_WAIT * 2 ** min(number - 1, 30) * random.uniform(0.5, 1.0)
                     wait = min(LONGEST_WAIT, max(wait, fault.wait))
-                if self._closed.wait(wait):
-                    raise FetchError(f"{hosts.name(url)}: was given up; run again") from None
+                if self._flights.closed.wait(wait):
+                    raise _given_up(url) from None
 
-    def _once(
-        self,
-        url: str,
-        headers: Mapping[str, str],
-        most: int,
-        body: bytes | None,
-        span: tuple[int, int] | None,
-        repeated: bool,
-    ) -> "_Answer":
-        """Ask once, and return a complete answer; raises _Passing, FetchError and AbsentError."""
-        sent = {**headers, "User-Agent": f"geoembed/{__version__}"}
+    def _once(self, request: "_Request", file: BinaryIO, is_repeated: bool) -> "_Answer":
+        """Ask once, and return a complete answer; raises Passing, FetchError and AbsentError."""
+        url, span = request.url, request.span
+        sent = {**request.headers, "User-Agent": f"geoembed/{__version__}"}
         if span is not None:
             sent["Range"] = f"bytes={span[0]}-{span[1] - 1}"
         address = self.sign(url)
-        with self._flight:
+        if address != url:
+            hosts.require(address, self.hosts)
+        with self._free:
             for _ in range(REDIRECTS + 1):
-                with self._counting:
-                    self.traffic.requests += 1
-                    self.traffic.repeated += repeated
-                with self._response(address, sent, body) as response:
+                with self._response(address, sent, request.body, is_repeated) as (response, flight):
                     location = response.headers.get("Location")
                     if response.status in (301, 302, 303, 307, 308) and location:
-                        further = urljoin(address, location)
-                        hosts.require(further, self.hosts, before=address)
-                        address = further
+                        address = self._redirected(address, location)
                         continue
                     _require_status(url, response, span)
-                    return self._read(url, response, most, span)
+                    return self._read(request, response, flight, file)
         raise FetchError(f"{hosts.name(url)}: leads from address to address without end; check the address")
+
+    def _redirected(self, address: str, location: str) -> str:
+        """Return the address that another one leads to; raises FetchError where that may not be asked."""
+        try:
+            further = urljoin(address, location)
+        except ValueError:
+            raise FetchError(f"{hosts.name(address)}: leads on to what is no address; tell its provider") from None
+        hosts.require(further, self.hosts, before=address)
+        return further
 
     @contextmanager
     def _response(
-        self, address: str, headers: Mapping[str, str], body: bytes | None
-    ) -> Iterator[urllib3.BaseHTTPResponse]:
-        """Yield an answer whose body is not read yet; raises _Passing for what the connection does."""
-        if self._closed.is_set():
-            raise FetchError(f"{hosts.name(address)}: was given up; run again")
-        timeout = urllib3.Timeout(connect=CONNECT, read=READ)
-        try:
-            response = self._manager(address).request(
-                "GET" if body is None else "POST",
-                address,
-                body=body,
-                headers=dict(headers),
-                timeout=timeout,
-                preload_content=False,
-                redirect=False,
-            )
-        except urllib3.exceptions.HTTPError as error:
-            raise _Passing(_of(error)) from None
-        is_read = False
-        try:
-            yield response
-            is_read = True
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise _Passing(_of(error)) from None
-        finally:
-            if is_read and not response.closed:
-                response.drain_conn() if _little_left(response) else response.close()
-            elif not is_read:
-                response.close()
-            response.release_conn()
+        self, address: str, headers: Mapping[str, str], body: bytes | None, is_repeated: bool
+    ) -> Iterator[tuple[urllib3.BaseHTTPResponse, Flight]]:
+        """Yield an answer whose body is not read yet; raises Passing for what the connection does."""
+        manager = self._manager(address)
+        with self._flights.flight(READ) as flight:
+            if self._flights.closed.is_set():
+                raise Passing("given up")
+            with self._counting:
+                self.traffic.requests += 1
+                self.traffic.repeated += is_repeated
+            response = None
+            try:
+                response = manager.request(
+                    "GET" if body is None else "POST",
+                    address,
+                    body=body,
+                    headers=dict(headers),
+                    timeout=urllib3.Timeout(connect=CONNECT, read=READ),
+                    preload_content=False,
+                    redirect=False,
+                )
+                flight.go_on()
+                yield response, flight
+                if _little_left(response):
+                    response.drain_conn()
+                    response.release_conn()
+            except urllib3.exceptions.HTTPError as error:
+                if _is_mistrust(error):
+                    remedy = "set SSL_CERT_FILE to the certificates of your network"
+                    raise FetchError(f"{hosts.name(address)}: its certificate is not trusted; {remedy}") from None
+                raise Passing("the answer came too slowly" if flight.is_late else _of(error)) from None
+            finally:
+                if response is not None:
+                    response.close()  # what was released is kept
+            if flight.is_late or self._flights.closed.is_set():  # an answer without a length looks complete then
+                raise Passing("the answer came too slowly")
 
-    def _read(self, url: str, response: urllib3.BaseHTTPResponse, most: int, span: tuple[int, int] | None) -> "_Answer":
-        """Return the body of an answer, complete and no larger than `most`; raises _Passing and FetchError."""
+    def _read(
+        self, request: "_Request", response: urllib3.BaseHTTPResponse, flight: Flight, file: BinaryIO
+    ) -> "_Answer":
+        """Write the body of an answer, complete and no larger than asked for; raises Passing and FetchError."""
+        url, most, span = request.url, request.most, request.span
         too_large = f"{hosts.name(url)}: answers with more than {most:,} bytes; check the address"
         length = response.headers.get("Content-Length", "")
         if length.isdigit() and int(length) > most:
             raise FetchError(too_large, 413)
-        began, data = time.monotonic(), bytearray()
-        for piece in response.stream(PIECE, decode_content=True):
-            data += piece
-            if len(data) > most:
+        unpacked = _unpacking(url, response, span)
+        file.seek(0)
+        file.truncate()
+        came = size = 0
+        for piece in response.stream(PIECE, decode_content=False):
+            came += len(piece)
+            with self._counting:
+                self.traffic.bytes += len(piece)
+            try:
+                # One byte more than there may be tells a body that is too large, however small it was packed.
+                size += file.write(piece if unpacked is None else unpacked.decompress(piece, most + 1 - size))
+            except zlib.error:
+                raise Passing("the answer was garbled") from None
+            if size > most:
                 raise FetchError(too_large, 413)
-            if time.monotonic() - began > READ + len(data) / SLOWEST:
-                raise _Passing("the answer came too slowly")
-            if self._closed.is_set():
-                raise FetchError(f"{hosts.name(url)}: was given up; run again")
-        with self._counting:
-            self.traffic.bytes += len(data)
-        version = response.headers.get("ETag", "")
-        if span is None:
-            if length.isdigit() and "Content-Encoding" not in response.headers and len(data) != int(length):
-                raise _Passing("the answer was cut short")
-            return _Answer(bytes(data), len(data), version)
-        first, last, size = _content_range(url, response)
-        if (first, last) != (span[0], min(span[1], size) - 1):
-            raise FetchError(f"{hosts.name(url)}: answers with other bytes than those asked for; tell its provider")
-        if len(data) != last - first + 1:
-            raise _Passing("the answer was cut short")
-        return _Answer(bytes(data), size, version)
+            flight.go_on(came / SLOWEST)
+        if (length.isdigit() and came != int(length)) or (unpacked is not None and not unpacked.eof):
+            raise Passing("the answer was cut short")
+        version = response.headers.get("ETag") or response.headers.get("Last-Modified", "")
+        if span is not None:
+            first, last, whole = _content_range(url, response)
+            if (first, last) != (span[0], min(span[1], whole) - 1):
+                raise FetchError(f"{hosts.name(url)}: answers with other bytes than those asked for; tell its provider")
+            if size != last - first + 1:
+                raise Passing("the answer was cut short")
+        else:
+            whole = size
+        is_measured = bool(length) or response.headers.get("Transfer-Encoding", "").lower() == "chunked"
+        data = file.getvalue() if isinstance(file, io.BytesIO) else b""
+        return _Answer(data, whole, f"{version} {whole}", is_measured)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is asked for.
+
+    most: bytes of the answer, unpacked, at most.
+    body: is posted where there is one.
+    span: first byte, and that after the last, of the part that is asked for; None: the whole.
+    """
+
+    url: str
+    headers: Mapping[str, str]
+    most: int
+    body: bytes | None = None
+    span: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """A complete answer: its bytes, the size of the whole object, and its version."""
+    """A complete answer.
+
+    data: its bytes, where they were not written to a file.
+    size: of the whole object, in bytes.
+    version: of the object; its size is part of it.
+    is_measured: it says how long it is.
+    """
 
     data: bytes
     size: int
     version: str
+    is_measured: bool
 
 
-class _Passing(Exception):  # noqa: N818 (caught here, and told as a FetchError after the last try)
-    """What may work later. `wait` are the seconds that the server asked for."""
-
-    def __init__(self, text: str, status: int | None = None, wait: float = 0.0) -> None:
-        super().__init__(text)
-        self.status, self.wait = status, wait
+def _given_up(url: str) -> FetchError:
+    return FetchError(f"{hosts.name(url)}: was given up; run again")
 
 
-def _give_up(url: str, fault: _Passing, tries: int) -> NoReturn:
+def _give_up(url: str, fault: Passing, tries: int) -> NoReturn:
     if fault.status == 403:
         remedy = "check the address, or [modalities] sign where its files have to be signed"
         raise FetchError(f"{hosts.name(url)}: may not be read (403); {remedy}", 403) from None
@@ -367,12 +397,16 @@ def _give_up(url: str, fault: _Passing, tries: int) -> NoReturn:
 
 
 def _require_status(url: str, response: urllib3.BaseHTTPResponse, span: tuple[int, int] | None) -> None:
-    """Raise AbsentError, _Passing or FetchError for an answer that is not what was asked for."""
+    """Raise AbsentError, Passing or FetchError for an answer that is not what was asked for."""
     status = response.status
     if status in (404, 410):
         raise AbsentError(f"{hosts.name(url)}: is not there ({status}); check its address", status)
     if status == 403 or status in AGAIN:
-        raise _Passing(f"status {status}", status, _wait(response))
+        raise Passing(f"status {status}", status, _wait(response))
+    if span is not None and status == 416:
+        raise FetchError(f"{hosts.name(url)}: is shorter than its header says, or empty; tell its provider", status)
+    if status == 407:
+        raise FetchError(f"{hosts.name(url)}: {_NO_USER}", status)
     if span is not None and status == 200:
         kind = response.headers.get("Content-Type", "")
         fault = "answers with a web page" if "html" in kind else "gives whole files only, no parts"
@@ -381,10 +415,35 @@ def _require_status(url: str, response: urllib3.BaseHTTPResponse, span: tuple[in
         raise FetchError(f"{hosts.name(url)}: answers with status {status}; check the address", status)
 
 
+_NO_USER = "the proxy asks for a user (407); set HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
+
+
 def _wait(response: urllib3.BaseHTTPResponse) -> float:
-    """Return the seconds that a server asks to wait, 0 where it names none or a date."""
+    """Return the seconds that a server asks to wait, itself or until a date; 0 where it names neither."""
     text = response.headers.get("Retry-After", "")
-    return float(text) if text.isdigit() and len(text) < 9 else 0.0
+    if text.isdigit() and len(text) < 9:
+        return float(text)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def _unpacking(url: str, response: urllib3.BaseHTTPResponse, span: tuple[int, int] | None) -> "zlib._Decompress | None":
+    """Return what unpacks an answer, None for one as it is; raises FetchError for what was not asked for."""
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding in ("", "identity"):
+        return None
+    if span is not None or encoding not in ("gzip", "x-gzip"):
+        raise FetchError(f"{hosts.name(url)}: answers in an encoding that was not asked for; tell its provider")
+    return zlib.decompressobj(wbits=31)
+
+
+def _md5(file: BinaryIO, path: Path) -> str:
+    """Return the MD5 of a file at a path that was written and is still open."""
+    file.flush()
+    with path.open("rb") as written:
+        return hashlib.file_digest(written, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _content_range(url: str, response: urllib3.BaseHTTPResponse) -> tuple[int, int, int]:
@@ -402,16 +461,20 @@ def _little_left(response: urllib3.BaseHTTPResponse) -> bool:
     return length.isdigit() and int(length) <= PIECE
 
 
+def _is_mistrust(error: BaseException) -> bool:
+    """Tell whether a connection failed as the other machine's certificate is not trusted."""
+    cause = getattr(error, "original_error", error)
+    return any(isinstance(each, ssl.SSLCertVerificationError) for each in (cause, *cause.args))
+
+
 def _of(error: BaseException) -> str:
     """Return what went wrong with a connection, without addresses, which may be signed."""
+    if isinstance(error, urllib3.exceptions.ProxyError):
+        return _NO_USER if "407" in str(error.original_error) else "the proxy does not answer"
     names = {
-        urllib3.exceptions.ConnectTimeoutError: "no connection in time",
         urllib3.exceptions.ReadTimeoutError: "no answer in time",
-        urllib3.exceptions.SSLError: "its certificate is not trusted",
-        urllib3.exceptions.NameResolutionError: "no such host, or no network",
-        urllib3.exceptions.NewConnectionError: "no connection",
-        urllib3.exceptions.ProxyError: "the proxy does not answer",
-        urllib3.exceptions.DecodeError: "the answer was garbled",
+        urllib3.exceptions.ConnectTimeoutError: "no connection in time",
+        urllib3.exceptions.SSLError: "the connection was lost",
         urllib3.exceptions.ProtocolError: "the connection was lost",
     }
     return next((text for kind, text in names.items() if isinstance(error, kind)), of_library(error)[:60])
@@ -429,35 +492,3 @@ def _runs(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             runs.append((first, last))
     return runs
-
-
-def _pools(client: Client, *, checked: bool) -> dict[str, Any]:
-    """Return urllib3's pools by scheme, whose connections the client knows.
-
-    checked: refuse an address of this machine or its network under the name of a host that was not named itself.
-    """
-
-    def known(connection: HTTPConnection) -> None:
-        client._connections.add(connection)
-        peer = connection.sock.getpeername()[0]
-        if checked and not hosts.is_named(f"//{connection.host}", client.hosts) and not hosts.is_public(peer):
-            connection.close()
-            raise FetchError(f'{connection.host}: lies in the network of this machine; name it: hosts = ["..."]')
-
-    class Plain(HTTPConnection):
-        def connect(self) -> None:
-            super().connect()
-            known(self)
-
-    class Secure(HTTPSConnection):
-        def connect(self) -> None:
-            super().connect()
-            known(self)
-
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    return {"http": PlainPool, "https": SecurePool}

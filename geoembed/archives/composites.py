@@ -1,43 +1,49 @@
 """Composites: medians of the clearest scenes of a season, made piece by piece.
 
-Of each scene the classification (SCL) is read first. The scenes with the largest clear share of the piece are taken;
-the median of a pixel is that of their clear pixels there. Blocks in which no pixel is clear are not read.
+Of each scene the classification (SCL) is read first. In each block the scenes with most clear pixels there are taken,
+so that a pixel does not depend on what else is fetched; its median is that of their clear pixels there. Blocks in which
+no pixel is clear are not read.
 Source of the classes: Sentinel-2 Products Specification Document, scene classification.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
+from fractions import Fraction
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pydantic
 import rasterio
 from numpy.typing import NDArray
 
-from geoembed.archives import blocks, pieces
+from geoembed.archives import blocks, hosts, pieces
 from geoembed.archives.blocks import Remote
 from geoembed.archives.client import Client
 from geoembed.archives.pieces import ENCODING, Piece
 from geoembed.archives.scenes import Asset, Scene
-from geoembed.errors import AbsentError
-from geoembed.ground import crs
+from geoembed.errors import AbsentError, FetchError
 from geoembed.imagery.catalogues import Stac
 from geoembed.outputs import atomic, digests, documents
 from geoembed.version import __version__
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 INVALID = 65535
 """Stands for no value while pixels are sorted; a clear pixel is at most one less."""
 
 ROWS = 32
 """Rows that are sorted at once, so that those of a dozen scenes fit a processor's cache."""
+
+BANDS = 2
+"""Bands of which medians are made at once, so that one is sorted while another is fetched."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class Provenance:
 
     geoembed_version: that made it.
     recipe: digest of all that its numbers depend on.
-    scenes: of which it is the median.
+    scenes: of which it is the median, the clearest first.
     others: number of scenes that were less clear.
     dropped: why scenes could not be read, by id.
     valid: the share of valid pixels among those needed, by channel.
@@ -112,11 +118,16 @@ def make(piece: Piece, client: Client, settings: Stac) -> Provenance:
     is an error, never a gap.
     """
     piece.path.parent.mkdir(parents=True, exist_ok=True)
-    pool = ThreadPoolExecutor(client.connections)
-    try:
-        stored, chosen, others, dropped = _stored(piece, client, settings, pool)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with ThreadPoolExecutor(client.connections) as pool, ThreadPoolExecutor(BANDS) as bands:
+        work = _Work(piece, client, pool)
+        taken, dropped = _taken(work, settings)
+        if piece.scenes and len(dropped) == len(piece.scenes):
+            scene_id, why = min(dropped.items())
+            raise FetchError(
+                f"{piece.tile}, {piece.year}-{piece.season}: none of its {len(dropped)} scenes is there, such as "
+                f"{scene_id} ({why}); remove searches/ from the cache to search again, or name another catalogue"
+            )
+        stored = np.stack(work.all(partial(_median, work, taken), settings.assets, pool=bands))
     for scene_id, why in sorted(dropped.items()):
         log.warning("%s: is left out: %s", scene_id, why)
     _write(piece, stored)
@@ -124,8 +135,8 @@ def make(piece: Piece, client: Client, settings: Stac) -> Provenance:
     provenance = Provenance(
         geoembed_version=__version__,
         recipe=piece.recipe,
-        scenes=tuple(map(_used, chosen)),
-        others=others,
+        scenes=tuple(map(_used, taken)),
+        others=len(piece.scenes) - len(taken) - len(dropped),
         dropped=dropped,
         valid={
             name: round(float((band[needed] > 0).mean()), 6)
@@ -137,19 +148,62 @@ def make(piece: Piece, client: Client, settings: Stac) -> Provenance:
     return provenance
 
 
+class ElsewhereError(FetchError):
+    """A file lies on other pixels than those of its tile."""
+
+
+class _Work:
+    """What is done for a piece, with a client, by threads."""
+
+    def __init__(self, piece: Piece, client: Client, pool: ThreadPoolExecutor) -> None:
+        self.piece, self.client, self._pool = piece, client, pool
+        self.needed = np.array(piece.blocks)
+        box = piece.box
+        self.tile = box.part(-piece.row, -piece.column, piece.row + box.height, piece.column + box.width)
+
+    def all(self, work: Callable[..., T], *arguments: Iterable[Any], pool: ThreadPoolExecutor | None = None) -> list[T]:
+        """Return what some work gives for each of some arguments, none of it going on afterwards; raises what it does.
+
+        Interrupted, it gives up all requests of the client.
+        """
+        futures = [(pool or self._pool).submit(work, *each) for each in zip(*arguments, strict=True)]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in filter(done.__contains__, futures):
+                future.result()
+            return [future.result() for future in futures]
+        except KeyboardInterrupt:
+            self.client.close()
+            raise
+        finally:
+            for future in futures:
+                future.cancel()
+            wait(futures)
+
+    @contextmanager
+    def opened(self, asset: Asset) -> Iterator[Remote]:
+        """Open a file of a scene; raises FetchError, and its kinds AbsentError and ElsewhereError."""
+        with blocks.opened(self.client, asset.href, self.piece.path.parent) as remote:
+            if not pieces.factor(self.tile, remote.box):
+                raise ElsewhereError(f"{hosts.name(asset.href)}: lies on other pixels than its tile")
+            yield remote
+
+
 @dataclass(frozen=True, eq=False)
 class _Clear:
     """A scene, and its clear pixels in a piece.
 
     share: of the needed pixels.
-    blocks: in which there are some, (block rows, block columns).
+    counts: in each block, (block rows, block columns).
     bits: the pixels, (height, width) packed to bits.
+    blocks: in which it is one of the clearest, (block rows, block columns).
     """
 
     scene: Scene
     share: float
-    blocks: NDArray[np.bool_]
+    counts: NDArray[np.int64]
     bits: NDArray[np.uint8]
+    blocks: NDArray[np.bool_]
 
 
 def _used(clear: _Clear) -> Used:
@@ -158,86 +212,110 @@ def _used(clear: _Clear) -> Used:
     return Used(scene.id, scene.time, scene.baseline, offsets, round(clear.share, 4))
 
 
-def _stored(
-    piece: Piece, client: Client, settings: Stac, pool: ThreadPoolExecutor
-) -> tuple[NDArray[np.uint16], list[_Clear], int, dict[str, str]]:
-    """Return a piece's numbers, (bands, height, width), their scenes, how many others there are, and what was dropped.
-    """  # fmt: skip
+def _taken(work: _Work, settings: Stac) -> tuple[list[_Clear], dict[str, str]]:
+    """Return the scenes of which the median is, the clearest first, and why others are dropped, by id."""
     dropped: dict[str, str] = {}
-    read = partial(_clear, piece, client, settings)
     clear: list[_Clear] = []
-    for scene, answer in zip(piece.scenes, pool.map(read, piece.scenes), strict=True):
+    for scene, answer in zip(
+        work.piece.scenes, work.all(partial(_clear, work, settings), work.piece.scenes), strict=True
+    ):
         if isinstance(answer, str):
             dropped[scene.id] = answer
-        elif answer.share > 0.0:
-            clear.append(answer)
-    stored = np.zeros((len(settings.assets), piece.box.height, piece.box.width), dtype=np.uint16)
-    while True:
-        clear = [each for each in clear if each.scene.id not in dropped]
-        ranked = sorted(clear, key=lambda each: (-each.share, each.scene.time, each.scene.id))
-        chosen = ranked[: settings.scenes]
-        for name, band in zip(settings.assets, stored, strict=True):
-            lacking = _median(piece, client, name, chosen, pool, band)
-            if lacking:  # the next scene in rank takes its place, in all bands
-                dropped |= lacking
-                break
         else:
-            return stored, chosen, len(piece.scenes) - len(dropped) - len(chosen), dropped
+            clear.append(answer)
+    while True:  # where a scene is dropped, the next in rank takes its place, in all bands
+        taken = _clearest([each for each in clear if each.scene.id not in dropped], settings.scenes)
+        files = [(each.scene, asset) for each in taken for asset in each.scene.bands.values()]
+        lacking = [(scene.id, why) for (scene, _), why in zip(files, work.all(partial(_why, work), files), strict=True)
+                   if why]  # fmt: skip
+        if not lacking:
+            return taken, dropped
+        dropped |= dict(lacking)
 
 
-def _clear(piece: Piece, client: Client, settings: Stac, scene: Scene) -> _Clear | str:
-    """Return the clear pixels of a scene in a piece, or why it cannot be read."""
-    asset, needed = scene.classification, np.array(piece.blocks)
-    if asset is None:
-        return "has no scene classification"
-    whole = _pixels(needed, piece.box.height, piece.box.width)
+def _clear(work: _Work, settings: Stac, scene: Scene) -> _Clear | str:
+    """Return the clear pixels of a scene in a piece, or why it cannot be read.
+
+    Where no class is masked, all count as clear, as no classification is read.
+    """
+    box = work.piece.box
+    is_clear = _pixels(work.needed, box.height, box.width)
+    if settings.mask:
+        if scene.classification is None:
+            return "has no scene classification"
+        try:
+            with work.opened(scene.classification) as remote:
+                is_clear &= _read(work, remote, work.needed, 0, box.height, partial(_unmasked, settings.mask))
+        except (AbsentError, ElsewhereError) as fault:
+            return str(fault)
+    side = pieces.BLOCK
+    counts = np.array(
+        [
+            [
+                np.count_nonzero(is_clear[row : row + side, column : column + side])
+                for column in range(0, box.width, side)
+            ]
+            for row in range(0, box.height, side)
+        ]
+    )
+    share = float(counts.sum() / work.piece.needed)
+    return _Clear(scene, share, counts, np.packbits(is_clear, axis=1), counts > 0)
+
+
+def _unmasked(mask: Sequence[int], classes: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which pixels are of no class that is masked; faster than isin, of a few classes."""
+    is_unmasked = np.ones(classes.shape, dtype=bool)
+    for number in mask:
+        is_unmasked &= classes != number
+    return is_unmasked
+
+
+def _clearest(clear: Sequence[_Clear], most: int) -> list[_Clear]:
+    """Return the scenes that are among so many clearest ones in a block, and in which; the clearest in all first."""
+    if not clear:
+        return []
+    ordered = sorted(clear, key=lambda each: (each.scene.time, each.scene.id))
+    counts = np.stack([each.counts for each in ordered])
+    ranks = np.argsort(np.argsort(-counts, axis=0, kind="stable"), axis=0)
+    taken = [replace(each, blocks=here) for each, here in zip(ordered, (counts > 0) & (ranks < most), strict=True)
+             if here.any()]  # fmt: skip
+    return sorted(taken, key=lambda each: (-each.share, each.scene.time, each.scene.id))
+
+
+def _why(work: _Work, file: tuple[Scene, Asset]) -> str:
+    """Return why a file of a scene cannot be read, empty where it can; its header is kept by the client."""
     try:
-        with blocks.opened(client, asset.href, piece.path.parent) as remote:
-            if not _factor(piece, remote):
-                return "its classification lies on other pixels"
-            classes = _read(piece, remote, needed)
-    except AbsentError as fault:
+        with work.opened(file[1]):
+            return ""
+    except (AbsentError, ElsewhereError) as fault:
         return str(fault)
-    is_clear = ~np.isin(classes, settings.mask) & whole
-    rows = np.logical_or.reduceat(is_clear, np.arange(0, is_clear.shape[0], pieces.BLOCK), axis=0)
-    in_blocks = np.logical_or.reduceat(rows, np.arange(0, is_clear.shape[1], pieces.BLOCK), axis=1)
-    return _Clear(scene, float(is_clear.sum() / whole.sum()), in_blocks, np.packbits(is_clear, axis=1))
-
-
-def _factor(piece: Piece, remote: Remote) -> int:
-    """Return how many pixels of a piece lie along one of a remote file of its tile; 0 where the file lies elsewhere."""
-    factor = round(remote.box.transform.a / piece.box.transform.a)
-    if factor < 1 or not crs.same(remote.box.crs, piece.box.crs):
-        return 0
-    sizes = remote.box.transform.a / piece.box.transform.a, remote.box.transform.e / piece.box.transform.e
-    corner = ~remote.box.transform @ (piece.box.transform.c, piece.box.transform.f)
-    is_there = np.allclose(corner, (piece.column / factor, piece.row / factor), rtol=0.0, atol=0.01)
-    last = piece.row + piece.box.height, piece.column + piece.box.width
-    reaches = remote.box.height * factor >= last[0] and remote.box.width * factor >= last[1]
-    return factor if is_there and reaches and np.allclose(sizes, factor) else 0
 
 
 def _read(
-    piece: Piece, remote: Remote, needed: NDArray[np.bool_], top: int = 0, height: int | None = None
+    work: _Work,
+    remote: Remote,
+    needed: NDArray[np.bool_],
+    top: int,
+    height: int,
+    made: Callable[[NDArray[Any]], NDArray[Any]] = np.asarray,
 ) -> NDArray[Any]:
-    """Return the numbers of a remote file at the pixels of a piece's rows, (height, width); 0 in blocks not needed.
+    """Return what is made of the numbers of a remote file at the pixels of a piece's rows, (height, width).
 
-    A pixel of a coarser file stands for all those that lie in it.
+    A pixel of a coarser file stands for all those that lie in it. In blocks not needed the numbers are 0.
 
     needed: blocks of the piece, (block rows, block columns) from the first that holds some of the rows.
-    top, height: the rows; None: all.
+    top, height: the rows.
     """
-    factor = _factor(piece, remote)
-    height, width = piece.box.height if height is None else height, piece.box.width
-    row, column = piece.row + top, piece.column
+    factor = pieces.factor(work.tile, remote.box)
+    row, column, width = work.piece.row + top, work.piece.column, work.piece.box.width
     first_row, first_column = row // factor, column // factor
     rows = np.arange(first_row, (row + height - 1) // factor + 1)
     columns = np.arange(first_column, (column + width - 1) // factor + 1)
     # Which needed blocks meet which of the file's: both are runs of pixels of the piece.
-    down = _meeting(needed.shape[0], height, rows // remote.block[0], (rows * factor - row).clip(0), factor)
-    across = _meeting(needed.shape[1], width, columns // remote.block[1], (columns * factor - column).clip(0), factor)
+    down = _meeting(needed.shape[0], height, rows // remote.block[0], rows * factor - row, factor)
+    across = _meeting(needed.shape[1], width, columns // remote.block[1], columns * factor - column, factor)
     wanted = (down.T @ needed.astype(np.int64) @ across) > 0
-    numbers = remote.read(first_row, first_column, len(rows), len(columns), wanted)
+    numbers = made(remote.read(first_row, first_column, len(rows), len(columns), wanted))
     if factor == 1:
         return numbers
     above, before = row - first_row * factor, column - first_column * factor
@@ -251,84 +329,116 @@ def _meeting(
     """Return 1 where one of `needed` blocks of a piece meets one of a file's, along an axis, (needed, file's blocks).
 
     blocks_of: of each pixel of the file, its block.
-    firsts: the first pixel of the piece in each pixel of the file.
+    firsts: the first pixel of the piece in each pixel of the file, which may lie before the piece.
     """
-    lasts = np.minimum(firsts + factor, length) - 1
+    firsts, lasts = firsts.clip(0), np.minimum(firsts + factor, length) - 1
     meeting = np.zeros((needed, int(blocks_of[-1] - blocks_of[0]) + 1), dtype=np.int64)
     for pixels in (firsts, lasts):
         meeting[pixels // pieces.BLOCK, blocks_of - blocks_of[0]] = 1
     return meeting
 
 
-def _median(
-    piece: Piece,
-    client: Client,
-    name: str,
-    chosen: Sequence[_Clear],
-    pool: ThreadPoolExecutor,
-    band: NDArray[np.uint16],
-) -> dict[str, str]:
-    """Write the median of a band, (height, width); where scenes cannot be read, return why by id instead."""
+def _median(work: _Work, taken: Sequence[_Clear], name: str) -> NDArray[np.uint16]:
+    """Return the median of a band, (height, width); raises FetchError."""
+    box, side = work.piece.box, pieces.BLOCK
+    band = np.zeros((box.height, box.width), dtype=np.uint16)
     with ExitStack() as stack:
-
-        def opened(clear: _Clear) -> Remote | str:
-            try:
-                remote = stack.enter_context(blocks.opened(client, clear.scene.bands[name].href, piece.path.parent))
-            except AbsentError as fault:
-                return str(fault)
-            return remote if _factor(piece, remote) == 1 else f"its {name} lies on other pixels"
-
-        answers = list(pool.map(opened, chosen))
-        lacking = {clear.scene.id: why for clear, why in zip(chosen, answers, strict=True) if isinstance(why, str)}
-        if lacking:
-            return lacking
-        remotes = [remote for remote in answers if isinstance(remote, Remote)]
-        for top in range(0, piece.box.height, pieces.BLOCK):
-            height = min(pieces.BLOCK, piece.box.height - top)
-            strips = list(pool.map(partial(_strip, piece, name, top, height), chosen, remotes))
-            for row in range(0, height, ROWS):
-                planes = [strip[row : row + ROWS] for strip in strips]
-                band[top + row : top + min(row + ROWS, height)] = median(planes) if planes else 0
-    return {}
+        remotes = [stack.enter_context(work.opened(clear.scene.bands[name])) for clear in taken]
+        packings = [_packing(clear.scene.bands[name], remote) for clear, remote in zip(taken, remotes, strict=True)]
+        for top in range(0, box.height, side):
+            reading = [n for n, clear in enumerate(taken) if clear.blocks[top // side].any()]
+            read = work.all(partial(_strip, work, top), [taken[n] for n in reading], [remotes[n] for n in reading])
+            strips = dict(zip(reading, read, strict=True))
+            for left in range(0, box.width, side):
+                parts = [
+                    _Part(strips[n][:, left : left + side], taken[n].bits[top : top + side, left // 8 :], packings[n])
+                    for n in reading
+                    if taken[n].blocks[top // side, left // side]
+                ]
+                _fill(band[top : top + side, left : left + side], parts)
+    return band
 
 
-def _strip(piece: Piece, name: str, top: int, height: int, clear: _Clear, remote: Remote) -> NDArray[np.uint16]:
-    """Return a scene's band in rows of a piece, (height, width), as it is stored; INVALID where it is not clear."""
-    is_clear = np.unpackbits(clear.bits[top : top + height], axis=1, count=piece.box.width).view(bool)
-    numbers = _read(piece, remote, clear.blocks[[top // pieces.BLOCK]], top, height)
-    is_valid = is_clear & (numbers != 0)
-    if remote.nodata is not None:
-        is_valid &= numbers != remote.nodata
-    packed = pack(numbers, clear.scene.bands[name])
-    packed[~is_valid] = INVALID
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A scene's band in a block.
+
+    numbers: as they are read, (h, w).
+    bits: which are clear, (h, at least w / 8).
+    packed: what is stored of every number.
+    """
+
+    numbers: NDArray[Any]
+    bits: NDArray[np.uint8]
+    packed: NDArray[np.uint16]
+
+
+def _fill(block: NDArray[np.uint16], parts: Sequence[_Part]) -> None:
+    """Set a block (h, w) to the median of its parts, some rows at a time."""
+    height, width = block.shape
+    for top in range(0, height if parts else 0, ROWS):
+        rows = slice(top, min(top + ROWS, height))
+        planes = np.empty((len(parts), rows.stop - top, width), dtype=np.uint16)
+        for plane, part in zip(planes, parts, strict=True):
+            part.packed.take(part.numbers[rows], out=plane, mode="clip")
+            is_clear = np.unpackbits(part.bits[rows], axis=1, count=width)
+            plane |= np.subtract(is_clear, np.uint16(1), dtype=np.uint16)  # INVALID where it is 0
+        block[rows] = median(planes)
+
+
+def _strip(work: _Work, top: int, clear: _Clear, remote: Remote) -> NDArray[Any]:
+    """Return a scene's band in a row of blocks, (height, width), as unsigned numbers."""
+    height = min(pieces.BLOCK, work.piece.box.height - top)
+    numbers = _read(work, remote, clear.blocks[[top // pieces.BLOCK]], top, height)
+    return numbers.view(f"u{numbers.itemsize}")
+
+
+def _packing(asset: Asset, remote: Remote) -> NDArray[np.uint16]:
+    """Return what a composite stores of every number of a file; raises FetchError."""
+    if remote.dtype not in ("uint8", "uint16", "int16"):
+        raise FetchError(
+            f"{hosts.name(asset.href)}: holds {remote.dtype}, no numbers of 8 or 16 bits; name another asset in assets"
+        )
+    return packing(remote.dtype, remote.nodata, asset.scale, asset.offset)
+
+
+@lru_cache(maxsize=16)
+def packing(dtype: str, nodata: float | None, scale: float, offset: float) -> NDArray[np.uint16]:
+    """Return what a composite stores of every number of a type, in the order of its bits as an unsigned one.
+
+    The value, number * scale + offset, stays the same; it is rounded where it lies between two stored numbers, half up.
+    It is from 1 to one less than INVALID, which stands for 0, in all products no value, and for `nodata`.
+    """
+    kind = np.dtype(dtype)
+    numbers = np.arange(2 ** (8 * kind.itemsize)).astype(f"u{kind.itemsize}").view(kind).astype(np.int64)
+    # In fractions, as scale and offset are decimal numbers, which floating point does not hold.
+    unit, least = Fraction(repr(ENCODING.scale)), Fraction(repr(ENCODING.offset))
+    factor, shift = Fraction(repr(scale)) / unit, (Fraction(repr(offset)) - least) / unit + Fraction(1, 2)
+    below = factor.denominator * shift.denominator
+    times, plus = factor.numerator * shift.denominator, shift.numerator * factor.denominator
+    stored = [min(max((number * times + plus) // below, 1), INVALID - 1) for number in numbers.tolist()]
+    packed = np.array(stored, dtype=np.uint16)
+    packed[(numbers == 0) | (numbers == nodata)] = INVALID
+    packed.flags.writeable = False
     return packed
 
 
-def pack(numbers: NDArray[Any], asset: Asset) -> NDArray[np.uint16]:
-    """Return a band's numbers as a composite stores them, from 1 to one less than INVALID.
-
-    The value, number * scale + offset, stays the same; it is rounded where it lies between two stored numbers.
-    """
-    shift = (asset.offset - ENCODING.offset) / ENCODING.scale
-    factor = asset.scale / ENCODING.scale
-    if abs(factor - 1.0) < 1e-9 and abs(shift - round(shift)) < 1e-6:
-        moved = numbers.astype(np.int32) + round(shift)
-    else:
-        moved = np.floor(numbers * factor + shift + 0.5)
-    return np.clip(moved, 1, INVALID - 1).astype(np.uint16)
-
-
-def median(planes: Sequence[NDArray[np.uint16]]) -> NDArray[np.uint16]:
-    """Return the median of each pixel over planes, (h, w) each, without INVALID; 0 where all are INVALID.
+def median(planes: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return the median of each pixel over planes, (S, h, w), without INVALID; 0 where all are INVALID. Sorts them.
 
     It is numpy's: of an even number of values the mean of the two in the middle, which is rounded, half up.
     """
-    ordered = np.stack(planes)
-    _sort(ordered)
-    count = (ordered != INVALID).sum(axis=0, dtype=np.intp)
-    low = np.take_along_axis(ordered, np.maximum(count - 1, 0)[None] // 2, axis=0)[0].astype(np.uint32)
-    high = np.take_along_axis(ordered, np.minimum(count // 2, len(ordered) - 1)[None], axis=0)[0]
-    return np.where(count > 0, (low + high + 1) // 2, 0).astype(np.uint16)
+    _sort(planes)
+    middle = [planes[0].copy(), planes[0].copy()]
+    value = np.empty_like(planes[0])
+    # Of n values those in the middle are number (n - 1) // 2 and n // 2, from 0: each further value moves the upper and
+    # the lower of them up in turn. As planes are sorted, what is moved to is the larger.
+    for number in range(1, len(planes)):
+        np.multiply(planes[(number + 1) // 2], planes[number] != INVALID, out=value)
+        np.maximum(middle[number % 2], value, out=middle[number % 2])
+    low, high = middle
+    mean = (low | high) - ((low ^ high) >> 1)  # (low + high + 1) // 2, which might not fit
+    return np.asarray(mean * (low != INVALID))
 
 
 def _sort(planes: NDArray[np.uint16]) -> None:

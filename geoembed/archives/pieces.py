@@ -6,7 +6,7 @@ blocks that are needed, so that for a small area little more is read than for a 
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
-from geoembed.archives.scenes import Scene
+from geoembed.archives.scenes import Asset, Scene
+from geoembed.errors import AbsentError
 from geoembed.ground import crs as crs_
 from geoembed.ground.lattice import GeoBox
 from geoembed.imagery.catalogues import Season, Stac
@@ -88,17 +89,19 @@ def plan(
 ) -> tuple[list[Piece], list[str]]:
     """Return the pieces that some ground needs, tile by tile, and why scenes are left out, a line each.
 
-    scenes: by season.
+    Raises AbsentError where a tile's pixels lie nowhere, as none of its files is there.
+
+    scenes: by season, in any order.
     outlines: of the ground, (N,) polygons in degrees (EPSG:4326), cut at 180 degrees.
     folder: in which the pieces' files lie.
-    box_of: asks a file where a scene's pixels lie, as its catalogue does not say.
+    box_of: asks a scene's files where its pixels lie, as its catalogue does not say; raises AbsentError.
     """
     bounds = shapely.bounds(outlines).reshape(-1, 4)
     left_out: list[str] = []
     pieces: list[Piece] = []
     by_tile: dict[str, dict[Season, list[Scene]]] = {}
     for season, found in scenes.items():
-        for scene in found:
+        for scene in sorted(found, key=lambda scene: (scene.time, scene.id)):
             by_tile.setdefault(scene.tile, {}).setdefault(season, []).append(scene)
     for tile, of_season in sorted(by_tile.items()):
         box, lying = _lattice([scene for found in of_season.values() for scene in found], box_of)
@@ -113,13 +116,39 @@ def plan(
 
 
 def said(scene: Scene) -> GeoBox | None:
-    """Return where a catalogue says that the pixels of a scene's bands lie; None where it does not say."""
-    boxes = {
-        GeoBox(asset.crs, asset.transform, asset.height, asset.width)
-        for asset in scene.bands.values()
-        if asset.crs and asset.transform and asset.height and asset.width
-    }
-    return boxes.pop() if len(boxes) == 1 else None
+    """Return where a catalogue says that the finest pixels of a scene lie; None where it does not say, or nonsense."""
+    zone, band = scene.tile[:2], scene.tile[2]
+    crs = f"EPSG:{326 if band >= 'N' else 327}{zone}"
+    of_bands = [_box(asset, crs) for asset in scene.bands.values()]
+    of_classes = _box(scene.classification, crs) if scene.classification else None
+    boxes = [box for box in of_bands if box is not None]
+    return finest([*boxes, *([of_classes] if of_classes else [])]) if boxes else None
+
+
+def _box(asset: Asset, crs: str) -> GeoBox | None:
+    """Return where a file's pixels lie in the CRS of its tile; None where its catalogue does not say, or nonsense."""
+    if asset.crs is None or asset.crs.upper() != crs or not (asset.transform and asset.height and asset.width):
+        return None
+    a, b, c, d, e, f = asset.transform[:6]
+    is_pixel = b == d == 0 and 1 <= a == -e <= 1000
+    is_near = 0 <= c <= 1e6 and 0 <= f <= 1e7
+    return GeoBox(crs, asset.transform, asset.height, asset.width) if is_pixel and is_near else None
+
+
+def finest(boxes: Iterable[GeoBox]) -> GeoBox | None:
+    """Return the box with the smallest pixels, of which those of the others are multiples; None where there is none."""
+    ordered = sorted(boxes, key=lambda box: box.transform.a)
+    return ordered[0] if ordered and all(factor(ordered[0], box) for box in ordered) else None
+
+
+def factor(fine: GeoBox, coarse: GeoBox) -> int:
+    """Return how many pixels of a box lie along one of another; 0 where they do not, from the upper left corner on."""
+    number = round(coarse.transform.a / fine.transform.a)
+    if number < 1:
+        return 0
+    cut = GeoBox(coarse.crs, coarse.transform @ Affine.scale(1 / number), coarse.height * number, coarse.width * number)
+    reaches = cut.height >= fine.height and cut.width >= fine.width
+    return number if reaches and fine.lattice.offset(cut) == (0, 0) else 0
 
 
 def _lattice(scenes: Sequence[Scene], box_of: Callable[[Scene], GeoBox]) -> tuple[GeoBox, set[str]]:
@@ -129,8 +158,19 @@ def _lattice(scenes: Sequence[Scene], box_of: Callable[[Scene], GeoBox]) -> tupl
     """
     known = {scene.id: said(scene) for scene in scenes}
     boxes = Counter(box for box in known.values() if box is not None)
-    box = boxes.most_common(1)[0][0] if boxes else box_of(scenes[0])
+    box = boxes.most_common(1)[0][0] if boxes else _asked(scenes, box_of)
     return box, {scene_id for scene_id, place in known.items() if place is None or _same(place, box)}
+
+
+def _asked(scenes: Sequence[Scene], box_of: Callable[[Scene], GeoBox]) -> GeoBox:
+    """Return where the pixels of the first scene lie whose files are there; raises AbsentError where there is none."""
+    for number, scene in enumerate(scenes, 1):
+        try:
+            return box_of(scene)
+        except AbsentError:
+            if number == len(scenes):
+                raise
+    raise AssertionError("a tile has scenes")
 
 
 def _same(box: GeoBox, other: GeoBox) -> bool:

@@ -38,9 +38,10 @@ def fetch(
     workers: Workers = 2,
     update: SearchAgain = False,
 ) -> None:
-    """Fetch the imagery that geoembed chip needs with the same options, into the cache.
+    """Fetch the imagery that chips are cut from, into the cache.
 
-    On a machine without internet that shares the folder, geoembed chip --offline cuts the chips then.
+    It is what geoembed chip needs with the same options. On a machine without internet that shares the folder,
+    geoembed chip --offline cuts the chips then.
 
     Example: geoembed fetch --aoi aoi.gpkg --dry-run
     """

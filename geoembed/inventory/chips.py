@@ -49,10 +49,13 @@ def of_folder(path: Path, *, verify: bool) -> Facts:
         **places.of_table(chipset.index),
         "crs": [grid.crs for grid in chipset.grids],
         "areas": {str(name): int(n) for name, n in chipset.index["aoi"].value_counts().items()},
+        **_credits(description.fetched),
         **facts.of_record(description.made_from, description.geoembed_version),
         "unusual": unusual,
     }
     tables = {"chips by split": _splits(chipset), "values": values(statistics)}
+    if composites := _composites(description.fetched):
+        tables["seasonal medians"] = composites
     return Facts(Kind.CHIPS.value, f"the index, that all files are there, and {read}", about, tables, tuple(faults))
 
 
@@ -94,6 +97,27 @@ def values(statistics: dict[str, list[ChannelStatistics]]) -> Rows:
             shown = {key: numbers[key] for key in ("valid", "minimum", "p1", "median", "p99", "maximum")}
             rows.append({"modality": name, "channel": channel.channel, **shown})
     return rows
+
+
+def _credits(fetched: dict[str, Any]) -> dict[str, Any]:
+    """Return where modalities were fetched from, and on which terms."""
+    if not fetched:
+        return {}
+    told = {
+        name: f"{source['archive']}: {source['attribution']}; {source['licence']}" for name, source in fetched.items()
+    }
+    dropped = {scene: why for source in fetched.values() for scene, why in source.get("dropped", {}).items()}
+    return {"fetched": told, **({"scenes_dropped": dropped} if dropped else {})}
+
+
+def _composites(fetched: dict[str, Any]) -> Rows:
+    """Return rows of the scenes and the clear share of seasonal medians, by modality, area and season."""
+    return [
+        {"modality": name, "area": area, "season": season, "scenes": numbers["scenes"], "clear": numbers["clear"]}
+        for name, source in fetched.items()
+        for area, seasons in source.get("areas", {}).items()
+        for season, numbers in seasons.items()
+    ]
 
 
 def _splits(chipset: ChipSet) -> Rows:

@@ -55,6 +55,7 @@ def label(
     output: PathLike | None = None,
     update: bool = False,
     overwrite: bool = False,
+    config: PathLike | None = None,
     progress: bool = False,
 ) -> Steps[geopandas.GeoDataFrame]:
     """Label chips from rasters, over valid pixels only and exact at cell borders; the result is the labels.
@@ -74,7 +75,8 @@ def label(
     names: names of classes such as `water=1,trees=2,3`, or `worldcover`; None: as the rasters tell.
     driver: GDAL's names of drivers that may open the rasters besides the usual ones.
     outside: folders, and beginnings of addresses, of which a VRT may name files that lie neither beside it nor below.
-    cache: the folder of what is fetched; None: `cache`.
+    cache: the folder of what is fetched; None: that of `config`, else `cache`.
+    config: the settings file whose [fetch] table says how; None: geoembed.toml if it exists.
     offline: ask no other machine; what is needed is in the cache.
     output: a file, or a folder for several classes; None: labels/<name>.gpkg.
 
@@ -89,10 +91,8 @@ def label(
     chipset = read_chips(Path(chips))
     fetched: list[str] = []
     if is_fetched := WORLDCOVER in locations and not Path(WORLDCOVER).exists():
-        fetching = Fetch()
-        fetched = yield from _fetch(
-            chipset, fetching if cache is None else replace(fetching, cache=str(cache)), offline
-        )
+        fetching = modalities.fetching(settings.file(config), None if cache is None else str(cache))
+        fetched = yield from _fetch(chipset, fetching, offline)
         locations = (*(location for location in locations if location != WORLDCOVER), *fetched)
     opened = sources.first_bands(locations, scaled=True, trust=trust)
     name = None if name is None else rules.stem(f"--name {name}", name)

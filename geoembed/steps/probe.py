@@ -128,8 +128,12 @@ def _fit(
         else:
             report = yield from _fit_anew(output, file, label_file, record)
         path = output / PREDICTIONS
-        told = {key: report[key] for key in SHOWN}
-        return Result((path,), report["counts"], scores.tables(report), told, partial(maps.read, path))
+        try:
+            told, counts, tables = {key: report[key] for key in SHOWN}, report["counts"], scores.tables(report)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            fault = "was edited: it is not what geoembed probe writes"
+            raise ProbeError(f"{output / METRICS}: {fault}; make it again with --overwrite") from None
+        return Result((path,), counts, tables, told, partial(maps.read, path))
 
 
 def _fit_anew(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
@@ -42,9 +44,15 @@ class Server:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers GET /FAULT/PATH."""
+    """Answers GET /FAULT/PATH.
+
+    Faults: a status, for ever or after `once`; closed, html, loop, to=ADDRESS, slowheader, garbled; packed (gzip, as no
+    fault); of parts from the late bytes on: trunc, stall, trunconce, stallonce, norange, changed, grown, shifted, flip,
+    zeros, packedpart, trickle, stallclose (and the server closes then).
+    """
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else an answer waits 40 ms for the one before to be acknowledged
     files: Server
 
     def log_message(self, *_: object) -> None:
@@ -66,6 +74,10 @@ class Handler(BaseHTTPRequestHandler):
         status = re.fullmatch(r"(once)?(\d{3})", fault)
         if status and (is_first or not status[1]) and (int(status[2]) < 500 or is_late):
             self._send(int(status[2]), b"", {"Retry-After": "1"} if status[2] == "429" else {})
+        elif fault == "oncedate" and is_first:
+            self._send(429, b"", {"Retry-After": formatdate(time.time() + 2, usegmt=True)})
+        elif fault == "slowheader":
+            self._trickle(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1000)
         elif self.files.failing and str(path).endswith(self.files.failing) and is_late:
             self._send(503, b"")
         elif fault == "closed" and is_late:
@@ -82,12 +94,21 @@ class Handler(BaseHTTPRequestHandler):
             self._file(fault, path.read_bytes(), part, is_late=is_late, is_first=is_first)
 
     def _file(self, fault: str, whole: bytes, part: re.Match[str] | None, *, is_late: bool, is_first: bool) -> None:
+        if fault in ("packed", "garbled"):
+            data = gzip.compress(whole) if fault == "packed" else whole
+            self._send(200, data, {"Content-Encoding": "gzip"})
+            return
         if part is None or fault == "norange":
             self._send(200, whole)
             return
         first, last = int(part[1]), min(int(part[2]), len(whole) - 1)
         data = whole[first : last + 1]
         headers = {"Content-Range": f"bytes {first}-{last}/{len(whole)}", "ETag": '"one"'}
+        if fault == "grown":
+            del headers["ETag"]
+            headers["Content-Range"] += "0" * is_late
+        if fault == "packedpart" and is_late:
+            headers["Content-Encoding"] = "gzip"
         if fault == "changed" and is_late:
             headers["ETag"] = '"two"'
         if fault == "shifted" and is_late:
@@ -102,7 +123,23 @@ class Handler(BaseHTTPRequestHandler):
                 self.files.stopping.wait(60)
             self.close_connection = True
             return
+        if fault == "trickle" and is_late:
+            self._send(206, data, headers, sent=1)
+            self._trickle(data[1:])
+            return
+        if fault == "stallclose" and is_late:
+            self._send(206, data, {**headers, "Connection": "close"}, sent=len(data) // 2)
+            self.files.stopping.wait(60)
+            return
         self._send(206, data, headers)
+
+    def _trickle(self, data: bytes) -> None:
+        """Send some bytes, ten a second, until the test ends."""
+        for byte in data:
+            self.wfile.write(bytes([byte]))
+            if self.files.stopping.wait(0.1):
+                break
+        self.close_connection = True
 
     def _send(
         self, status: int, data: bytes, /, headers: dict[str, str] | None = None, sent: int | None = None

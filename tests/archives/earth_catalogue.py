@@ -104,21 +104,32 @@ def dates(
     return found
 
 
-def expected(chosen: list[Date], mask: tuple[int, ...] = MASK) -> NDArray[np.float64]:
-    """numpy's median of reflectance over the clear pixels of dates, (3, HEIGHT, WIDTH), NaN where there is none.
+def expected(dates: list[Date], mask: tuple[int, ...] = MASK, scenes: int | None = None) -> NDArray[np.float64]:
+    """numpy's median of stored reflectance over the clear pixels of dates, (3, H, W), NaN where there is none.
 
-    Each date's reflectance is that of the stored numbers: at least 1e-4 above the darkest that can be stored.
+    scenes: of each block of BLOCK pixels the clearest so many dates count; None: all.
     """
     stack = []
-    for date in chosen:
+    for date in dates:
         offset = 1000 - (1000 if date.scene.baseline == "04.00" else 0)
         stored = np.clip(date.numbers.astype(np.int64) + offset, 1, 65534).astype(float)
         stored[:, np.isin(date.classes, mask)] = np.nan
-        stored[date.numbers == 0] = np.nan
         stack.append(stored)
+        stored[date.numbers == 0] = np.nan
+    if scenes is not None:
+        _without_cloudier(stack, [~np.isin(date.classes, mask) for date in dates], scenes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of pixels without a value
         return np.asarray(np.nanmedian(np.stack(stack), axis=0))
+
+
+def _without_cloudier(stack: list[NDArray[np.float64]], clear: list[NDArray[np.bool_]], scenes: int) -> None:
+    for row in range(0, HEIGHT, BLOCK):
+        for column in range(0, WIDTH, BLOCK):
+            block = np.s_[..., row : row + BLOCK, column : column + BLOCK]
+            ranked = sorted(range(len(stack)), key=lambda n: (-int(clear[n][block].sum()), n))
+            for n in ranked[scenes:]:
+                stack[n][block] = np.nan
 
 
 def item(date: Date) -> Any:

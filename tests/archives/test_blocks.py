@@ -111,6 +111,84 @@ def test_only_blocks_that_are_wanted_are_read(
         assert client.traffic.requests == requests, "neither what is there nor what is empty is asked for"
 
 
+@pytest.mark.parametrize("nodata", [255, None])
+def test_blocks_without_values_are_nodata(client: Client, server: Server, tmp_path: Path, nodata: int | None) -> None:
+    numbers = np.full((SIDE, SIDE), 7, np.uint8)
+    numbers[:BLOCK, BLOCK:] = nodata or 0
+    write(server.folder / "a.tif", numbers, nodata=nodata)
+    wanted = np.ones((5, 5), dtype=bool)
+    wanted[0, 4] = False
+    with blocks.opened(client, server.url("a.tif"), tmp_path) as remote:
+        np.testing.assert_array_equal(remote.read(0, 0, SIDE, SIDE), numbers)
+        numbers[:BLOCK, 4 * BLOCK :] = 0
+        np.testing.assert_array_equal(remote.read(0, 0, SIDE, SIDE, wanted), numbers)
+
+
+DEFLATED: dict[str, tuple[str, dict[str, Any]]] = {
+    "plain": ("uint16", {"predictor": 1}),
+    "differences": ("int16", {}),
+    "big-endian": ("uint16", {"endianness": "big"}),
+    "real": ("float32", {"predictor": 3}),
+    "strips": ("uint8", {"tiled": False, "blockxsize": SIDE, "blockysize": 7}),
+    "twelve bits": ("uint16", {"nbits": 12, "predictor": 1}),
+}
+
+
+@pytest.mark.parametrize("layout", DEFLATED)
+def test_a_wrong_byte_anywhere_in_deflated_blocks_is_told(
+    client: Client, server: Server, tmp_path: Path, layout: str
+) -> None:
+    dtype, options = DEFLATED[layout]
+    rng = np.random.default_rng(2)
+    numbers = (np.add.outer(np.arange(SIDE), np.arange(SIDE)) % 3000 + rng.integers(0, 50, (SIDE, SIDE))).astype(dtype)
+    write(tmp_path / "a.tif", numbers, **options)
+    data = (tmp_path / "a.tif").read_bytes()
+    with rasterio.open(tmp_path / "a.tif") as file:
+        places = [
+            (int(file.get_tag_item(f"BLOCK_OFFSET_0_{row}", "TIFF", bidx=1)),
+             int(file.get_tag_item(f"BLOCK_SIZE_0_{row}", "TIFF", bidx=1)), row * file.block_shapes[0][0])
+            for row in range(-(-SIDE // file.block_shapes[0][0]))
+        ]  # fmt: skip
+    for number in range(20):
+        offset, size, row = places[int(rng.integers(len(places)))]
+        damaged = bytearray(data)
+        damaged[offset + int(rng.integers(size))] ^= int(rng.integers(1, 256))
+        (server.folder / f"{number}.tif").write_bytes(damaged)
+        with blocks.opened(client, server.url(f"{number}.tif"), tmp_path) as remote:
+            for _ in range(2):
+                with pytest.raises(FetchError, match=r"cannot be decoded|are not those that were written"):
+                    remote.read(row, 0, 1, 1)
+
+
+def test_blocks_and_files_that_are_too_large_are_one_line(
+    client: Client, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: NDArray[np.uint16]
+) -> None:
+    side = 16_000  # of which a block of 512 MB is made in memory, and packed to half a megabyte
+    write(server.folder / "a.tif", numbers[:1, :1], blockxsize=side, blockysize=side, sparse_ok=False)
+    assert (server.folder / "a.tif").stat().st_size < 2**20
+    with pytest.raises(FetchError, match="blocks that are too large"), \
+            blocks.opened(client, server.url("a.tif"), tmp_path):  # fmt: skip
+        pass
+    monkeypatch.setattr(blocks, "LARGEST_FILE", 1000)
+    with pytest.raises(FetchError, match="larger than any raster"), \
+            blocks.opened(client, server.url("a.tif", "grown"), tmp_path):  # fmt: skip
+        pass
+
+
+def test_headers_are_kept_up_to_a_limit(
+    client: Client, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, numbers: NDArray[np.uint16]
+) -> None:
+    monkeypatch.setattr(blocks, "MOST_KEPT", 2 * (blocks.HEADER + 1000))
+    for name in "abc":
+        write(server.folder / f"{name}.tif", numbers)
+    asked = []
+    for name in "abcca":
+        before = client.traffic.requests
+        with blocks.opened(client, server.url(f"{name}.tif"), tmp_path):
+            asked.append(client.traffic.requests - before)
+    assert asked == [1, 1, 1, 0, 1]
+
+
 def test_a_header_is_asked_for_once(
     client: Client, server: Server, tmp_path: Path, numbers: NDArray[np.uint16]
 ) -> None:
@@ -121,7 +199,13 @@ def test_a_header_is_asked_for_once(
     assert client.traffic.requests == 1
 
 
-@pytest.mark.parametrize("fault", ["trunc", "flip", "zeros", "closed", "503", "changed", "shifted", "norange", "html"])
+FAULTS = (
+    "trunc", "stall", "stallclose", "trickle", "flip", "zeros", "closed", "503", "changed", "grown", "shifted",
+    "packedpart", "norange", "html",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_faults_are_one_line_and_never_nodata(
     client: Client, server: Server, tmp_path: Path, numbers: NDArray[np.uint16], fault: str
 ) -> None:

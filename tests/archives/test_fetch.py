@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -137,6 +138,9 @@ def test_chips_of_all_modalities_are_cut_from_nothing_but_an_area(world: World, 
     assert s2["areas"]["here"]["jja"]["scenes"] == 7
     assert s2["areas"]["here"]["jja"]["clear"] > 0.9
     assert (s1["tiles"], s1["licence"]) == (["N42E015"], "CC-BY-4.0")
+    shown = run("info", "chips").stdout
+    assert "Contains modified Copernicus Sentinel data 2020" in shown
+    assert ["s2", "here", "jja", "7"] in [line.split()[:4] for line in shown.splitlines()]
 
 
 def transform_of_tile() -> Any:
@@ -157,6 +161,16 @@ def test_a_second_run_asks_nobody_and_offline_works(world: World, run: Run) -> N
     away = run("chip", "--aoi", "aoi.gpkg", "--offline", "-o", "others")
     assert (away.exit_code, away.stdout) == (1, "")
     assert "--offline asks nobody" in away.stderr
+
+
+def test_what_killed_runs_left_in_the_cache_is_swept_once_it_is_old(world: World, run: Run) -> None:
+    old, new = (Path("cache/s2") / f".part-{number * 16}-remote.tif" for number in "01")
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "remote.tif").write_bytes(b"half")
+    os.utime(old, (0, 0))
+    assert run("fetch", "--aoi", "aoi.gpkg", "--dry-run").exit_code == 0
+    assert (old.exists(), new.exists()) == (False, True), "another run may be at work on what is new"
 
 
 def test_a_dry_run_tells_what_there_is_and_fetches_no_imagery(world: World, run: Run) -> None:
@@ -213,6 +227,9 @@ def test_seasons_year_and_modalities_are_chosen(world: World, run: Run) -> None:
     assert only.exit_code == 0, only.stderr
     assert [path.name for path in Path("chips").iterdir() if path.is_dir()] == ["coh"]
     assert next(iter(pixels(world.folder, "coh").values()))[0] == ("djf_coh12",)
+    bare = run("chip", "--aoi", "aoi.gpkg", "--modalities", "s2", "--seasons", "jja,son", "-o", "bare")
+    assert bare.exit_code == 0, bare.stderr
+    assert "warning: s2: no pixel of here is clear in son 2020; its channels are missing there" in bare.stderr
     wrong = run("chip", "--aoi", "aoi.gpkg", "--seasons", "winter")
     assert "--seasons winter: no such season" in wrong.stderr
     none = run("chip", "--aoi", "aoi.gpkg", "--modalities", "s2", "--year", "2021", "-o", "other")

@@ -121,3 +121,17 @@ def _run(verb: Verb, folder: Path, **how: Any) -> str:
         assert "\n" not in str(error)
         return str(error)
     return ""
+
+
+@pytest.mark.parametrize("key", ["scores", "method", "counts", "accuracy"])
+def test_a_sealed_document_of_another_form_is_told(
+    world: tuple[Path, dict[str, Verb]], tmp_path: Path, key: str
+) -> None:
+    base, verbs = world
+    folder = tmp_path / "probe"
+    shutil.copytree(base / "probe", folder)
+    content = documents.load(folder / "metrics.json")
+    documents.write(folder / "metrics.json", {name: value for name, value in content.items() if name != key})
+    words = _run(verbs["probe"], folder)
+    assert words.startswith(f"{folder / 'metrics.json'}: was edited: it is not what geoembed probe writes; ")
+    assert not _run(verbs["probe"], folder, overwrite=True)

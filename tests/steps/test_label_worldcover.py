@@ -16,9 +16,7 @@ from synthetic import LATTICE, chip_folder, ids
 
 from geoembed.errors import FetchError, LabelError, StaleError
 from geoembed.ground import grid
-from geoembed.imagery.catalogues import Fetch
 from geoembed.outputs import geopackage
-from geoembed.steps import label as step
 from geoembed.steps.label import label
 
 HERE = f"/{landcover.KEY.format('N45E006')}"
@@ -29,8 +27,8 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Canned]:
     """A server that has the tile of the chips in the working folder."""
     canned = Canned()
     canned.answers[HERE] = landcover.tile(45, 6)
-    monkeypatch.setattr(step, "Fetch", lambda: Fetch(worldcover=canned.url, tries=1))
     monkeypatch.chdir(tmp_path)
+    Path("geoembed.toml").write_text(f'[fetch]\nworldcover = "{canned.url}"\ntries = 1\n')
     chip_folder(Path("chips"), ids(LATTICE, 12, 9))
     yield canned
     canned.close()
