@@ -1,4 +1,4 @@
-"""Tiny products of Sentinel-2 as ESA packs them: .SAFE folders with JPEG 2000 files and the metadata's real structure."""
+"""Tiny products of Sentinel-2 as ESA packs them: .SAFE folders of JPEG 2000, with the metadata's structure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def metadata(
     *, level: str = "L2A", baseline: str = "05.10", day: str = "2020-07-01", offsets: dict[int, float] | None = None
 ) -> str:
     """The metadata of a product: only what is read, amid what is around it in real ones."""
-    given = {number: -1000 for number in range(13)} if offsets is None else offsets
+    given = dict.fromkeys(range(13), -1000) if offsets is None else offsets
     tag, around, quantification = {
         "L2A": ("BOA_ADD_OFFSET", "BOA_ADD_OFFSET_VALUES_LIST", "BOA_QUANTIFICATION_VALUE"),
         "L1C": ("RADIO_ADD_OFFSET", "Radiometric_Offset_List", "QUANTIFICATION_VALUE"),

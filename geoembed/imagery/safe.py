@@ -3,9 +3,9 @@
 A product holds one JPEG 2000 file per band and resolution: GRANULE/*/IMG_DATA/R10m/*_B04_10m.jp2 of Level-2A (surface
 reflectance), GRANULE/*/IMG_DATA/*_B04.jp2 of Level-1C (reflectance at the top of the atmosphere). Reflectance is
 (DN + offset) / quantification, and 0 is nodata. Both are in MTD_MSIL2A.xml: BOA_QUANTIFICATION_VALUE, and a
-BOA_ADD_OFFSET for each band since processing baseline 04.00; QUANTIFICATION_VALUE and RADIO_ADD_OFFSET in MTD_MSIL1C.xml
-(Sentinel-2 Products Specification Document, S2-PDGS-TAS-DI-PSD, issue 14.9). The metadata is read, and nothing is
-concluded from a date.
+BOA_ADD_OFFSET for each band since processing baseline 04.00; in MTD_MSIL1C.xml QUANTIFICATION_VALUE and
+RADIO_ADD_OFFSET (Sentinel-2 Products Specification Document, S2-PDGS-TAS-DI-PSD, issue 14.9). The
+metadata is read, and nothing is concluded from a date.
 
 Where bands and names are not given, a product gives red, green and blue of its season, such as jja_red. Products of one
 season are no median: the first in the order written gives a pixel that it has.
@@ -139,7 +139,7 @@ def _bands(modality: str, source: Source, folder: Path) -> tuple[str, ...]:
     for band in source.bands:
         if band not in BANDS:
             known = nearest(str(band), BANDS)
-            raise ImageryError(f"{folder}: has no band {band}; write bands = [\"B04\"] under {modality}{known}")
+            raise ImageryError(f'{folder}: has no band {band}; write bands = ["B04"] under {modality}{known}')
     return tuple(map(str, source.bands))
 
 

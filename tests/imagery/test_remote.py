@@ -227,7 +227,7 @@ def test_a_bucket_is_read_by_s3_addresses(bucket: S3, write_raster: WriteRaster)
         stored, valid = pixels(found(address))
         np.testing.assert_array_equal(stored, PIXELS)
         assert valid.all()
-    with pytest.raises(ImageryError, match="s3://archive/none.tif"):
+    with pytest.raises(ImageryError, match=r"s3://archive/none\.tif"):
         found("s3://archive/none.tif")
 
 

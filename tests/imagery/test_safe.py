@@ -129,7 +129,7 @@ def test_a_folder_without_metadata_or_granules_is_told(tmp_path: Path) -> None:
         found(safe)
     (tmp_path / "elsewhere").rename(safe / "GRANULE")
     (safe / "MTD_MSIL2A.xml").unlink()
-    with pytest.raises(ImageryError, match="holds neither MTD_MSIL2A.xml nor"):
+    with pytest.raises(ImageryError, match=r"holds neither MTD_MSIL2A\.xml nor"):
         found(safe)
 
 
