@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,20 @@ MOST_LETTERS = 80
 """Letters of a value that messages repeat."""
 
 
+_USER = re.compile(r"(://)[^/\s@]+@")
+_QUERY = re.compile(r"([^\s'\"]*)\?(?=[\w.%~-]+=)[^\s'\",;)]+")
+
+
+def shown(text: str) -> str:
+    """Return a text whose addresses have no users, passwords and queries, which may hold tokens."""
+    return _QUERY.sub(lambda found: found[0] if "vrt://" in found[1] else f"{found[1]}?...", _USER.sub(r"\1", text))
+
+
 class GeoembedError(Exception):
     """Something that the user can mend; the message is one line that names the file, the fault and the remedy."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shown(message))
 
 
 class ConfigError(GeoembedError):

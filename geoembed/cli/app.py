@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 from geoembed import display, interrupts, settings
 from geoembed.cli import faults, memory
 from geoembed.cli.options import Config, Json, Quiet, Verbose, place
-from geoembed.errors import ConfigError
+from geoembed.errors import ConfigError, shown
 from geoembed.settings import Option
 from geoembed.version import __version__
 
@@ -44,7 +44,7 @@ class Commands(TyperGroup):
             if not isinstance(error, Exception) and type(error).__module__ != PANICS:
                 raise
             for line in "".join(traceback.format_exception(error)).splitlines():
-                log.debug("%s", line)
+                log.debug("%s", shown(line))
             _say(faults.told(error))
         sys.exit(1)
 
@@ -157,7 +157,7 @@ def command(declaration: Checks) -> Checks:
         quiet, verbose = (bool(options.pop(key) or before_command[key]) for key in ("quiet", "verbose"))
         as_json, options["config"] = options.pop("json"), context.find_root().obj
         streams.listen(quiet, verbose)
-        log.debug("settings: %s; %s: %s", options["config"], name, options)
+        log.debug("settings: %s; %s: %s", options["config"], name, shown(str(options)))
         arguments = options | {"context": context}
         options |= declaration(**{key: arguments[key] for key in declared}) or {}
         step = _step(name)

@@ -31,7 +31,8 @@ def resolve(folder: Path, address: str) -> str:
     """Return an address written in a settings file: paths in it that are relative are relative to the file's folder."""
     archives, variable = _ARCHIVES.match(address), _VARIABLE.fullmatch(address)
     if archives:
-        return archives[0] + str(folder / address[archives.end() :])
+        inside = address[archives.end() :]
+        return address if inside.startswith("/vsi") or _URL.match(inside) else archives[0] + str(folder / inside)
     if address.startswith("/vsi") or _URL.match(address):
         return address
     if variable and not (folder / address).exists():

@@ -24,7 +24,7 @@ from geoembed.errors import ImageryError, of_library
 from geoembed.ground import crs as crs_
 from geoembed.ground import offline
 from geoembed.ground.lattice import TOLERANCE, GeoBox
-from geoembed.imagery import addresses, drivers, heaps, naming, vrt
+from geoembed.imagery import addresses, drivers, heaps, naming, safe, vrt
 from geoembed.imagery.drivers import WARY, Trust
 from geoembed.imagery.modalities import Modality, Source
 from geoembed.names import text
@@ -44,6 +44,19 @@ ABSURD = 1e30
 
 MOST_BANDS, MOST_BLOCK = 10_000, 2**31
 """Bands of a data set, and bytes of a block, beyond which it is taken for damaged: each read would take for ever."""
+
+PATIENCE = {
+    "GDAL_HTTP_MAX_RETRY": "4",  # of 429 and 5xx, and of lost connections
+    "GDAL_HTTP_RETRY_DELAY": "0.5",  # seconds, doubled each time
+    "GDAL_HTTP_CONNECTTIMEOUT": "5",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",  # bytes a second
+    "GDAL_HTTP_LOW_SPEED_TIME": "30",
+    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",  # masks and overviews are asked for by name
+}
+"""GDAL's options for rasters on other machines, where the environment says nothing else.
+
+A body that ends too early is not tried again by GDAL, and is an error: the next run asks anew.
+"""
 
 NO_VALUES = re.compile(r"<MDI key=\"STATISTICS_[^>]*>[^<]*</MDI>|</?[^>]*>|\s", re.S)
 """What an .aux.xml file may hold without changing a value: statistics, which viewers write, and tags around them.
@@ -165,7 +178,8 @@ def is_far(address: str, trust: Trust) -> bool:
 
 def gdal(*, far: bool) -> Any:
     """Return a context in which GDAL reads rasters: from this machine alone unless `far`; no file beyond its end."""
-    return rasterio.Env(RAW_CHECK_FILE_SIZE="YES", **({} if far else offline.OPTIONS))
+    patience = {name: value for name, value in PATIENCE.items() if name not in os.environ}
+    return rasterio.Env(RAW_CHECK_FILE_SIZE="YES", **(patience if far else offline.OPTIONS))
 
 
 def _drivers(address: str, trust: Trust) -> list[str]:
@@ -197,9 +211,27 @@ def _unreadable(address: str, error: BaseException) -> ImageryError:
     remedy = "mend or remove it"
     if "supported file format" in fault:
         remedy = 'convert it to GeoTIFF, or name its driver, as in driver = "GRIB" beside source in geoembed.toml'
+    if addresses.is_far(address):
+        remedy = _of_far(fault)
     if address.endswith(".vrt") and drivers.head_of(address) is None:
         remedy = "VRTs are read from disk and from zip archives alone: copy it"
     return ImageryError(f"{address}: cannot be read as a raster ({fault}); {remedy}")
+
+
+def remedy_of(raster: Raster, fault: str) -> str:
+    """Return what to do about a raster whose pixels cannot be read."""
+    return _of_far(fault) if raster.far else "mend or remove it"
+
+
+def _of_far(fault: str) -> str:
+    """Return what to do about a raster on another machine."""
+    if any(code in fault for code in ("401", "403", "AccessDenied", "InvalidCredentials", "SignatureDoesNotMatch")):
+        return "give the rights to read it: a signed address, or AWS_PROFILE, or AWS_NO_SIGN_REQUEST=YES for open data"
+    if "404" in fault or "does not exist" in fault:
+        return "mend its address"
+    if "supported file format" in fault:
+        return "the server gave something else, such as a page to sign in, or nothing: mend its address, or run again"
+    return "run again, or copy the file here"
 
 
 def _require_free_files() -> None:
@@ -342,6 +374,8 @@ def _names(
         return source.names
     names = tuple(descriptions[band - 1] for band in bands)
     fault = _fault_of(names)
+    if fault and not any(names) and len(names) == 1 and (found := safe.of_file(address)):
+        return (found[0].channel(found[1]),)
     if fault:
         remedy = naming.remedy(modality.name, modality.channels, len(names), chosen=source.bands is not None)
         raise ImageryError(f"{address}: {fault}; {remedy}")
@@ -395,12 +429,10 @@ def _encoding(modality: Modality, source: Source, address: str, file: Any, band:
     if dtype.startswith("complex"):
         remedy = f"gdal_translate DERIVED_SUBDATASET:AMPLITUDE:{address} OUT.tif"
         raise ImageryError(f"{address}: band {band} is complex; give its amplitude: {remedy}")
-    nodata = file.nodatavals[band - 1] if source.nodata is None else float(source.nodata)
+    scale, offset, nodata = _of_product(source, address, file, band)
     if nodata is not None and math.isinf(nodata) and dtype == "float64":
         # A tag such as -1.797693134862316e+308 is read as infinite; infinite pixels are no values whatever the tag.
         nodata = math.copysign(float(np.finfo(dtype).max), nodata)
-    scale = float(file.scales[band - 1] if source.scale is None else source.scale)
-    offset = float(file.offsets[band - 1] if source.offset is None else source.offset)
     if not max(abs(scale), abs(offset)) < ABSURD:
         fault = f"band {band} has a scale of {scale:g} and an offset of {offset:g}"
         raise ImageryError(f"{address}: {fault}; write those that it should have, as in scale = 1.0 and offset = 0.0")
@@ -411,3 +443,13 @@ def _encoding(modality: Modality, source: Source, address: str, file: Any, band:
         nodata=nodata,
         stored=source.stored or ("db" if modality.decibel else "value"),
     )
+
+
+def _of_product(source: Source, address: str, file: Any, band: int) -> tuple[float, float, float | None]:
+    """Return scale, offset and nodata of a band: the source's, else those of a product's metadata, else the file's."""
+    own = file.scales[band - 1], file.offsets[band - 1], file.nodatavals[band - 1]
+    given = source.scale, source.offset, source.nodata
+    if (given[0] is None or given[1] is None) and (found := safe.of_file(address)) and own[:2] == (1.0, 0.0):
+        own = found[0].encoding(found[1])
+    scale, offset, nodata = (a if b is None else b for a, b in zip(own, given, strict=True))
+    return float(scale), float(offset), None if nodata is None else float(nodata)

@@ -6,9 +6,9 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 
-from geoembed.errors import ImageryError, of_library
+from geoembed.errors import ImageryError, of_library, shown
 from geoembed.ground.formats import ARCHIVE_FAULTS
-from geoembed.imagery import addresses, rasters, seasonal
+from geoembed.imagery import addresses, rasters, safe, seasonal
 from geoembed.imagery.drivers import WARY, Trust
 from geoembed.imagery.modalities import Modality, Source
 from geoembed.imagery.rasters import Raster
@@ -31,7 +31,7 @@ def find(modality: Modality) -> tuple[Raster, ...]:
         for address in source.paths:
             opened += _open(modality, source, address)
     for raster in opened:
-        log.debug("%s: %s gives %s", modality.name, raster.address, ", ".join(raster.channels))
+        log.debug("%s: %s gives %s", modality.name, shown(raster.address), ", ".join(raster.channels))
     return tuple(opened)
 
 
@@ -49,6 +49,10 @@ def first_bands(locations: Iterable[str], *, scaled: bool, trust: Trust = WARY) 
 
 
 def _open(modality: Modality, source: Source, location: str) -> list[Raster]:
+    products = _products(location)
+    if products:
+        files = [file for product in products for file in safe.files(modality.name, source, product)]
+        return [rasters.read(modality, of_band, address) for address, of_band in files]
     singles = _expand(location)
     tiles = [address for address in singles if seasonal.is_tile(address)]
     if not tiles:
@@ -56,6 +60,19 @@ def _open(modality: Modality, source: Source, location: str) -> list[Raster]:
     if len(tiles) < len(singles):
         log.info("%s: %d files are no seasonal tiles and are left out", location, len(singles) - len(tiles))
     return seasonal.read(modality.name, source, location, tiles)
+
+
+def _products(location: str) -> list[Path]:
+    """Return the products of Sentinel-2 at a path, in a folder, or that a glob names, in name order."""
+    path = Path(location)
+    if not addresses.is_path(location) or path.is_file():
+        return []
+    if path.is_dir():
+        folders = [path] if safe.is_product(path) else list(path.iterdir())
+    else:
+        folders = [Path(match) for match in glob.glob(location, recursive=True)]  # noqa: PTH207 (absolute patterns)
+    products = [folder for folder in folders if folder.is_dir() and safe.is_product(folder)]
+    return sorted(products, key=lambda folder: (folder.name, str(folder)))
 
 
 def _expand(location: str) -> list[str]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rasterio import windows
 from rasterio.enums import MaskFlags
 
-from geoembed.errors import ImageryError, of_library
+from geoembed.errors import ImageryError, of_library, shown
 from geoembed.ground import crs as crs_
 from geoembed.ground.lattice import GeoBox
 from geoembed.imagery import rasters
@@ -76,7 +76,8 @@ def absurd(counts: Mapping[str, int]) -> Iterator[str]:
     """Yield a line for each data set with numbers that were taken for no value though no tag says so."""
     for address, count in counts.items():
         fault = f"{count:,} pixels are infinite or {ABSURD:g} and more, and taken for no value"
-        yield f"{address}: {fault}; if they stand for one value, tag it: gdal_edit.py -a_nodata NUMBER {address}"
+        name = shown(address)
+        yield f"{name}: {fault}; if they stand for one value, tag it: gdal_edit.py -a_nodata NUMBER {name}"
 
 
 def needed(raster: Raster, box: GeoBox) -> Iterator[Window]:
@@ -136,8 +137,9 @@ def read(
         with rasters.gdal(far=raster.far):
             types, stored, valid = _pixels(source, bands, part)
     except rasters.FAULTS as error:
+        fault = of_library(error)
         raise ImageryError(
-            f"{raster.address}: its pixels cannot be read ({of_library(error)}); mend or remove it"
+            f"{raster.address}: its pixels cannot be read ({fault}); {rasters.remedy_of(raster, fault)}"
         ) from None
     for i, dtype, numbers, is_valid in zip(chosen, types, stored, valid, strict=True):
         nodata = raster.encodings[i].nodata

@@ -13,6 +13,8 @@ from typing import Any
 import shapely
 import xxhash
 
+from geoembed.errors import shown
+
 WHOLE, EDGE = 2**26, 2**20
 BLOCKS, BLOCK = 256, 2**16
 
@@ -104,7 +106,7 @@ class Files:
 
         Where it reads none, as it lies on another machine, the digest is that of its address.
         """
-        name = address.replace("\\", "/").rpartition("/")[2]
+        name = shown(address).replace("\\", "/").rpartition("/")[2]
         contents = [self.digest(Path(file)) for file in files]
         return [name, contents[0] if len(contents) == 1 else of_value(contents or address)]
 
