@@ -91,4 +91,6 @@ def _beginning(value: Any) -> Any:
         return value[:8]
     if isinstance(value, Mapping):
         return {name: _beginning(part) for name, part in value.items()}
-    return f"{len(value)} files" if isinstance(value, list) and len(value) != 1 else _beginning(value[0])
+    if not isinstance(value, list):
+        return str(value)[:8]
+    return f"{len(value)} files" if len(value) != 1 else _beginning(value[0])
