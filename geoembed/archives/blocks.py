@@ -92,6 +92,7 @@ class Remote:
     block: height and width of its blocks.
     dtype: of its numbers.
     nodata: the number that stands for no value; None where there is none.
+    colours: red, green, blue and opacity of each number, 0 to 255; None where there is no colour table.
     """
 
     def __init__(self, client: Client, url: str, header: Header, path: Path, source: Any) -> None:
@@ -102,6 +103,8 @@ class Remote:
         self.block: tuple[int, int] = source.block_shapes[0]
         self.dtype: str = source.dtypes[0]
         self.nodata: float | None = source.nodata
+        is_coloured = source.colorinterp[0] == ColorInterp.palette
+        self.colours: dict[int, tuple[int, ...]] | None = dict(source.colormap(1)) if is_coloured else None
         self._there: set[int] = set()
         self._unchecked: set[int] = set()
         self._reading = threading.Lock()
@@ -116,11 +119,6 @@ class Remote:
     def blocks(self) -> tuple[int, int]:
         """Return the number of rows and columns of blocks."""
         return math.ceil(self.box.height / self.block[0]), math.ceil(self.box.width / self.block[1])
-
-    @property
-    def colours(self) -> dict[int, tuple[int, ...]] | None:
-        """Return red, green, blue and opacity of each number, 0 to 255; None where there is no colour table."""
-        return dict(self._source.colormap(1)) if self._source.colorinterp[0] == ColorInterp.palette else None
 
     def read(
         self, row: int, column: int, height: int, width: int, wanted: NDArray[np.bool_] | None = None
@@ -176,6 +174,7 @@ class Remote:
         """Let no thread read any more. GDAL would crash where one still does while the file is closed."""
         with self._reading:
             self._is_closed = True
+            self._source.close()
 
     def _is_intact(self, number: int, block: NDArray[Any]) -> bool:
         """Tell whether the checksum at the end of a Deflate block is that of its bytes.
@@ -211,6 +210,11 @@ class Remote:
             for start, data in zip(starts, parts, strict=True):
                 file.seek(start)
                 file.write(data)
+            file.flush()
+            if missing:
+                # GDAL holds what lay behind all it has read, and would take blocks that were not there yet for zeros.
+                self._source.close()
+                self._source = rasterio.open(self._path, driver="GTiff")
         self._there.update(missing)
         if self._header.compression in _DEFLATE:
             self._unchecked.update(missing)

@@ -1,5 +1,6 @@
 """Windows of remote GeoTIFFs equal those of the files, or end in one clear line."""
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -111,6 +112,18 @@ def test_only_blocks_that_are_wanted_are_read(
         remote.read(2 * BLOCK, 2 * BLOCK, 2 * BLOCK, 2 * BLOCK, wanted)
         assert not remote.read(0, BLOCK, BLOCK, BLOCK).any()
         assert client.traffic.requests == requests, "neither what is there nor what is empty is asked for"
+
+
+@pytest.mark.parametrize("compress", ["none", "lzw", "zstd", "packbits", "deflate"])
+def test_blocks_that_are_fetched_later_are_not_taken_for_what_lay_there_before(
+    client: Client, server: Server, tmp_path: Path, compress: str
+) -> None:
+    numbers = np.random.default_rng(3).integers(1, 60_000, (SIDE, SIDE)).astype(np.uint16)
+    write(server.folder / "a.tif", numbers, compress=compress, predictor=1)
+    with blocks.opened(client, server.url("a.tif"), tmp_path) as remote:
+        for row, column in itertools.product(range(0, SIDE, BLOCK), range(0, SIDE, BLOCK)):
+            expected = numbers[row : row + BLOCK, column : column + BLOCK]
+            np.testing.assert_array_equal(remote.read(row, column, *expected.shape), expected)
 
 
 @pytest.mark.parametrize("nodata", [255, None])

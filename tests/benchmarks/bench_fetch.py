@@ -310,6 +310,8 @@ def main() -> None:
             }
             if importlib.util.find_spec("odc") and importlib.util.find_spec("odc.stac"):
                 ways["odc-stac, chunks of 1024"] = lambda: odc(scenes)
+            else:
+                print("odc-stac is left out, as it is not installed: pip install odc-stac")
             local = None
             chips = CHIPS * CHIPS
             for name, work in ways.items():
