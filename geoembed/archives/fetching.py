@@ -20,6 +20,7 @@ from rasterio.env import Env
 from geoembed.archives import blocks, composites, pieces, providers, scenes, seasonal, stac
 from geoembed.archives.client import Client
 from geoembed.archives.composites import Provenance
+from geoembed.archives.origin import Origin, SceneUsed, SeasonUsed
 from geoembed.archives.pieces import Piece
 from geoembed.archives.providers import Provider
 from geoembed.archives.scenes import Scene
@@ -80,20 +81,15 @@ class Holding:
     modality: whose archive it is.
     provider: the archive.
     found: scenes, of a catalogue.
-    tiles: of the seasonal data set.
-    pieces: of which composites are made, by the path of their files.
+    files: of the seasonal data set, by their paths.
+    pieces: of which composites are made, by the paths of their files.
     """
 
     modality: Modality
     provider: Provider
     found: Found | None = None
-    tiles: Sequence[seasonal.Tile] = ()
+    files: dict[str, seasonal.File] = field(default_factory=dict)
     pieces: dict[str, Piece] = field(default_factory=dict)
-
-    @property
-    def files(self) -> dict[str, seasonal.File]:
-        """Return the files of tiles by their paths."""
-        return {str(file.path): file for tile in self.tiles for file in tile.files}
 
     @property
     def settings(self) -> Stac | Seasonal:
@@ -129,6 +125,19 @@ class Fetcher:
         self.client.close()
 
     @property
+    def terms(self) -> list[str]:
+        """Return whom to name for what is fetched, and its licence, a line for each modality."""
+        return [
+            f"{name}: {holding.provider.attribution}; {holding.provider.licence}"
+            for name, holding in self.holdings.items()
+        ]
+
+    @property
+    def keeps(self) -> bool:
+        """Tell whether files stay once they were used; where not, see `expect` and `release`."""
+        return self._fetch.keep
+
+    @property
     def note(self) -> str:
         """Return in words what was fetched so far; empty where nothing was."""
         return f"{self.client.traffic.bytes / 1e6:,.0f} MB fetched" if self.client.traffic.requests else ""
@@ -145,7 +154,7 @@ class Fetcher:
     def find(self, ground: Any, *, anew: bool = False) -> None:
         """Look up what the archives have for some ground, a geometry in degrees (EPSG:4326); raises FetchError.
 
-        anew: search catalogues that were searched before.
+        anew: search catalogues that were searched before, unless nobody may be asked.
         """
         atomic.sweep(self._cache, deep=True, older=ABANDONED)
         for modality in self._modalities:
@@ -157,8 +166,8 @@ class Fetcher:
                 self.holdings[modality.name] = Holding(modality, provider, found=found)
             elif isinstance(archive, Seasonal):
                 tiles = seasonal.tiles(ground, modality.name, archive, self._cache, self.client)
-                self.holdings[modality.name] = Holding(modality, provider, tiles=tiles)
-            log.info("%s: %s; %s", modality.name, provider.attribution, provider.licence)
+                files = {str(file.path): file for tile in tiles for file in tile.files}
+                self.holdings[modality.name] = Holding(modality, provider, files=files)
 
     def _searched(self, name: str, archive: Stac, ground: Any, anew: bool) -> Found:
         key = digests.of_value(
@@ -166,7 +175,7 @@ class Fetcher:
              archive.classification, archive.assets, shapely.to_wkb(ground, hex=True)]
         )  # fmt: skip
         path = self._cache / SEARCHES / f"{name}-{archive.year}-{key[:16]}.json"
-        if path.exists() and not anew:
+        if path.exists() and not (anew and not self.client.offline):
             try:
                 found = stac.read(path)
                 log.debug("%s: scenes are those of %s", name, path)
@@ -332,13 +341,10 @@ class Fetcher:
 
     def expect(self, near: Iterable[Raster]) -> None:
         """Count that rasters will be needed once more; see `release`."""
-        if not self._fetch.keep:
-            self._expected.update(raster.address for raster in near if raster.recipe)
+        self._expected.update(raster.address for raster in near if raster.recipe)
 
     def release(self, near: Iterable[Raster]) -> None:
-        """Count that rasters were used, and delete those that are not expected any more, unless they are kept."""
-        if self._fetch.keep:
-            return
+        """Count that rasters were used, and delete those that are not expected any more."""
         with self._lock:
             for raster in near:
                 if raster.recipe:
@@ -347,51 +353,53 @@ class Fetcher:
                         with suppress(OSError):
                             raster.path.unlink()
 
-    def credits(self, modality: str, near: Mapping[str, Sequence[Raster]]) -> dict[str, Any]:
-        """Return where a modality was fetched from, JSON-ready: the archive and its terms, scenes and clear shares.
+    def origin(self, modality: str, near: Mapping[str, Sequence[Raster]]) -> Origin:
+        """Return where a modality was fetched from: the archive and its terms, scenes and clear shares.
 
         near: the rasters near each area.
         """
         holding = self.holdings[modality]
-        told: dict[str, Any] = {
-            "archive": holding.provider.name,
-            "licence": holding.provider.licence,
-            "attribution": holding.provider.attribution,
-        }
-        if isinstance(holding.settings, Seasonal):
+        provider, archive = holding.provider, holding.settings
+        if isinstance(archive, Seasonal):
             tiles = {raster.path.parent.name for rasters in near.values() for raster in rasters if raster.recipe}
-            return {**told, "url": holding.settings.url, "tiles": sorted(tiles)}
-        made = {path: composites.told(piece) for path, piece in holding.pieces.items()}
-        scenes_used = {
-            scene.id: {"date": scene.time.date().isoformat(), "baseline": scene.baseline, "offsets": scene.offsets}
-            for provenance in made.values()
-            for scene in (provenance.scenes if provenance else ())
-        }
-        dropped = {
-            scene: why for provenance in made.values() if provenance for scene, why in provenance.dropped.items()
-        }
-        areas = {area: self._seasons(holding, rasters, made) for area, rasters in near.items()}
-        place = {"api": holding.settings.api, "collection": holding.settings.collection, "year": holding.settings.year}
-        return {**told, **place, "scenes": scenes_used, "dropped": dropped, "areas": areas}
+            return Origin(
+                provider.name, provider.licence, provider.attribution, archive.url, tiles=tuple(sorted(tiles))
+            )
+        told = {path: composites.told(piece) for path, piece in holding.pieces.items()}
+        made = {path: provenance for path, provenance in told.items() if provenance is not None}
+        return Origin(
+            archive=provider.name,
+            licence=provider.licence,
+            attribution=provider.attribution,
+            address=archive.api,
+            collection=archive.collection,
+            year=archive.year,
+            scenes={
+                scene.id: SceneUsed(scene.time.date().isoformat(), scene.baseline, scene.offsets)
+                for provenance in made.values()
+                for scene in provenance.scenes
+            },
+            dropped={scene: why for provenance in made.values() for scene, why in provenance.dropped.items()},
+            areas={area: _seasons(holding, rasters, made) for area, rasters in near.items()},
+        )
 
-    def _seasons(
-        self, holding: Holding, rasters: Sequence[Raster], made: Mapping[str, Provenance | None]
-    ) -> dict[str, dict[str, Any]]:
-        """Return the number of scenes and the share of clear pixels of the composites of an area, by season."""
-        found: dict[str, dict[str, Any]] = {}
-        for season in holding.settings.seasons:
-            of_season = [
-                (holding.pieces[raster.address], provenance)
-                for raster in rasters
-                if (provenance := made.get(raster.address)) and holding.pieces[raster.address].season == season
-            ]
-            pixels = [piece.needed for piece, _ in of_season]
-            shares = [float(np.mean(list(provenance.valid.values()))) for _, provenance in of_season]
-            found[season] = {
-                "scenes": len({scene.id for _, provenance in of_season for scene in provenance.scenes}),
-                "clear": round(float(np.average(shares, weights=pixels)), 4) if shares else 0.0,
-            }
-        return found
+
+def _seasons(holding: Holding, rasters: Sequence[Raster], made: Mapping[str, Provenance]) -> dict[str, SeasonUsed]:
+    """Return the number of scenes and the share of clear pixels of the composites of an area, by season."""
+    found: dict[str, SeasonUsed] = {}
+    for season in holding.settings.seasons:
+        of_season = [
+            (holding.pieces[raster.address], made[raster.address])
+            for raster in rasters
+            if raster.address in made and holding.pieces[raster.address].season == season
+        ]
+        pixels = [piece.needed for piece, _ in of_season]
+        shares = [float(np.mean(list(provenance.valid.values()))) for _, provenance in of_season]
+        found[season] = SeasonUsed(
+            scenes=len({scene.id for _, provenance in of_season for scene in provenance.scenes}),
+            clear=round(float(np.average(shares, weights=pixels)), 4) if shares else 0.0,
+        )
+    return found
 
 
 def _provider(modality: Modality) -> Provider:

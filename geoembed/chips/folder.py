@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from geoembed import names
+from geoembed.archives.origin import Origin
 from geoembed.errors import ChipError
 from geoembed.ground import grid
 from geoembed.imagery.storage import Storage
@@ -69,7 +70,7 @@ class Description:
     modalities: what chips have of each; without channels before the chips are finished.
     made_from: the record of the chips.
     inspected: what was found in the imagery (see `imagery.inspection`), JSON-ready.
-    fetched: where modalities were fetched from, and from which scenes (see `archives.fetching`), JSON-ready.
+    fetched: where modalities were fetched from.
     failed: whether the run ended in an error.
     """
 
@@ -79,7 +80,7 @@ class Description:
     modalities: dict[names.Modality, Contained]
     made_from: Record
     inspected: dict[str, Any] = field(default_factory=dict)
-    fetched: dict[str, Any] = field(default_factory=dict)
+    fetched: dict[names.Modality, Origin] = field(default_factory=dict)
     failed: bool = False
 
 

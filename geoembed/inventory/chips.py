@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from geoembed.archives.origin import Origin
 from geoembed.chips import folder as chip_folder
 from geoembed.chips.folder import ChipSet
 from geoembed.errors import GeoembedError
@@ -99,24 +100,22 @@ def values(statistics: dict[str, list[ChannelStatistics]]) -> Rows:
     return rows
 
 
-def _credits(fetched: dict[str, Any]) -> dict[str, Any]:
+def _credits(fetched: dict[str, Origin]) -> dict[str, Any]:
     """Return where modalities were fetched from, and on which terms."""
     if not fetched:
         return {}
-    told = {
-        name: f"{source['archive']}: {source['attribution']}; {source['licence']}" for name, source in fetched.items()
-    }
-    dropped = {scene: why for source in fetched.values() for scene, why in source.get("dropped", {}).items()}
+    told = {name: f"{origin.archive}: {origin.attribution}; {origin.licence}" for name, origin in fetched.items()}
+    dropped = {scene: why for origin in fetched.values() for scene, why in origin.dropped.items()}
     return {"fetched": told, **({"scenes_dropped": dropped} if dropped else {})}
 
 
-def _composites(fetched: dict[str, Any]) -> Rows:
+def _composites(fetched: dict[str, Origin]) -> Rows:
     """Return rows of the scenes and the clear share of seasonal medians, by modality, area and season."""
     return [
-        {"modality": name, "area": area, "season": season, "scenes": numbers["scenes"], "clear": numbers["clear"]}
-        for name, source in fetched.items()
-        for area, seasons in source.get("areas", {}).items()
-        for season, numbers in seasons.items()
+        {"modality": name, "area": area, "season": season, "scenes": used.scenes, "clear": used.clear}
+        for name, origin in fetched.items()
+        for area, seasons in origin.areas.items()
+        for season, used in seasons.items()
     ]
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from geoembed import interrupts, settings
 from geoembed.archives.fetching import Fetcher
+from geoembed.archives.origin import Origin
 from geoembed.chips import cutting, survey
 from geoembed.chips import folder as chip_folder
 from geoembed.chips import index as chip_index
@@ -118,7 +119,7 @@ def chip(
             cost = prospects.total(surveyed, fetcher)
             counts = {"cells": sum(map(len, surveyed.cells)), **prospects.counts(cost, fetching.connections)}
             log.info("%s", prospects.told(cost, fetching.connections))
-            return Result((), counts, answer=(prospects.table(surveyed, fetcher),))
+            return Result((), counts, tables=(prospects.table(surveyed, fetcher),))
         imagery, area_cells, size = surveyed.imagery, surveyed.cells, surveyed.size
         near = surveyed.near()
         options = {
@@ -291,9 +292,11 @@ def _cut_all(
     """
     contents = _intact(folder, cutting.finished(finished.lines))
     all_blocks = [block for cells in surveyed.cells for block in cutting.blocks(cells, contents)]
-    for block in all_blocks:
+    for block in () if fetcher.keeps else all_blocks:
         fetcher.expect(cutter.near(block))
     if all_blocks and fetcher.holdings:
+        for line in fetcher.terms:
+            log.info("%s", line)
         log.info("%s", prospects.told(prospects.total(surveyed, fetcher), fetcher.client.connections))
     blocks = iter(all_blocks)
     total, cut_now = sum(map(len, surveyed.cells)), 0
@@ -310,12 +313,13 @@ def _cut_all(
                 except FetchError:  # the run goes on with what is there
                     continue
                 finally:
-                    fetcher.release(cutter.near(block))
+                    if not fetcher.keeps:
+                        fetcher.release(cutter.near(block))
                 synced.add(cut)
                 contents.update(cut)
                 cut_now += len(cut)
                 yield Progress(len(contents), total, "chips", fetcher.note)
-        except BaseException:
+        except BaseException:  # an interrupt too: requests that other threads wait for would hold it up
             fetcher.close()
             raise
         finally:
@@ -326,9 +330,9 @@ def _cut_all(
     return contents, cut_now
 
 
-def _credits(surveyed: Survey, fetcher: Fetcher) -> dict[str, Any]:
+def _origins(surveyed: Survey, fetcher: Fetcher) -> dict[str, Origin]:
     """Return where each modality was fetched from, for chips.json, and tell of seasons without a clear pixel."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Origin] = {}
     for each in surveyed.imagery:
         if each.modality.name in fetcher.holdings:
             near: dict[str, list[Raster]] = {}
@@ -336,12 +340,12 @@ def _credits(surveyed: Survey, fetcher: Fetcher) -> dict[str, Any]:
                 for number in np.unique(cells.area_of).tolist():
                     rasters = each.near([cells[cells.area_of == number]])
                     near.setdefault(cells.areas[number].name, []).extend(rasters)
-            found[each.modality.name] = fetcher.credits(each.modality.name, near)
-    for name, source in found.items():
-        for area, seasons in source.get("areas", {}).items():
-            for season in [season for season, numbers in seasons.items() if not numbers["clear"]]:
+            found[each.modality.name] = fetcher.origin(each.modality.name, near)
+    for name, origin in found.items():
+        for area, seasons in origin.areas.items():
+            for season in [season for season, used in seasons.items() if not used.clear]:
                 text = "%s: no pixel of %s is clear in %s %d; its channels are missing there"
-                log.warning(text, name, area, season, source["year"])
+                log.warning(text, name, area, season, origin.year)
     return found
 
 
@@ -379,7 +383,7 @@ def _finish(
     }
     if cut_now or contained != description.modalities or not chip_index.is_of(path, index, description.made_from):
         geopackage.remove(path)
-        fetched = _credits(surveyed, fetcher)
+        fetched = _origins(surveyed, fetcher)
         chip_folder.write_description(folder, replace(description, modalities=contained, fetched=fetched))
         styles.write(path, styles.splits())
         chip_folder.write_index(folder, index, description.made_from)

@@ -68,7 +68,9 @@ def fetch(
         log.info("%s", prospects.told(cost, fetching.connections))
         counts = prospects.counts(cost, fetching.connections)
         if dry_run:
-            return Result((), counts, answer=(prospects.table(surveyed, fetcher),))
+            return Result((), counts, tables=(prospects.table(surveyed, fetcher),))
+        for line in fetcher.terms if cost.files else ():
+            log.info("%s", line)
         kept = interrupts.noted("what was fetched is kept; run the same command again to fetch the rest")
         with kept:
             yield from _all(surveyed, fetcher, workers)
@@ -97,7 +99,7 @@ def _all(surveyed: survey.Survey, fetcher: Fetcher, workers: int) -> Any:
                 if providing.exception() is not None and not isinstance(providing.exception(), FetchError):
                     providing.result()
                 yield Progress(done, len(blocks), "blocks", fetcher.note)
-        except BaseException:
+        except BaseException:  # an interrupt too: requests that other threads wait for would hold it up
             fetcher.close()
             raise
         finally:

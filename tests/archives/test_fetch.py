@@ -25,6 +25,7 @@ from geoembed.archives import client as clients
 from geoembed.archives import pieces
 from geoembed.chips import folder as chip_folder
 from geoembed.ground import crs
+from geoembed.outputs import documents
 
 
 @dataclass
@@ -133,14 +134,24 @@ def test_chips_of_all_modalities_are_cut_from_nothing_but_an_area(world: World, 
         assert (numbers == 55).all()
     description = chip_folder.read_description(Path("chips"))
     s2, s1 = description.fetched["s2"], description.fetched["s1"]
-    assert set(s2["scenes"]) == {date.scene.id for date in world.dates if date is not world.dates[2]}
-    assert s2["scenes"][world.dates[1].scene.id]["baseline"] == "04.00"
-    assert s2["areas"]["here"]["jja"]["scenes"] == 7
-    assert s2["areas"]["here"]["jja"]["clear"] > 0.9
-    assert (s1["tiles"], s1["licence"]) == (["N42E015"], "CC-BY-4.0")
+    assert set(s2.scenes) == {date.scene.id for date in world.dates if date is not world.dates[2]}
+    assert s2.scenes[world.dates[1].scene.id].baseline == "04.00"
+    assert s2.areas["here"]["jja"].scenes == 7
+    assert s2.areas["here"]["jja"].clear > 0.9
+    assert (s1.tiles, s1.licence) == (("N42E015",), "CC-BY-4.0")
     shown = run("info", "chips").stdout
     assert "Contains modified Copernicus Sentinel data 2020" in shown
     assert ["s2", "here", "jja", "7"] in [line.split()[:4] for line in shown.splitlines()]
+
+
+@pytest.mark.parametrize("value", [3, {"s2": 1}, {"s2": {"archive": "x"}}, {"../x": {}}])
+def test_origins_of_another_form_are_one_line(world: World, run: Run, value: Any) -> None:
+    assert run("chip", "--aoi", "aoi.gpkg", "--modalities", "coh").exit_code == 0
+    path = Path("chips/chips.json")
+    documents.write(path, {**documents.load(path), "fetched": value})
+    told = run("info", "chips").stderr
+    assert told.startswith("geoembed: chips/chips.json: fetched")
+    assert len(told.splitlines()) == 1
 
 
 def transform_of_tile() -> Any:
@@ -153,7 +164,10 @@ def test_a_second_run_asks_nobody_and_offline_works(world: World, run: Run) -> N
     first = run("chip", "--aoi", "aoi.gpkg", "--offline")
     assert first.exit_code == 0, first.stderr
     index = Path("chips/index.gpkg").read_bytes()
-    assert run("chip", "--aoi", "aoi.gpkg").exit_code == 0
+    again = run("chip", "--aoi", "aoi.gpkg")
+    assert again.exit_code == 0
+    assert "CC-BY-4.0" not in again.stderr, "terms are told when something is fetched"
+    assert run("chip", "--aoi", "aoi.gpkg", "--offline", "--update").exit_code == 0
     assert run("fetch", "--aoi", "aoi.gpkg").stdout == "cache\n"
     assert (len(world.server.asked), len(world.api.asked)) == asked
     assert Path("chips/index.gpkg").read_bytes() == index
@@ -177,7 +191,8 @@ def test_a_dry_run_tells_what_there_is_and_fetches_no_imagery(world: World, run:
     for verb in ("chip", "fetch"):
         result = run(verb, "--aoi", "aoi.gpkg", "--dry-run")
         assert result.exit_code == 0, result.stderr
-        (row,) = (line for line in result.stdout.splitlines() if line.lstrip().startswith("s2"))
+        assert result.stdout == "", "nothing was written"
+        (row,) = (line for line in result.stderr.splitlines() if line.lstrip().startswith("s2 "))
         assert row.split()[:4] == ["s2", "jja", "1", "8"]
         assert row.split()[4] == "2020-08"
         assert "files are to be fetched: about" in result.stderr
