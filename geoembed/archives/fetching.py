@@ -330,13 +330,15 @@ class Fetcher:
             size = sum(holding.files[raster.address].size for raster in wanted)
             return Cost(len(wanted), len(wanted), size, size)
         total = Cost()
-        covered: dict[tuple[str, ...], Any] = {}
-        for raster in wanted:
-            ground: Any = _ground(raster, crs_.LONLAT)
-            before = covered.get(raster.channels, shapely.Point())
-            share = float(shapely.difference(ground, before).area / ground.area)  # of other tiles, holes only are read
-            covered[raster.channels] = shapely.union(before, ground)
-            total += _cost(holding.pieces[raster.address], holding.settings, share)
+        for channels in dict.fromkeys(raster.channels for raster in wanted):
+            of_season = [raster for raster in wanted if raster.channels == channels]
+            grounds = np.array([_ground(raster, crs_.LONLAT) for raster in of_season])
+            tree = shapely.STRtree(grounds)
+            for number, (raster, ground) in enumerate(zip(of_season, grounds, strict=True)):
+                before = tree.query(ground)
+                rest: Any = shapely.difference(ground, shapely.union_all(grounds[before[before < number]]))
+                share = rest.area / ground.area  # of ground that several tiles cover, holes only are read again
+                total += _cost(holding.pieces[raster.address], holding.settings, share)
         return total
 
     def expect(self, near: Iterable[Raster]) -> None:

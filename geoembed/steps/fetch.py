@@ -1,7 +1,7 @@
 """The step that fetches the imagery that chips need, and cuts none."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 from geoembed import interrupts, settings
 from geoembed.archives.fetching import Fetcher
 from geoembed.chips import cutting, survey
+from geoembed.chips.cells import AreaCells
 from geoembed.errors import FetchError
 from geoembed.ground import aoi as areas_of_interest
 from geoembed.imagery import modalities as modality_tables
@@ -80,12 +81,12 @@ def fetch(
     return Result((Path(fetching.cache),), counts)
 
 
-def _all(surveyed: survey.Survey, fetcher: Fetcher, workers: int) -> Any:
+def _all(surveyed: survey.Survey, fetcher: Fetcher, workers: int) -> Generator[Progress, None, None]:
     """Fetch what the cells need, block by block as they are cut; raises FetchError in the end for what failed."""
     blocks = [block for cells in surveyed.cells for block in cutting.blocks(cells, {})]
     done = 0
 
-    def provide(block: Any) -> None:
+    def provide(block: AreaCells) -> None:
         for imagery in surveyed.imagery:
             near = imagery.index.near(block.outlines)
             if near:
