@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -111,14 +114,27 @@ def edit_raster(path: Path, change: Callable[[Any], Any]) -> None:
 Run = Callable[..., Any]
 
 
+@contextmanager
+def log_as_before() -> Iterator[None]:
+    """Undo what a command line changes in how the library logs, which later tests would inherit."""
+    logger = logging.getLogger("geoembed")
+    before = logger.level, logger.handlers, logger.propagate
+    try:
+        yield
+    finally:
+        logger.level, logger.handlers, logger.propagate = before
+        logger.setLevel(logger.level)  # which forgets what loggers below remember of it
+
+
 @pytest.fixture
-def run() -> Run:
+def run() -> Iterator[Run]:
     """Run geoembed in this process, as on the command line."""
     from typer.testing import CliRunner
 
     from geoembed.cli import app
 
-    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+    with log_as_before():
+        yield lambda *words: CliRunner().invoke(app, [str(word) for word in words])
 
 
 def work(folder: Path, *commands: str) -> None:
@@ -127,14 +143,10 @@ def work(folder: Path, *commands: str) -> None:
 
     from geoembed.cli import app
 
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
+    with contextlib.chdir(folder), log_as_before():
         for words in commands:
             result = CliRunner().invoke(app, words.split())
             assert result.exit_code == 0, result.stderr
-    finally:
-        os.chdir(before)
 
 
 @pytest.fixture(scope="session")
