@@ -22,6 +22,12 @@ from places import make_place
 # Tests run side by side: threads of PyTorch must not wait by spinning (read when torch is imported).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest group, which one worker does while others do all else."""
+    items.sort(key=lambda item: item.get_closest_marker("scenes") is None)
+
+
 SCENES = Path(__file__).parents[2] / "shared" / "data"
 
 

@@ -281,7 +281,7 @@ def _read(modality: Modality, source: Source, address: str, file: Any) -> Raster
         channels=channels,
         encodings=encodings,
         resampling=source.resampling,
-        files=_files(file, source.trust),
+        files=() if addresses.is_far(address) else _files(file, source.trust),  # GDAL would ask for ten sidecars
         blocks=file.block_shapes[bands[0] - 1],
         count=file.count,
         palette=file.colorinterp[bands[0] - 1] == ColorInterp.palette,
