@@ -25,7 +25,7 @@ demo: $(VENV)/installed
 	@echo "Open $(DEMO)/report/report.html"
 
 test: $(VENV)/locked
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2
 
 check: $(VENV)/locked
 	$(BIN)/ruff format --check

@@ -22,12 +22,6 @@ from places import make_place
 # Tests run side by side: threads of PyTorch must not wait by spinning (read when torch is imported).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest group, which one worker does while others do all else."""
-    items.sort(key=lambda item: item.get_closest_marker("scenes") is None)
-
-
 SCENES = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -132,15 +126,20 @@ def log_as_before() -> Iterator[None]:
         logger.setLevel(logger.level)  # which forgets what loggers below remember of it
 
 
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    with log_as_before():
+        yield
+
+
 @pytest.fixture
-def run() -> Iterator[Run]:
+def run() -> Run:
     """Run geoembed in this process, as on the command line."""
     from typer.testing import CliRunner
 
     from geoembed.cli import app
 
-    with log_as_before():
-        yield lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
 
 
 def work(folder: Path, *commands: str) -> None:

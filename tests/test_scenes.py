@@ -20,7 +20,7 @@ import shapely
 
 from geoembed.chips import folder as chip_folder
 
-pytestmark = [pytest.mark.scenes, pytest.mark.xdist_group("scenes")]  # one worker trains on the scenes, not each
+pytestmark = pytest.mark.scenes
 
 PLACES = ("282D_485L_3_3", "38D_378R_2_3", "433D_629L_3_1", "609U_541L_3_0", "637U_59R_1_3")
 SHIFTED = "433D_629L_3_1"
