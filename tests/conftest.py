@@ -25,6 +25,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 SCENES = Path(__file__).parents[2] / "shared" / "data"
 
 
+LONGEST = ("test_scenes.py", "test_injection.py", "test_machine.py", "test_evaluate.py", "test_fuzz.py", "test_docs.py")
+"""Files of tests that take longest: they start first, so that no worker is left with one of them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; a worker gets files whole (`--dist loadfile`), so that it sets a file's things up once."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.fixture
 def scenes() -> Path:
     """The folder of real scenes; skips where it is absent."""
