@@ -25,12 +25,20 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 SCENES = Path(__file__).parents[2] / "shared" / "data"
 
 
-LONGEST = ("test_scenes.py", "test_injection.py", "test_machine.py", "test_evaluate.py", "test_fuzz.py", "test_docs.py")
+LONGEST = (
+    "test_scenes.py",
+    "test_from_nothing.py",
+    "test_injection.py",
+    "test_machine.py",
+    "test_evaluate.py",
+    "test_fuzz.py",
+    "test_docs.py",
+)
 """Files of tests that take longest: they start first, so that no worker is left with one of them at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first; a worker gets files whole (`--dist loadfile`), so that it sets a file's things up once."""
+    """The longest files first; workers get files whole (`--dist loadfile`) and set up once what a file shares."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 

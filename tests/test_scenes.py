@@ -205,21 +205,6 @@ def test_naples_has_coherence_alone(six: Path) -> None:
         assert np.allclose(fused, alone["embeddings/fused"][:][kept], atol=1e-5)
 
 
-def test_the_contracts_pipe(six: Path) -> None:
-    bin_ = Path(sys.executable).parent
-    pipe = (
-        "set -o pipefail; geoembed chip --aoi aoi.gpkg | geoembed embed - --modalities s1,coh -o piped.h5 "
-        "| geoembed probe - --labels water.gpkg --n 500"
-    )
-    done = subprocess.run(
-        ["bash", "-c", pipe], cwd=six, capture_output=True, text=True, check=False,
-        env={**os.environ, "PATH": f"{bin_}:{os.environ['PATH']}"},
-    )  # fmt: skip
-    assert (done.returncode, done.stdout.strip()) == (0, "probe/water/predictions.gpkg"), done.stderr
-    table = geopandas.read_file(six / "probe" / "water" / "predictions.gpkg")
-    assert len(table) == len(chip_folder.read(six / "chips").index)
-
-
 def test_the_contracts_commands_in_a_makefile(six: Path, tmp_path: Path) -> None:
     """Make runs each step once and is content then; a touched area runs them again, which keeps everything."""
     (six / "Makefile").write_text(
