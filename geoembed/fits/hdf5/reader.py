@@ -38,7 +38,7 @@ def opened(path: Path) -> Iterator[Reader]:
 
     try:
         size = headers.check(path)
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", driver="sec2") as file:  # which has a plain file, whatever HDF5_DRIVER says
             yield Reader(file, path, size)
     except FileNotFoundError:
         raise EmbeddingsError(f"{path}: missing; {remedy(path)}") from None
@@ -139,7 +139,7 @@ class Reader:
             chunk = dataset.id.get_chunk_info_by_coord((block.start + start, *zeros))
             if chunk.byte_offset is None or chunk.filter_mask or chunk.size != size + CHECKSUM:
                 raise ValueError(f"was edited or damaged: {dataset.name} has a chunk that geoembed does not write")
-            part = values[start : start + rows].reshape(-1).view(np.uint8)
+            part = values[start : start + rows].reshape(-1).view(np.uint8).data
             if os.preadv(self._file.id.get_vfd_handle(), [part], chunk.byte_offset) < len(part):
                 raise ValueError("was cut: it is shorter than it says")
 
