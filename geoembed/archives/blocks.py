@@ -10,7 +10,6 @@ Source of the layout: TIFF 6.0 specification, and the BigTIFF extension.
 import itertools
 import math
 import struct
-import tempfile
 import threading
 import zlib
 from collections import OrderedDict
@@ -33,6 +32,7 @@ from geoembed.errors import FetchError, of_library
 from geoembed.ground import crs as crs_
 from geoembed.ground.lattice import GeoBox
 from geoembed.imagery import rasters
+from geoembed.outputs import atomic
 
 HEADER, LONGEST_HEADER = 2**14, 2**26
 """Bytes that are fetched first, which mostly hold the header; and of a part of it at most."""
@@ -208,8 +208,7 @@ def opened(client: Client, url: str, folder: Path) -> Iterator[Remote]:
     folder: in which its local file lies while it is open.
     """
     header = _header(client, url)
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as private:
-        path = Path(private) / "remote.tif"
+    with atomic.private(folder / "remote.tif") as path:
         with path.open("wb") as file:
             file.truncate(header.size)
             for start, data in header.parts:

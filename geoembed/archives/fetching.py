@@ -30,7 +30,7 @@ from geoembed.ground.lattice import GeoBox
 from geoembed.imagery.catalogues import Fetch, Season, Seasonal, Stac
 from geoembed.imagery.modalities import Modality
 from geoembed.imagery.rasters import Raster
-from geoembed.outputs import digests
+from geoembed.outputs import atomic, digests
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,9 @@ BYTES_PER_PIXEL = 1.4
 
 CLASSES_BYTES_PER_PIXEL = 0.015
 """The same of the scene classification, for each pixel of 10 m."""
+
+ABANDONED = 86_400.0
+"""Seconds after which a half-written file in the cache is that of a killed run, and not of another that is at work."""
 
 RATE, LATENCY = 20e6, 0.1
 """Bytes a second, and seconds that a request takes, by which the time that fetching takes is reckoned."""
@@ -144,6 +147,7 @@ class Fetcher:
 
         anew: search catalogues that were searched before.
         """
+        atomic.sweep(self._cache, deep=True, older=ABANDONED)
         for modality in self._modalities:
             archive, provider = modality.archive, _provider(modality)
             if isinstance(archive, Stac):

@@ -50,7 +50,7 @@ def measure(study: Study, plan: Plan, journal: Journal) -> Generator[Progress, N
     origin, layout = study.origin, study.layout
     if origin is None or plan.features != FUSED:
         return Missing([], [])
-    held = journal.of(_Line)
+    held = [line for line in journal.of(_Line) if study.asks(line.fits)]
     if held:
         return Missing(held[0].fits, held[0].cautions)
     usable = plan.source.usable(plan.features)

@@ -28,7 +28,8 @@ TEXTS = ("task", "aoi", "features", "classifier", "metric", "source", "question"
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 """How a cell begins that spreadsheets calculate, with any number of the apostrophes that keep them from it."""
 
-_QUESTIONS = ("curve", "split", "transfer", "missing")
+ORDER = ("curve", "split", "transfer", "missing")
+"""Questions that fits answer, in the order of the table."""
 
 
 def write(path: Path, fits: Sequence[Fit]) -> None:
@@ -80,7 +81,7 @@ def in_order(fits: Sequence[Fit], layout: Layout) -> list[Fit]:
     return sorted(
         fits,
         key=lambda fit: (
-            sources.index(fit.source), _QUESTIONS.index(fit.question), options.classifiers.index(fit.classifier),
+            sources.index(fit.source), ORDER.index(fit.question), options.classifiers.index(fit.classifier),
             options.features.index(fit.features), tasks.index(fit.task), fit.aoi != layout.everywhere, fit.aoi,
             tested.index(fit.tested) if fit.question == "missing" else 0, fit.tested, fit.n, fit.seed,
         ),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geoembed.evaluation import protocol
+from geoembed.evaluation import protocol, results
 from geoembed.fits import features, forecast, sweep
 from geoembed.fits.curves import Fit
 from geoembed.fits.embeddings import FUSED
@@ -108,7 +108,7 @@ class Study:
         """Do the fits that the journal does not hold, and write them there; return all, as they were done."""
         classifiers = self.layout.options.classifiers
         total, done, resumed = sum(plan.fits(classifiers) for plan in plans), 0, 0
-        lines = journal.of(_Line)  # what does not fit is done again
+        lines = [line for line in journal.of(_Line) if self.asks(line.fits)]  # what does not fit is done again
         fits: list[Fit] = []
         for plan in plans:
             of_plan = plan.source.name, plan.features
@@ -127,6 +127,17 @@ class Study:
         if resumed:
             log.info("%s fits were done by an earlier run", f"{resumed:,}")
         return fits
+
+    def asks(self, fits: Sequence[Fit]) -> bool:
+        """Tell whether fits that a journal holds are of what is measured here."""
+        options, tasks = self.layout.options, {task.name for task in self.layout.tasks}
+        return all(
+            fit.task in tasks
+            and fit.features in options.features
+            and fit.classifier in options.classifiers
+            and fit.question in results.ORDER
+            for fit in fits
+        )
 
     def cost(self) -> tuple[int, float]:
         """Return how many fits the study takes, with those of baselines to be made, and about how many seconds.

@@ -260,6 +260,9 @@ def _cleaned(path: Path, values: pd.Series) -> pd.Series:
 
     Numbers with and without decimals, such as 80.0 and 80, are one class.
     """
+    if any(isinstance(value, list | tuple | dict | np.ndarray) for value in values):
+        fault = f"column {values.name} holds lists, where each label is one word or number"
+        raise LabelError(f"{path}: {fault}; name another column with --target")
     texts = [value.strip() if isinstance(value, str) else value for value in values.astype(object)]
     stripped = sum(
         isinstance(text, str) and text != "" and text != old for text, old in zip(texts, values, strict=True)

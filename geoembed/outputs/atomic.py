@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,20 +30,26 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path = target(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = _part(path)
-    folder.mkdir(mode=0o700)
-    try:
-        with disk.create(folder / "mode") as file:
+    with private(path) as part:
+        with disk.create(part.parent / "mode") as file:
             mode = os.fstat(file.fileno()).st_mode
-        part = folder / path.name
         yield part
         if part.stat().st_mode != mode:
             part.chmod(mode)
         disk.sync(part)
         disk.rename(part, path)
+    disk.sync_folder(path.parent)
+
+
+@contextmanager
+def private(path: Path) -> Iterator[Path]:
+    """Yield a path to write to, in a new private folder beside `path`, which goes in the end with what is in it."""
+    folder = _part(path)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder / path.name
     finally:
         _discard(folder, path.name)
-    disk.sync_folder(path.parent)
 
 
 def _discard(folder: Path, name: str) -> None:
@@ -114,16 +121,20 @@ def touch(*paths: Path) -> None:
             log.warning("%s: belongs to another user, so its time stamp stays; make may run this step again", path)
 
 
-def sweep(folder: Path, name: str = "*", *, deep: bool = False) -> None:
+def sweep(folder: Path, name: str = "*", *, deep: bool = False, older: float = 0.0) -> None:
     """Remove the parts that killed processes left of files called `name` in a folder, with `deep` also further below.
 
-    The caller holds the lock of the output (`locks.hold`), so that no live process is writing there.
+    The caller holds the lock of the output (`locks.hold`), so that no live process is writing there. Where several may
+    write at once, as in a cache, only parts that did not change for `older` seconds are removed.
     """
     if (folder / name).is_symlink():
         there = target(folder / name)
         folder, name = there.parent, there.name
     pattern = f"{_PART}{'[0-9a-f]' * 16}-{name if name == '*' else glob.escape(name)}"
     for part in list(folder.rglob(pattern) if deep else folder.glob(pattern)):
+        with suppress(OSError):
+            if older and time.time() - part.stat().st_mtime < older:
+                continue
         if part.is_dir() and not part.is_symlink():
             shutil.rmtree(part, ignore_errors=True)
         else:

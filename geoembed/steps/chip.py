@@ -327,8 +327,8 @@ def _cut_all(
 
 
 def _credits(surveyed: Survey, fetcher: Fetcher) -> dict[str, Any]:
-    """Return where each modality was fetched from, for chips.json."""
-    found = {}
+    """Return where each modality was fetched from, for chips.json, and tell of seasons without a clear pixel."""
+    found: dict[str, dict[str, Any]] = {}
     for each in surveyed.imagery:
         if each.modality.name in fetcher.holdings:
             near: dict[str, list[Raster]] = {}
@@ -337,6 +337,11 @@ def _credits(surveyed: Survey, fetcher: Fetcher) -> dict[str, Any]:
                     rasters = each.near([cells[cells.area_of == number]])
                     near.setdefault(cells.areas[number].name, []).extend(rasters)
             found[each.modality.name] = fetcher.credits(each.modality.name, near)
+    for name, source in found.items():
+        for area, seasons in source.get("areas", {}).items():
+            for season in [season for season, numbers in seasons.items() if not numbers["clear"]]:
+                text = "%s: no pixel of %s is clear in %s %d; its channels are missing there"
+                log.warning(text, name, area, season, source["year"])
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -162,6 +163,16 @@ def test_a_second_run_asks_nobody_and_offline_works(world: World, run: Run) -> N
     assert "--offline asks nobody" in away.stderr
 
 
+def test_what_killed_runs_left_in_the_cache_is_swept_once_it_is_old(world: World, run: Run) -> None:
+    old, new = (Path("cache/s2") / f".part-{number * 16}-remote.tif" for number in "01")
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "remote.tif").write_bytes(b"half")
+    os.utime(old, (0, 0))
+    assert run("fetch", "--aoi", "aoi.gpkg", "--dry-run").exit_code == 0
+    assert (old.exists(), new.exists()) == (False, True), "another run may be at work on what is new"
+
+
 def test_a_dry_run_tells_what_there_is_and_fetches_no_imagery(world: World, run: Run) -> None:
     for verb in ("chip", "fetch"):
         result = run(verb, "--aoi", "aoi.gpkg", "--dry-run")
@@ -216,6 +227,9 @@ def test_seasons_year_and_modalities_are_chosen(world: World, run: Run) -> None:
     assert only.exit_code == 0, only.stderr
     assert [path.name for path in Path("chips").iterdir() if path.is_dir()] == ["coh"]
     assert next(iter(pixels(world.folder, "coh").values()))[0] == ("djf_coh12",)
+    bare = run("chip", "--aoi", "aoi.gpkg", "--modalities", "s2", "--seasons", "jja,son", "-o", "bare")
+    assert bare.exit_code == 0, bare.stderr
+    assert "warning: s2: no pixel of here is clear in son 2020; its channels are missing there" in bare.stderr
     wrong = run("chip", "--aoi", "aoi.gpkg", "--seasons", "winter")
     assert "--seasons winter: no such season" in wrong.stderr
     none = run("chip", "--aoi", "aoi.gpkg", "--modalities", "s2", "--year", "2021", "-o", "other")

@@ -96,6 +96,7 @@ def test_lines_that_do_not_fit_are_done_again(study: Study, tmp_path: Path) -> N
     wrong: list[Any] = [
         {"of": 3}, {"of": ["ours", "s1"], "key": "k"}, lines[0] | {"models": "x"}, lines[0] | {"penalties": [1]},
         lines[0] | {"fits": [{"task": 1}]}, lines[0] | {"fits": [[1, 2]]}, {},
+        *(lines[0] | {"fits": [lines[0]["fits"][0] | {name: "x"}]} for name in ("question", "task", "features")),
     ]  # fmt: skip
     (tmp_path / "j").unlink()
     journal = Journal(tmp_path / "j", record)

@@ -1,5 +1,6 @@
 """Label files as people have them: any table, any names of columns, and where a file is looked for."""
 
+import json
 import logging
 import os
 import sqlite3
@@ -388,3 +389,19 @@ def test_a_table_of_a_million_columns_or_of_one_huge_text_is_a_line(tmp_path: Pa
     with pytest.raises(LabelError) as told:
         files.read(path)
     assert len(str(told.value)) < 1_000
+
+
+@pytest.mark.parametrize("values", ([["a"], ["b", "c"]], [[1], [2]], [["a"], None], [{"a": 1}, {"a": 2}]))
+def test_a_column_of_lists_is_no_label(tmp_path: Path, values: list[Any]) -> None:
+    features = [
+        {"type": "Feature", "properties": {"label": value}, "geometry": {"type": "Point", "coordinates": [9.0, 45.0]}}
+        for value in values
+    ]
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    try:
+        files.read(path, Reading())
+    except LabelError as fault:
+        assert "holds lists" in str(fault)
+        return
+    assert isinstance(values[0], dict), "which is read as text"
