@@ -271,15 +271,15 @@ def _check_rows(file: Embeddings) -> None:
     from geoembed.chips.folder import SPLITS
 
     n, known = len(file), {one.name for one in file.grids}
-    for chip_id in file.chip_id.tolist():
-        parts = names.CHIP_ID.match(chip_id)
+    chip_ids = file.chip_id.tolist()
+    for chip_id, parts in zip(chip_ids, map(names.CHIP_ID.match, chip_ids), strict=True):
         if parts is None or parts["name"] not in known:
             raise ValueError(f"{chip_id[:60]!r} is no chip id on a grid that it describes")
-    if len(np.unique(file.chip_id)) < n:
+    if len(set(chip_ids)) < n:
         raise ValueError("names a chip twice")
-    for area in np.unique(file.aoi).tolist():
+    for area in sorted(set(file.aoi.tolist())):
         names.text(area)
-    unknown = set(np.unique(file.split).tolist()) - set(SPLITS)
+    unknown = set(file.split.tolist()) - set(SPLITS)
     if unknown:
         raise ValueError(f"has chips of the split {sorted(unknown)[0][:60]!r}; there are {', '.join(SPLITS)}")
     for one in file.grids:
@@ -367,7 +367,8 @@ def write(
     }
     described = {**described, **{name: _text(value) for name, value in attributes.items() if name not in described}}
     columns: dict[str, NDArray[Any]] = {
-        name: writer.encoded(map(str, column)) for name, column in zip(_TEXTS, (chip_ids, aoi, split), strict=True)
+        name: writer.encoded(np.asarray(column, np.str_))
+        for name, column in zip(_TEXTS, (chip_ids, aoi, split), strict=True)
     }
     columns |= {"lonlat": cells.lonlat(), "bounds": cells.bounds()}
     blocks = iter(blocks)

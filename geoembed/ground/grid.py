@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
@@ -240,14 +239,15 @@ def cells(grids: Iterable[Grid], chip_ids: NDArray[Any]) -> Cells:
 
 def parse(chip_ids: NDArray[Any]) -> tuple[NDArray[np.str_], NDArray[np.int64], NDArray[np.int64]]:
     """Return grid names, columns and rows of chip ids, each (N,); raises ChipError for what is no chip id."""
-    parts = pd.Series(chip_ids, dtype=object).astype(str).str.extract(CHIP_ID)
-    wrong = parts["name"].isna().to_numpy()
-    if wrong.any():
-        raise ChipError(
-            f"{str(chip_ids[wrong][0])!r} is no chip id; make the file that holds it again with --overwrite"
-        )
-    columns, rows = (np.asarray(parts[key].astype(np.int64), dtype=np.int64) for key in ("column", "row"))
-    return np.asarray(parts["name"], dtype=np.str_), columns, rows
+    names, columns, rows = [], [], []
+    for chip_id in chip_ids.tolist():
+        parts = CHIP_ID.match(str(chip_id))
+        if parts is None:
+            raise ChipError(f"{str(chip_id)!r} is no chip id; make the file that holds it again with --overwrite")
+        names.append(parts["name"])
+        columns.append(int(parts["column"]))
+        rows.append(int(parts["row"]))
+    return np.array(names, np.str_), np.array(columns, np.int64), np.array(rows, np.int64)
 
 
 def keys(columns: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:

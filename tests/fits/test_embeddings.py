@@ -134,7 +134,7 @@ def test_errors_name_the_file_and_the_remedy(tmp_path: Path) -> None:
 
 def test_what_hdf5_says_over_several_lines_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "e.h5")
-    monkeypatch.setattr("h5py.File", lambda *_: (_ for _ in ()).throw(OSError("cannot open\nerror stack\n")))
+    monkeypatch.setattr("h5py.File", lambda *_, **__: (_ for _ in ()).throw(OSError("cannot open\nerror stack\n")))
     with pytest.raises(EmbeddingsError) as caught:
         embeddings.read(tmp_path / "e.h5")
     assert "cannot be read (cannot open)" in str(caught.value) and "\n" not in str(caught.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing, contextmanager, suppress
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from geoembed.fits.hdf5.seals import SEAL
 from geoembed.outputs import disk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -120,9 +121,13 @@ class Rows:
         """Write the rows that follow those written."""
         values = np.ascontiguousarray(values, self._dataset.dtype)
         start, self._stop = self._stop, self._stop + len(values)
-        with self._writer._output.calling():
-            self._dataset[start : self._stop] = values
-        self._seen.update(values.data)
+        hashing = Thread(target=self._seen.update, args=(values.data,))
+        hashing.start()
+        try:
+            with self._writer._output.calling():
+                self._dataset[start : self._stop] = values
+        finally:
+            hashing.join()
 
     def end(self) -> str:
         """Write the dataset's digest, and return it."""
@@ -132,10 +137,13 @@ class Rows:
         return digest
 
 
-def encoded(texts: Iterable[str]) -> NDArray[np.bytes_]:
+def encoded(texts: NDArray[np.str_]) -> NDArray[np.bytes_]:
     """Return texts as a dataset has them: UTF-8 of one length."""
-    values = [text.encode() for text in texts]
-    return np.array(values, f"S{max([1, *map(len, values)])}")
+    try:
+        values = texts.astype(np.bytes_)  # ASCII alone, at once
+    except UnicodeEncodeError:
+        values = np.char.encode(texts, "utf-8")
+    return values.astype(f"S{max(1, np.char.str_len(values).max(initial=0))}")
 
 
 def size_of(shape: tuple[int, ...], dtype: Any) -> int:
