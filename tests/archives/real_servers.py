@@ -52,7 +52,7 @@ http {{
   server {{ listen 127.0.0.1:{closed}; root {root}; error_page 404 =403 /no; location = /no {{ return 403 'no'; }} }}
 }}
 """
-"""A bucket in five manners: as it is; 20 ms late; a fifth of the answers fail; at 40 kB/s; 403 for what is not there."""
+"""A bucket in five manners: as it is; 20 ms late; a fifth of answers fail; at 40 kB/s; 403 for what is not there."""
 
 
 @dataclass
