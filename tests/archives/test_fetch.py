@@ -304,7 +304,7 @@ def test_composites_on_both_sides_of_180_degrees(world: World, run: Run) -> None
             column, row = round((transform.c - corner[0]) / 10), round((corner[1] - transform.f) / 10)
             part = expected[:, row : row + 32, column : column + 32]
             clear = ~np.isnan(part)  # elsewhere the other zone's tile is looked at
-            assert clear.mean() > 0.5
+            assert clear.mean() > 0.2
             np.testing.assert_array_equal(numbers[clear], np.floor(part[clear] + 0.5))
 
 
