@@ -18,7 +18,7 @@ from geoembed.archives import items, stac
 from geoembed.archives.client import Client
 from geoembed.archives.stac import Found
 from geoembed.errors import FetchError
-from geoembed.imagery.catalogues import Stac
+from geoembed.imagery.catalogues import Season, Stac
 
 ITEMS = [
     *days(230),
@@ -35,7 +35,7 @@ ITEMS = [
     item(day="2020-05-31", at="23:59:59", id="S2A_before"),
 ]
 
-REAL = [
+REAL: list[tuple[str, int, Season]] = [
     ("es-v1_sentinel-2-c1-l2a_S2A_13TDE_20240412", 2024, "mam"),
     ("es-v1_sentinel-2-c1-l2a_S2B_20EPT_20250731", 2025, "jja"),
     ("es-v1_sentinel-2-l2a_S2B_20EPT_20250731", 2025, "jja"),
@@ -112,7 +112,7 @@ def ask(api: str, area: Any, settings: Stac = SUMMER, kind: type[Client] = Clien
 def light(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Found]:
     """What is found on two light servers, by server and area."""
     with serving() as serve, catalogue.rustac(tmp_path_factory.mktemp("rustac"), ITEMS) as rustac:
-        servers = {"our own": serve(ITEMS), "rustac": rustac}
+        servers = {"our own": serve(ITEMS).url, "rustac": rustac}
         return {(name, area): search(at, AREAS[area][0]) for name, at in servers.items() for area in AREAS}
 
 
