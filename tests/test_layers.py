@@ -38,6 +38,10 @@ MAY_IMPORT = {
         "labels", "learning", "fits", "evaluation", "earth",
     },
     "report": {"outputs", "ground", "imagery", "fits", "evaluation"},
+    "retrieval": {
+        "errors", "names", "progress", "outputs", "project", "ground", "chips", "labels", "learning", "fits",
+        "evaluation", "report",
+    },
 }  # fmt: skip
 """What each folder (or module at the top) may import besides itself; the steps may import all of these."""
 

@@ -189,7 +189,8 @@ def _settable(command: str, parameter: inspect.Parameter) -> inspect.Parameter:
     long = next(word for word in (info.default, *(info.param_decls or ())) if str(word).startswith("--"))
     key = str(long).split("/")[0].removeprefix("--").replace("-", "_")
     is_path = any(part is Path for part in (kind, *get_args(kind)))
-    value_kind = "located" if info.metavar == "NAME=PATH" else "path" if is_path else "plain"
+    of_metavar = {"NAME=PATH": "located", "LON,LAT|ID|PATH": "either"}
+    value_kind = of_metavar.get(str(info.metavar)) or ("path" if is_path else "plain")
     option = Option(key, parameter.name, value_kind, get_origin(kind) is list)
     OPTIONS.setdefault(command, []).append(option)
     # typer's own prefix makes the variable of the parameter's name, which for --class is another word.

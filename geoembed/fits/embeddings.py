@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from itertools import chain, islice
@@ -133,17 +134,35 @@ class Embeddings:
         """Read some vectors as `vectors` does, without a look at the others: only chunks' checksums are compared."""
         return self._read(name, rows, None)
 
+    def in_blocks(self, name: str) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Yield all vectors, some consecutive rows at a time and with where they are, as `vectors` reads them.
+
+        They are not to be changed, and are known to be intact only after the last block, so that they are read once.
+        """
+        stamp = _stamp(self.path)
+        digest = None if self._intact.get(name) == stamp else self.digests.get(f"embeddings/{name}")
+        with self._opened(name) as file:
+            for where, values in file.in_blocks(f"embeddings/{name}", digest=digest):
+                yield where, values.astype(np.float32, copy=False)
+        self._intact[name] = stamp
+
     def _read(self, name: str, rows: slice | NDArray[np.int64] | None, digest: str | None) -> NDArray[np.float32]:
-        if name not in self.names:
-            raise EmbeddingsError(f"{self.path}: has no embeddings {name!r}; it holds {', '.join(self.names)}")
         numbers = np.arange(len(self))[slice(None) if rows is None else rows]
         assert np.all(np.diff(numbers) >= 0), "rows ascend"
+        with self._opened(name) as file:
+            values: NDArray[np.float32] = file.rows(f"embeddings/{name}", numbers, np.float32, digest=digest)
+        return values
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[Reader]:
+        """Open the file to read the vectors of a name, which are as `read` found them."""
+        if name not in self.names:
+            raise EmbeddingsError(f"{self.path}: has no embeddings {name!r}; it holds {', '.join(self.names)}")
         with reader.opened(self.path) as file:
             file.require(_datasets(self.modalities))
             if _width(file, name, len(self)) != self.widths[name]:
                 raise ValueError("has changed since it was read")
-            values: NDArray[np.float32] = file.rows(f"embeddings/{name}", numbers, np.float32, digest=digest)
-        return values
+            yield file
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Read all vectors: per modality and for 'fused' (N, D) float32, NaN rows where absent."""
