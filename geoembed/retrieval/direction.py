@@ -1,13 +1,10 @@
-"""Directions: where examples point in the space of embeddings, and where counterexamples point away from."""
+"""Directions: where examples point in the space of embeddings, and counterexamples do not."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-SHRINKAGE = 0.1
-"""Ridge penalty, as a share of the mean variance that the background has along an axis."""
-
-WEIGHT = 1.0
-"""How much all examples of a kind count together, where the background counts 1."""
+PENALTY = 1.0
+"""Ridge penalty on leaving the examples' mean, as a share of the total variance of all chips."""
 
 
 def mean(liked: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -18,21 +15,21 @@ def mean(liked: NDArray[np.float32]) -> NDArray[np.float64]:
 def ridge(
     liked: NDArray[np.float32], disliked: NDArray[np.float32], background: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Return the direction (D,) along which examples lie high, counterexamples low, and other chips between.
+    """Return the direction (D,) along which examples lie high, and counterexamples no higher than other chips.
 
-    Ridge regression on +1 for the examples (P, D), -1 for the counterexamples (M, D) and 0 for the background (B, D),
-    all scaled to unit length and less the background's mean; each of the three counts alike, however many it has. In
-    directions in which all chips vary, the background holds the fit back, as in linear discriminant analysis; the
-    difference of means alone would follow them.
+    Ridge regression on 1 for the examples (P, D), 0 for the counterexamples (M, D) and 0 for the background (B, D), all
+    scaled to unit length and less the background's mean; each of the three counts alike, however many it has. The
+    penalty pulls towards the examples' mean, and not towards zero, so that few counterexamples correct the mean and do
+    not replace it. With -1 for counterexamples, or the difference of the two means, those that are almost right push
+    the direction away from the examples (see tests/benchmarks/README.md, Search).
     """
     centre = _unit(background).mean(axis=0)
-    rest = _unit(background) - centre
-    covariance = rest.T @ rest / len(rest)
-    penalty = SHRINKAGE * float(np.trace(covariance)) / len(centre) + 1e-12
-    up, down = _unit(liked) - centre, _unit(disliked) - centre
-    normal = covariance + WEIGHT * (up.T @ up / len(up) + down.T @ down / len(down))
-    normal[np.diag_indices_from(normal)] += penalty
-    return np.asarray(np.linalg.solve(normal, WEIGHT * (up.mean(axis=0) - down.mean(axis=0))))
+    rest, up, down = _unit(background) - centre, _unit(liked) - centre, _unit(disliked) - centre
+    begun = up.mean(axis=0)
+    normal = sum((part.T @ part / len(part) for part in (rest, up, down)), np.zeros((len(centre), len(centre))))
+    penalty = PENALTY * float((rest**2).sum(axis=1).mean()) + 1e-12
+    step = np.linalg.solve(normal + penalty * np.eye(len(centre)), begun - normal @ begun)
+    return np.asarray(begun + step)
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float64]:

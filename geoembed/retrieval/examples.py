@@ -76,9 +76,7 @@ def read(option: str, texts: Sequence[str], file: Embeddings) -> Examples:
             others.append(embeddings_file.read(path))
         elif place or kind in VECTORS:
             cells = grid.cells(file.grids, file.chip_id) if cells is None else cells
-            rows.append(
-                _at(option, text, *map(float, place.groups()), file, cells) if place else _of(path, file, cells)
-            )
+            rows.append(_at(option, text, place, file, cells) if place else _of(path, file, cells))
         elif kind is not None:
             raise SearchError(f"{option} {text}: is {kind.value}; give LON,LAT, a chip id, a vector file or chips")
         else:
@@ -90,8 +88,9 @@ def read(option: str, texts: Sequence[str], file: Embeddings) -> Examples:
     return Examples(option, unique, tuple({other.digest: other for other in others}.values()))
 
 
-def _at(option: str, text: str, lon: float, lat: float, file: Embeddings, cells: Cells) -> NDArray[np.int64]:
+def _at(option: str, text: str, place: re.Match[str], file: Embeddings, cells: Cells) -> NDArray[np.int64]:
     """Return the chips that hold a place, two where grids overlap."""
+    lon, lat = map(float, place.groups())
     if not (abs(lon) <= 360.0 and abs(lat) <= 90.0):
         raise SearchError(f"{option} {text}: is no longitude and latitude; write degrees east, then degrees north")
     found, _ = places.points_in_chips(np.array([[lon, lat]]), crs_.LONLAT, cells)
@@ -151,9 +150,23 @@ def _table(path: Path) -> Any:
         table = vectors.read(path, layers[0], LabelError)
         if path.suffix.lower() == ".gpkg":
             geopackage.require_rows(path, layers[0], table, LabelError)
+    _require_of_one_kind(path, table)
     for name in tables.matching(tables.CHIP_ID, table.columns)[:1]:
         table = table.rename(columns={name: tables.CHIP_ID})
     return table
+
+
+def _require_of_one_kind(path: Path, table: Any) -> None:
+    """Raise SearchError for a file of labels, or a map, of several classes: not all of its chips are examples."""
+    column = {Kind.LABELS: "label", Kind.PREDICTIONS: "prediction"}.get(kinds.of(path) or Kind.VECTOR)
+    if column not in table or table[column].nunique() < 2:
+        return
+    last = sorted(table[column].dropna().unique().tolist())[-1]
+    value = f"'{last}'" if isinstance(last, str) else f"{last:g}"
+    words = ["ogr2ogr", "-nomd", "-where", f"{column} = {value}", "like.gpkg", str(path)]
+    raise SearchError(
+        f"{path}: holds chips of several values of {column}; take those of one, as by `{shlex.join(words)}`"
+    )
 
 
 def _by_id(table: Any, file: Embeddings) -> tuple[NDArray[np.int64], int]:

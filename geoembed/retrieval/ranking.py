@@ -28,7 +28,7 @@ class Ranked:
 class Nearest:
     """The rows with the highest cosine to a direction, among the blocks of rows that were added so far.
 
-    A matrix product in float32 finds the candidates of a block, which its rounding error cannot hide; they alone are
+    A product in float32 finds the candidates of a block, which its rounding error cannot hide; they alone are
     measured in float64, row by row, so that equal vectors are equally near wherever they stand.
     """
 
@@ -43,7 +43,7 @@ class Nearest:
     def add(self, start: int, vectors: NDArray[np.float32], left_out: NDArray[np.bool_]) -> None:
         """Compare the rows (B, D) from `start` on, which follow those added before, without those left out (B,)."""
         with np.errstate(all="ignore"):  # NaN and infinite vectors are told apart below
-            cosines = vectors @ self._single
+            cosines = np.einsum("ij,j->i", vectors, self._single)  # as fast as BLAS, whose threads would wait
             cosines /= np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
         is_known = np.isfinite(cosines)
         is_compared = is_known & ~left_out

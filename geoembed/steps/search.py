@@ -55,7 +55,7 @@ class _Vectors:
     @property
     def usable(self) -> NDArray[np.float32]:
         """Return all that are numbers and not all zeros."""
-        vectors = np.concatenate([self.own, self.others])
+        vectors: NDArray[np.float32] = np.concatenate([self.own, self.others])
         return vectors[np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)]
 
 
@@ -220,7 +220,8 @@ def _ranked(
 ) -> Generator[Progress, None, tuple[Ranked, str]]:
     """Rank all chips but the examples; return them, and how they were ranked, in words."""
     file, features = asked.file, asked.features
-    left_out = np.isin(file.chip_id, np.concatenate([up.chip_ids, down.chip_ids]))
+    elsewhere = np.concatenate([up.chip_ids, down.chip_ids])
+    left_out = np.isin(file.chip_id, elsewhere) if elsewhere.size else np.zeros(len(file), bool)
     for examples_of_a_kind in given:
         left_out[examples_of_a_kind.rows] = True
     which = features if asked.by == features else f"{asked.by} in {features}"

@@ -105,6 +105,8 @@ def test_what_is_unknown_or_missing_on_the_command_line_is_2(
         ("probe --labels a.gpkg --n 1", "--n 1: input should be greater than or equal to 2"),
         ("label a.tif --above 1 --threshold 0.3", "--threshold is for classes"),
         ("evaluate --labels a.gpkg --repeats 0", "--repeats 0: input should be greater than or equal to 1"),
+        ("search", "embeddings.h5: no embeddings here"),
+        ("search --like 1,1 --n 0", "--n 0: input should be greater than or equal to 1"),
         ("info a.gpkg", "a.gpkg: no such file or folder"),
     ],
 )

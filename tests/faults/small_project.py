@@ -32,6 +32,7 @@ from geoembed.steps.label import label
 from geoembed.steps.pretrain import pretrain
 from geoembed.steps.probe import probe
 from geoembed.steps.sample import sample
+from geoembed.steps.search import search
 
 SIDE, SIZE = 48, 8
 """Pixels along the place's side and along a chip's: 36 chips."""
@@ -80,6 +81,11 @@ WORKS = {
                 labels="labels/water.gpkg", chips="chips", sizes="all", n=8, repeats=1, features="s2", device="cpu"
             ),
             "report",
+        ),
+        Work(
+            "search",
+            lambda: search(like="few.gpkg", features="s2", n=9, chips="chips", page=True, output="found/s.gpkg"),
+            "found",
         ),
     )
 }
