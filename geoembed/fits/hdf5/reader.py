@@ -118,10 +118,7 @@ class Reader:
                 length = block.stop - block.start
                 whole = dtype == dataset.dtype and np.array_equal(wanted, np.arange(length))
                 values = found[first:last] if whole else np.empty((length, *dataset.shape[1:]), dataset.dtype)
-                if digest is None or dataset.chunks is None:
-                    dataset.read_direct(values, block)
-                else:
-                    self._read_chunks(dataset, block, values)
+                self._read_block(dataset, block, values, checked=digest is None)
                 if not whole:
                     found[first:last] = values[wanted]
                 if hashed:
@@ -142,16 +139,20 @@ class Reader:
             hashed: Future[None] | None = None
             for block in self._blocks(dataset):
                 values = np.empty((block.stop - block.start, *dataset.shape[1:]), dataset.dtype)
-                if digest is None or dataset.chunks is None:
-                    dataset.read_direct(values, block)
-                else:
-                    self._read_chunks(dataset, block, values)
+                self._read_block(dataset, block, values, checked=digest is None)
                 if hashed:
                     hashed.result()
                 hashed = pool.submit(seen.update, values.data) if digest is not None else None
                 yield block, values
         if digest is not None and seen.hexdigest() != digest:
             raise ValueError(f"was edited or damaged: {name} is not what its digest says")
+
+    def _read_block(self, dataset: Any, block: slice, values: NDArray[Any], *, checked: bool) -> None:
+        """Read the rows of a block into an array; `checked`: the checksums of their chunks are compared."""
+        if checked or dataset.chunks is None:
+            dataset.read_direct(values, block)
+        else:
+            self._read_chunks(dataset, block, values)
 
     def _read_chunks(self, dataset: Any, block: slice, values: NDArray[Any]) -> None:
         """Read rows as they lie in their chunks, past HDF5 and the chunks' own checksums, of which there is no need."""
