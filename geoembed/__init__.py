@@ -22,8 +22,21 @@ if TYPE_CHECKING:
     from geoembed.steps.pretrain import pretrain
     from geoembed.steps.probe import probe
     from geoembed.steps.sample import sample
+    from geoembed.steps.suggest import suggest
 
-__all__ = ["chip", "embed", "evaluate", "fetch", "info", "label", "open_embeddings", "pretrain", "probe", "sample"]
+__all__ = [
+    "chip",
+    "embed",
+    "evaluate",
+    "fetch",
+    "info",
+    "label",
+    "open_embeddings",
+    "pretrain",
+    "probe",
+    "sample",
+    "suggest",
+]
 
 
 def __getattr__(name: str) -> Any:

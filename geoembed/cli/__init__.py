@@ -7,7 +7,7 @@ import importlib
 
 from geoembed.cli.app import OPTIONS, app
 
-COMMANDS = ("sample", "fetch", "chip", "label", "pretrain", "embed", "probe", "evaluate", "info")
+COMMANDS = ("sample", "fetch", "chip", "label", "pretrain", "embed", "suggest", "probe", "evaluate", "info")
 """In the order of the pipeline, as the help lists them."""
 
 for _name in COMMANDS:
