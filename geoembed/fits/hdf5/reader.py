@@ -176,15 +176,20 @@ def _bare(dataset: Any) -> Callable[[NDArray[Any], slice], None]:
     rows, *others = dataset.chunks
     if rows > dataset.shape[0] or others != list(dataset.shape[1:]):
         raise ValueError(f"{dataset.name[1:]} is stored in a way that geoembed does not write")
-    buffer = np.empty(rows * int(np.prod(others)) * dataset.dtype.itemsize + _CHECKSUM, np.uint8)
+    size = rows * int(np.prod(others)) * dataset.dtype.itemsize
+    spare = np.empty(size + _CHECKSUM, np.uint8)
 
     def read(values: NDArray[Any], block: slice) -> None:
-        for start in range(0, len(values), rows):
-            mask, chunk = dataset.id.read_direct_chunk((block.start + start, *(0 for _ in others)), out=buffer)
-            if mask or len(chunk) != len(buffer):
+        data = values.reshape(-1).view(np.uint8)
+        for number in range(-(-len(values) // rows)):
+            place = data[number * size :][: len(spare)]  # its checksum goes where the next chunk begins
+            whole = place if len(place) == len(spare) else spare
+            where = block.start + number * rows, *(0 for _ in others)
+            mask, chunk = dataset.id.read_direct_chunk(where, out=whole)
+            if mask or len(chunk) != len(spare):
                 raise ValueError(f"{dataset.name[1:]} has a chunk that geoembed does not write")
-            part = values[start : start + rows].reshape(-1).view(np.uint8)
-            part[:] = buffer[: len(part)]
+            if whole is spare:
+                place[:] = spare[: len(place)]
 
     return read
 
