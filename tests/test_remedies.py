@@ -305,7 +305,7 @@ def test_a_pipe_from_nothing_says_what_to_do_first_in_a_line_a_stage(tmp_path: P
     assert (done.returncode, done.stdout) == (1, "")
     first = {
         "no area": "geoembed: aoi.gpkg: no such file; ",
-        "no network": "geoembed: 127.0.0.1:9/v1/search: could not be had in 1 tries (no connection",
+        "no network": "geoembed: 127.0.0.1:9/v1/search: could not be had in 1 try (no connection",
         "no model": "geoembed: model: no model here; run `geoembed pretrain`",
     }[fault]
     faults = [line for line in done.stderr.splitlines() if line.startswith("geoembed: ")]

@@ -392,7 +392,8 @@ def _give_up(url: str, fault: Passing, tries: int) -> NoReturn:
         remedy = "check the address, or [modalities] sign where its files have to be signed"
         raise FetchError(f"{hosts.name(url)}: may not be read (403); {remedy}", 403) from None
     raise FetchError(
-        f"{hosts.name(url)}: could not be had in {tries} tries ({fault}); run again later", fault.status
+        f"{hosts.name(url)}: could not be had in {tries} {'try' if tries == 1 else 'tries'} ({fault}); run again later",
+        fault.status,
     ) from None
 
 

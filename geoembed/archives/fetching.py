@@ -206,7 +206,10 @@ class Fetcher:
             if scene.tile not in tiles or pieces.said(tiles[scene.tile]) is None:
                 tiles[scene.tile] = scene
         channels = [f"{season}_{name}" for season in holding.settings.seasons for name in holding.settings.assets]
-        return [pieces.raster(self._box(scene), channels, tile, tile) for tile, scene in sorted(tiles.items())]
+        resampling = holding.settings.resampling
+        return [
+            pieces.raster(self._box(scene), channels, tile, tile, resampling) for tile, scene in sorted(tiles.items())
+        ]
 
     def plan(self, modality: str, outlines: NDArray[Any]) -> list[Raster]:
         """Return the files of the cache that some ground needs of a modality, whether they are there yet or not.

@@ -256,11 +256,12 @@ def _piece(
     )
     path = folder / tile / f"{settings.year}-{season}" / f"{block_row:02}-{block_column:02}-{recipe[:12]}.tif"
     return Piece(
-        tile, season, settings.year, box, row, column, blocks, scenes, recipe, raster(box, channels, str(path), recipe)
-    )
+        tile, season, settings.year, box, row, column, blocks, scenes, recipe,
+        raster(box, channels, str(path), recipe, settings.resampling),
+    )  # fmt: skip
 
 
-def raster(box: GeoBox, channels: Sequence[str], path: str, recipe: str) -> Raster:
+def raster(box: GeoBox, channels: Sequence[str], path: str, recipe: str, resampling: str | None = None) -> Raster:
     """Return the raster of composites of some pixels, which are there or will be."""
     return Raster(
         crs=box.crs,
@@ -271,6 +272,7 @@ def raster(box: GeoBox, channels: Sequence[str], path: str, recipe: str) -> Rast
         bands=tuple(range(1, len(channels) + 1)),
         channels=tuple(channels),
         encodings=(ENCODING,) * len(channels),
+        resampling=resampling,
         files=(path,),
         blocks=(512, 512),
         count=len(channels),

@@ -188,7 +188,8 @@ def _tile(name: str, modality: str, settings: Seasonal, folder: Path, listing: L
         for polarisation, metric in METRICS[modality] if short in settings.seasons else ():
             wanted = f"{name}_{season}_{polarisation}_{metric}.tif"
             if wanted in entries:
-                files.append(_file(modality, listing.url, folder / name / wanted, entries[wanted]))
+                source = Source(resampling=settings.resampling)
+                files.append(_file(modality, source, listing.url, folder / name / wanted, entries[wanted]))
             else:
                 missing.append(wanted)
     matches = [match for match in map(seasonal.TILE.match, entries) if match]
@@ -197,10 +198,10 @@ def _tile(name: str, modality: str, settings: Seasonal, folder: Path, listing: L
     return Tile(name, tuple(files), tuple(missing), tuple(sorted(others)), bool(matches))
 
 
-def _file(modality: str, url: str, path: Path, entry: Entry) -> File:
+def _file(modality: str, source: Source, url: str, path: Path, entry: Entry) -> File:
     if not 0 < entry.size <= LARGEST:
         raise FetchError(f"{path.name}: is listed with {entry.size:,} bytes; give the url of the data set's bucket")
-    (raster,) = seasonal.read(modality, Source(), str(path.parent), [str(path)])
+    (raster,) = seasonal.read(modality, source, str(path.parent), [str(path)])
     return File(f"{url}/{_prefix(path.parent.name)}{path.name}", entry.size, entry.md5, raster)
 
 

@@ -101,13 +101,15 @@ class Layout:
         return int(min(most, about, 1e18))
 
     def _about(self, size: int) -> float:
-        """Return the area that has imagery, divided by that of a cell; on a grid in degrees, in square degrees."""
-        lattice = None if self.align is None else self._lattices[0].lattice
-        circle = None if lattice is None else crs.circle(lattice.crs)
-        if lattice is not None and circle:
-            return float(shapely.area(self._common).sum()) / (lattice.dx * lattice.dy * (size * 360.0 / circle) ** 2)
-        pixel = self._pixel if lattice is None else lattice.dx * crs.metres_per_unit(lattice.crs)
-        return float(RADIUS**2 * np.radians(_ground(self._common))) / (size * pixel) ** 2
+        """Return the area that has imagery, divided by that of a cell: on the ground, or in the CRS of `align`."""
+        if self.align is None:
+            return float(RADIUS**2 * np.radians(_ground(self._common))) / (size * self._pixel) ** 2
+        lattice = self._lattices[0].lattice
+        transformer = crs.transformer(crs.LONLAT, lattice.crs)
+        fine = shapely.segmentize(self._common, 1.0)
+        parts = shapely.transform(fine, lambda places: np.stack(transformer.transform(*places.T), axis=1))
+        area = float(shapely.area(parts).sum()) / (lattice.dx * lattice.dy * size**2)
+        return area if np.isfinite(area) else np.inf
 
     def require_consent(self, size: int, consent: int | None) -> None:
         """Raise ChipError where a size gives more than MOST_CELLS cells, and more than the user said to want."""

@@ -12,6 +12,7 @@ from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
 from geoembed import names as checked
 
 Season = Literal["djf", "mam", "jja", "son"]
+Resampling = Literal["nearest", "bilinear", "cubic", "average", "mode"]
 
 SEASONS: tuple[Season, ...] = ("djf", "mam", "jja", "son")
 """Seasons, named by the first letters of their months, as winter and summer differ between the hemispheres."""
@@ -39,6 +40,7 @@ class Stac:
     mask: classes of it (see the Sentinel-2 Products Specification) whose pixels do not count.
     assets: key of the asset of each channel, in the order of the channels, which are called `<season>_<key>`.
     sign: how addresses are signed.
+    resampling: of composites onto chips' pixels, as for files (see `modalities.Source`).
     """
 
     api: StrictStr = "https://earth-search.aws.element84.com/v1"
@@ -53,6 +55,7 @@ class Stac:
         default_factory=lambda: {"red": "red", "green": "green", "blue": "blue"}
     )
     sign: Literal["", "planetary-computer"] = ""
+    resampling: Resampling | None = None
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=_STRICT)
@@ -61,10 +64,12 @@ class Seasonal:
 
     url: its address.
     seasons: of which channels are fetched.
+    resampling: of tiles onto chips' pixels, as for files.
     """
 
     url: StrictStr = "https://sentinel-1-global-coherence-earthbigdata.s3.us-west-2.amazonaws.com"
     seasons: Seasons = SEASONS
+    resampling: Resampling | None = None
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=_STRICT)

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, StrictStr
 from geoembed import names as checked
 from geoembed.errors import ConfigError, nearest
 from geoembed.imagery import addresses
-from geoembed.imagery.catalogues import SEASONAL_YEAR, SEASONS, Fetch, Seasonal, Stac
+from geoembed.imagery.catalogues import SEASONAL_YEAR, SEASONS, Fetch, Resampling, Seasonal, Stac
 from geoembed.imagery.drivers import EVERYWHERE, Trust, is_local
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Source:
     scale: StrictFloat | None = None
     offset: StrictFloat | None = None
     nodata: StrictFloat | None = None
-    resampling: Literal["nearest", "bilinear", "cubic", "average", "mode"] | None = None
+    resampling: Resampling | None = None
     stored: Literal["value", "db", "linear", "amplitude"] | None = None
     driver: Paths = ()
     outside: bool | Paths = False

@@ -24,7 +24,7 @@ from geoembed.errors import ImageryError, of_library
 from geoembed.ground import crs as crs_
 from geoembed.ground import offline
 from geoembed.ground.lattice import TOLERANCE, GeoBox
-from geoembed.imagery import addresses, drivers, heaps, naming, safe, vrt
+from geoembed.imagery import addresses, drivers, hdf5, naming, safe, vrt
 from geoembed.imagery.drivers import WARY, Trust
 from geoembed.imagery.modalities import Modality, Source
 from geoembed.names import text
@@ -195,12 +195,25 @@ def _drivers(address: str, trust: Trust) -> list[str]:
     if head is not None:
         drivers.require_sidecars(address)
         path = addresses.path_of(address)
-        if head.startswith(heaps.SIGNATURE) and path and not heaps.is_sound(path):
-            raise ImageryError(f"{address}: its HDF5 is damaged (a heap without an end); mend or remove it")
+        if head.startswith(hdf5.SIGNATURE) and path:
+            _require_own(address, path)
         if drivers.is_vrt(head):
             vrt.check(address, trust)
             return ["VRT", *usual]
     return usual
+
+
+def _require_own(address: str, path: str) -> None:
+    """Raise ImageryError where an HDF5 or netCDF file is damaged, or takes anything from other files."""
+    if not hdf5.is_sound(path):
+        raise ImageryError(f"{address}: its HDF5 is damaged (a heap without an end); mend or remove it")
+    try:
+        name = hdf5.leading_out(path)
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise _unreadable(address, error) from None
+    if name is not None:
+        fault = f"takes {name[:60]!r} from another file, which geoembed does not follow"
+        raise ImageryError(f"{address}: {fault}; copy it into one file, as with nccopy or h5repack")
 
 
 def _unreadable(address: str, error: BaseException) -> ImageryError:

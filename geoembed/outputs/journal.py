@@ -16,6 +16,8 @@ from geoembed.outputs.records import Record
 T = TypeVar("T")
 
 _LINE = re.compile(rb"[0-9a-f]{8} \{")
+_CUT = re.compile(rb"[0-9a-f]{1,8} ?")
+"""A first line of which a fault of the disk has left no more than its checksum."""
 
 
 class Journal:
@@ -68,8 +70,9 @@ def read(path: Path) -> tuple[Record | None, list[dict[str, Any]]]:
     """
     if not path.exists():
         return None, []
-    texts = [line for line in path.read_bytes().split(b"\n") if line.strip(b"\0 \r\t")]
-    if texts and not any(map(_LINE.match, texts)):
+    data = path.read_bytes()
+    texts = [line for line in data.split(b"\n") if line.strip(b"\0 \r\t")]
+    if texts and not any(map(_LINE.match, texts)) and not _CUT.fullmatch(data):
         raise StaleError(f"{path}: was not made by geoembed; move it away")
     lines = list(map(_parsed, texts))
     record = Record.from_json(lines[0]) if lines else None

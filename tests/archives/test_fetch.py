@@ -20,6 +20,7 @@ from archives.conftest import Server
 from archives.earth_catalogue import Date
 from conftest import Run
 from s3 import S3
+from shapely import box
 
 from geoembed.archives import client as clients
 from geoembed.archives import pieces
@@ -250,6 +251,61 @@ def test_seasons_year_and_modalities_are_chosen(world: World, run: Run) -> None:
     none = run("chip", "--aoi", "aoi.gpkg", "--modalities", "s2", "--year", "2021", "-o", "other")
     assert none.exit_code == 1
     assert "has nothing in the area" in none.stderr
+
+
+def test_resampling_is_chosen_for_what_is_fetched_too(world: World, run: Run) -> None:
+    """Pixels of 20 m from 10 m ones: every second one, in place of the average of four."""
+    options = ("--aoi", "aoi.gpkg", "--modalities", "s2,s1", "--resolution", "20", "--size", "32")
+    assert run("chip", *options, "-o", "average").exit_code == 0
+    before = Path("geoembed.toml").read_text()
+    text = before.replace('seasons = ["jja"]', 'seasons = ["jja"]\nresampling = "nearest"')
+    Path("geoembed.toml").write_text(text.replace("[modalities.coh", 'resampling = "cubic"\n[modalities.coh'))
+    refused = run("chip", *options, "-o", "average")
+    assert refused.exit_code == 1
+    assert "--update" in refused.stderr or "--overwrite" in refused.stderr
+    Path("average").rename("chips")
+    (averaged, *_), (name, *_) = pixels(world.folder, "s2").values(), pixels(world.folder, "s2")
+    done = run("chip", *options, "-o", "chips", "--overwrite")
+    assert done.exit_code == 0, done.stderr
+    _, numbers, transform = pixels(world.folder, "s2")[name]
+    column, row = (round(value) for value in ~transform_of_tile() @ (transform.c, transform.f))
+    expected = earth_catalogue.expected([date for date in world.dates if date is not world.dates[2]])
+    fine = np.floor(expected[:, row : row + 64, column : column + 64] + 0.5)
+    picked = [fine[:, y::2, x::2] for y in (0, 1) for x in (0, 1)]
+    assert any(np.array_equal(np.nan_to_num(each), numbers) for each in picked)
+    assert not np.array_equal(numbers, averaged[1])
+
+
+def test_composites_on_both_sides_of_180_degrees(world: World, run: Run) -> None:
+    """Tiles of zones 60 and 1 that each cross the line; each side's chips are the medians of its own zone's."""
+    sides = (box(179.975, 51.99, 180, 52.01), box(-180, 51.99, -179.975, 52.01))
+    geopandas.GeoDataFrame({"name": ["sea"]}, geometry=[shapely.MultiPolygon(sides)], crs="EPSG:4326").to_file(
+        "aoi.gpkg"
+    )
+    held, world.api.items = {}, []
+    for seed, (tile, epsg, lon) in enumerate((("60UYB", 32660, 179.985), ("01UBT", 32601, -179.985))):
+        x, y = crs.transformer(crs.LONLAT, f"EPSG:{epsg}").transform(lon, 52.0)
+        corner = (round(x / 20 - 125) * 20.0, round(y / 20 + 150) * 20.0)
+        place: dict[str, Any] = {"tile": tile, "epsg": epsg, "corner": corner, "seed": seed}
+        dates = earth_catalogue.dates(world.server.folder, world.server.url("").rstrip("/"), count=3, **place)
+        held[f"{tile[:2]}N"] = (dates, corner)
+        for date in dates:
+            crossing = shapely.MultiPolygon([box(179.9, 51.9, 180, 52.1), box(-180, 51.9, -179.9, 52.1)])
+            bounds = {"bbox": [179.9, 51.9, -179.9, 52.1], "geometry": shapely.geometry.mapping(crossing)}
+            world.api.items.append(earth_catalogue.item(date) | bounds)
+    done = run("chip", "--aoi", "aoi.gpkg", "--modalities", "s2", "--size", "32")
+    assert done.exit_code == 0, done.stderr
+    found = pixels(world.folder, "s2")
+    for zone, (dates, corner) in held.items():
+        expected = earth_catalogue.expected(dates[:2])
+        chips = [chip for name, chip in found.items() if name.startswith(zone)]
+        assert len(chips) > 10
+        for _, numbers, transform in chips:
+            column, row = round((transform.c - corner[0]) / 10), round((corner[1] - transform.f) / 10)
+            part = expected[:, row : row + 32, column : column + 32]
+            clear = ~np.isnan(part)  # elsewhere the other zone's tile is looked at
+            assert clear.mean() > 0.2
+            np.testing.assert_array_equal(numbers[clear], np.floor(part[clear] + 0.5))
 
 
 def test_hosts_that_were_not_named_are_not_asked(world: World, run: Run) -> None:

@@ -20,11 +20,13 @@ LEFT, TOP = 448_000.0, 5_017_600.0
 """A corner of cells of all the sizes."""
 
 
-def imagery(*sides: float, crs: str = "EPSG:32632", left: float = LEFT, pixel: float = 10.0) -> Imagery:
+def imagery(
+    *sides: float, crs: str = "EPSG:32632", left: float = LEFT, top: float = TOP, pixel: float = 10.0
+) -> Imagery:
     """Squares in a row, with nothing between them, as the rasters of a modality; there are no files."""
     rasters = []
     for number, side in enumerate(sides):
-        transform = Affine(pixel, 0.0, left, 0.0, -pixel, TOP if crs != "EPSG:4326" else 10.0)
+        transform = Affine(pixel, 0.0, left, 0.0, -pixel, top if crs != "EPSG:4326" else 10.0)
         pixels = round(side / pixel)
         rasters.append(Raster(crs, transform, pixels, pixels, str(number), (1,), ("a",), (Encoding("uint8"),)))
         left += side
@@ -137,6 +139,18 @@ def test_very_many_cells_are_confirmed_by_their_number(align: str | None) -> Non
     layout_of_earth.require_consent(2, number)
     with pytest.raises(ChipError):
         layout_of_earth.require_consent(2, number // 2)
+
+
+def test_cells_on_a_map_that_stretches_are_reckoned_by_its_own_metres(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 60 degrees north a metre of Mercator's is half a metre of ground, so as many cells as if it were none."""
+    x, y = 1_000_000.0, 8_400_000.0  # metres of Mercator's
+    squares = imagery(40_960.0, crs="EPSG:3857", left=x, top=y + 40_960.0)
+    polygon = shapely.box(x, y, x + 40_960.0, y + 40_960.0)
+    mapped = Layout("aoi.gpkg", [Area("a", polygon, "EPSG:3857")], [squares], None, "s2", 0.5)
+    counted = mapped.count(64)
+    assert counted == 64 * 64
+    monkeypatch.setattr(layout, "MANY_CELLS", 100)
+    assert mapped.count(64) == pytest.approx(counted, rel=0.02)
 
 
 def test_many_cells_are_reckoned_about_as_they_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from conftest import WriteRaster, require
 from loopback import Server
 
 from geoembed.errors import ImageryError
-from geoembed.imagery import modalities, rasters, samples, sources
+from geoembed.imagery import hdf5, modalities, rasters, samples, sources
 from geoembed.imagery.drivers import WARY, Trust
 from geoembed.imagery.windows import Readers
 
@@ -232,6 +232,40 @@ def test_a_heap_of_hdf5_without_an_end_is_told(folder: Path) -> None:
     (folder / "a.nc").write_bytes(b"\x89HDF\r\n\x1a\n" + b"GCOL\1\0\0\0" + (4096).to_bytes(8, "little") + b"\0" * 4080)
     with pytest.raises(ImageryError, match=r"a.nc: its HDF5 is damaged"):
         read(folder / "a.nc")
+
+
+@pytest.mark.parametrize("kind", ["own", "linked", "outside", "virtual", "looped"])
+def test_netcdf_takes_nothing_from_other_files(folder: Path, kind: str) -> None:
+    """Else a file of imagery, sent by a stranger, could read any other on this machine."""
+    require("netCDF")
+    import h5py
+
+    rasterio.shutil.copy(folder / "a.tif", folder / "a.nc", driver="netCDF", FORMAT="NC4")
+    (folder / "secret").write_bytes(bytes(2**16))
+    with h5py.File(folder / "a.nc", "r+") as file:
+        name = next(name for name in file if name.startswith("Band1"))
+        shape, dtype = file[name].shape, file[name].dtype
+        size = file[name].size * dtype.itemsize
+        if kind not in ("own", "looped"):
+            del file[name]
+        if kind == "linked":
+            file["group/x"] = h5py.ExternalLink("b.nc", "/Band1")
+        elif kind == "outside":
+            file.create_dataset(name, shape, dtype, external=[(str(folder / "secret"), 0, size)])
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout(shape, dtype)
+            layout[:] = h5py.VirtualSource(folder / "b.nc", "Band1", shape)
+            file.create_virtual_dataset(name, layout)
+        elif kind == "looped":
+            file.create_group("group")["again"] = file["/"]
+            file["nowhere"] = h5py.SoftLink("/gone")
+    if kind == "looped":
+        assert hdf5.leading_out(str(folder / "a.nc")) is None
+    elif kind == "own":
+        assert read(folder / "a.nc") == 256
+    else:
+        with pytest.raises(ImageryError, match=r"a.nc: takes '/\S+' from another file.*; copy it into one file"):
+            read(folder / "a.nc")
 
 
 def test_boxes_of_jpeg_2000_that_lead_nowhere_are_not_walked_through(folder: Path) -> None:

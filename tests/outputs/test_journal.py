@@ -99,3 +99,14 @@ def test_removing_deletes_it(tmp_path: Path) -> None:
     journal = Journal(tmp_path / ".fits.jsonl", MADE_FROM)
     journal.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kept", [0, 1, 7, 8, 9, 10, 40])
+def test_a_journal_cut_in_its_first_line_is_begun_anew(tmp_path: Path, kept: int) -> None:
+    path = tmp_path / ".fits.jsonl"
+    write(path, {"key": "a"})
+    path.write_bytes(path.read_bytes()[:kept])
+    write(path, {"key": "b"})
+    journal = Journal(path, MADE_FROM)
+    assert journal.lines == [{"key": "b"}]
+    journal.close()
