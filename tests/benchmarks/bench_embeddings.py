@@ -93,8 +93,8 @@ def main() -> None:
                     times.setdefault((verb, way), []).append(took)
                     assert found is None or np.array_equal(found["s2"], vectors["s2"])
     print(f"load {os.getloadavg()[0]:.1f}; seconds, processor seconds:")
-    for (verb, way), took in times.items():
-        seconds, mine = np.array(took), np.array(times[verb, "geoembed"])
+    for (verb, way), each in times.items():
+        seconds, mine = np.array(each), np.array(times[verb, "geoembed"])
         wall, processor = np.median(seconds, axis=0)
         slower, dearer = np.median(mine / seconds, axis=0)
         print(f"{verb:5} {way:8} {wall:.2f} {processor:.2f}; geoembed {slower:.2f} x, processor {dearer:.2f} x")
