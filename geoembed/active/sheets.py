@@ -25,6 +25,9 @@ LAYER = "to_label"
 PICTURE = "picture"
 """The column of a picture, a PNG in a data URI."""
 
+GIVEN = "given"
+"""The column of labels that were there before."""
+
 TIP = (
     f"""[% coalesce('<img width="224" src="' || "{PICTURE}" || '"/><br/>', '') %]"""
     """[% "chip_id" %]"""
@@ -33,7 +36,7 @@ TIP = (
 
 
 def table(file: Embeddings, rows: NDArray[np.int64], columns: dict[str, Any]) -> geopandas.GeoDataFrame:
-    """Return a sheet of some rows of embeddings: rank, chip_id, aoi, split, and further columns."""
+    """Return a sheet of some rows of embeddings: rank, chip_id, aoi, split, the column to fill in, and others."""
     named = {"rank": np.arange(1, len(rows) + 1), "chip_id": file.chip_id[rows], "aoi": file.aoi[rows]}
     outlines = grid.cells(file.grids, file.chip_id[rows]).outlines
     return geopandas.GeoDataFrame({**named, "split": file.split[rows], **columns}, geometry=outlines, crs="EPSG:4326")
@@ -100,10 +103,12 @@ def read(output: Path) -> geopandas.GeoDataFrame:
 
 
 def labelled(output: Path) -> int:
-    """Return how many rows of a sheet somebody has filled in."""
+    """Return how many rows of a sheet somebody has filled in, or changed where they had a label."""
     try:
         held = read(output)
     except (GeoembedError, *geopackage.FAULTS):
         return 0
-    given = [name for name in ("label", "value") if name in held]
-    return int(held[given].notna().any(axis=1).sum()) if given else 0
+    column = held.columns[list(held.columns).index("split") + 1]
+    if GIVEN not in held:
+        return int(held[column].notna().sum())
+    return int((held[column].astype("string") != held[GIVEN].astype("string")).fillna(True).sum())

@@ -7,6 +7,8 @@ mini-batch active learning, arXiv:1901.05954).
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -67,13 +69,15 @@ def margin(p: NDArray[np.float64]) -> NDArray[np.float64]:
 def _of_clusters(Z: NDArray[np.float32], weights: NDArray[np.float64], n: int, seed: int) -> NDArray[np.int64]:
     """Return the row nearest to each of n weighted k-means centres, the heaviest cluster first; all where few."""
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
     if n >= len(Z):
         return np.arange(len(Z))
     rng = np.random.default_rng(seed)
     sample = np.sort(rng.choice(len(Z), SAMPLE, replace=False)) if len(Z) > SAMPLE else np.arange(len(Z))
-    with threadpool_limits(1):  # sums in one order, so that the same seed gives the same chips on all machines
+    # One thread: sums in one order, so that the same seed gives the same chips. Chips that are alike are no fault.
+    with threadpool_limits(1), warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
         model = KMeans(n, n_init=1, random_state=int(rng.integers(2**31))).fit(Z[sample], sample_weight=weights[sample])
     heaviest = np.argsort(-np.bincount(model.labels_, weights[sample], n), kind="stable")
     nearest, distance = np.zeros(n, np.int64), np.full(n, np.inf)

@@ -106,7 +106,7 @@ def test_numbers_are_covered(here: Path, run: Run, tmp_path: Path) -> None:
         ("--labels labels/water.gpkg", "all chips to choose from are labelled; take another --area, or pass --test"),
         ("--labels labels/water.gpkg --names a,b", "--names: the classes are those of --labels"),
         ("--features fussed", "did you mean fused"),
-        ("--names a,\x1b[2Jb", "--names a,.*control characters"),
+        ("--names a,\x1b[2Jb", "this name holds control characters"),
         ("-o sheet.tif", "give it a name that ends in .gpkg"),
         ("-o labels/water.gpkg --overwrite", "was made by geoembed label; choose another -o"),
         ("-o aoi.gpkg --overwrite", "was not made by geoembed"),
