@@ -43,7 +43,7 @@ def label_check(
     update: Update = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Find labels that look wrong, in a file to correct; also label check.
+    """Find labels that look wrong, in a file to correct them in.
 
     Example: geoembed label check --labels water.gpkg --chips chips
     """

@@ -29,7 +29,7 @@ def label_merge(
     update: Update = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Join label files into one, and tell contradictions; also label merge.
+    """Join label files, such as rounds, and tell contradictions.
 
     Example: geoembed label merge round1.gpkg round2.gpkg -o water.gpkg
     """
