@@ -160,13 +160,13 @@ def ramp(column: str, lowest: float, highest: float) -> str:
 
 
 def sheet(column: str, names: Sequence[Any], task: str, title: str, tip: str) -> str:
-    """Return the style of chips to be labelled: coloured by what is filled in, with a list of classes and a map tip.
+    """Return the style of chips to be labelled: outlines coloured by what is filled in, a list of classes, a map tip.
 
     names: classes to choose from, stored as they are; none: the column takes what is typed.
     title: what the legend calls a chip that is not labelled yet.
     tip: HTML with expressions of QGIS.
     """
-    categories = [Category("", title, None), *(legend(names, task) if len(names) else [])]
+    categories = [Category("", title, VERMILION), *(legend(names, task) if len(names) else [])]
     if len(names):
         chosen = "".join(
             '<Option type="Map">'
@@ -193,7 +193,7 @@ def splits() -> str:
 def _document(head: str, classes: str, fills: Sequence[str | None], more: str = "") -> str:
     """Return a .qml file: the renderer's attributes, its categories or ranges, a symbol per colour, and what else."""
     categories = "Symbology|Fields|Forms|MapTips" if more else "Symbology"
-    symbols = "".join(_fill(str(i), colour) for i, colour in enumerate(fills))
+    symbols = "".join(_fill(str(i), colour, hollow=bool(more)) for i, colour in enumerate(fills))
     text = (
         f"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n{_OURS}\n"
         f'<qgis version="3.22.0" styleCategories="{categories}">\n'
@@ -209,15 +209,18 @@ def _quoted(text: str) -> str:
     return saxutils.quoteattr(_FORBIDDEN.sub("", text))
 
 
-def _fill(name: str, colour: str | None) -> str:
-    """Return the symbol of a colour; cells are outlined in a darker tone of it, which looks well at any scale."""
-    outline = colours.mixed(colour, "#000000", 0.25) if colour else "#969696"
+def _fill(name: str, colour: str | None, *, hollow: bool) -> str:
+    """Return the symbol of a colour; cells are outlined in a darker tone of it, which looks well at any scale.
+
+    hollow: only outlined, so that imagery below is seen.
+    """
+    outline = colours.mixed(colour, "#000000", 0.0 if hollow else 0.25) if colour else "#969696"
     options = {
         "color": _rgba(colour or "#FFFFFF"),
-        "style": "solid" if colour else "no",
+        "style": "solid" if colour and not hollow else "no",
         "outline_color": _rgba(outline),
         "outline_style": "solid",
-        "outline_width": "0.1",
+        "outline_width": "0.8" if hollow else "0.1",
         "outline_width_unit": "MM",
     }
     rows = "".join(f'<Option type="QString" name="{key}" value="{value}"/>' for key, value in options.items())
