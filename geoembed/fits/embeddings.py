@@ -126,41 +126,56 @@ class Embeddings:
         """
         stamp = _stamp(self.path)
         is_intact = self._intact.get(name) == stamp
-        found = self._read(name, rows, None if is_intact else self.digests.get(f"embeddings/{name}"))
+        found = self._read(name, rows, is_compared=not is_intact, has_checksums=is_intact)
         self._intact[name] = stamp
         return found
 
     def glimpse(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Read some vectors as `vectors` does, without a look at the others: only chunks' checksums are compared."""
-        return self._read(name, rows, None)
+        return self._read(name, rows)
 
     def in_blocks(self, name: str) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """Yield all vectors, some consecutive rows at a time and with where they are, as `vectors` reads them.
 
         They are not to be changed, and are known to be intact only after the last block, so that they are read once.
         """
-        stamp = _stamp(self.path)
-        digest = None if self._intact.get(name) == stamp else self.digests.get(f"embeddings/{name}")
+        stamp, dataset = _stamp(self.path), f"embeddings/{name}"
         with self._opened(name) as file:
-            for where, values in file.in_blocks(f"embeddings/{name}", digest=digest):
+            digest = None if self._intact.get(name) == stamp else self.digests[dataset]
+            for where, values in file.in_blocks(dataset, digest=digest):
                 yield where, values.astype(np.float32, copy=False)
         self._intact[name] = stamp
 
-    def _read(self, name: str, rows: slice | NDArray[np.int64] | None, digest: str | None) -> NDArray[np.float32]:
+    def compare(self, name: str) -> None:
+        """Compare all vectors of a name with their digest and with chunks' checksums, by which others read them.
+
+        Raises EmbeddingsError as `vectors` does.
+        """
+        self._read(name, slice(0, 0), is_compared=True)
+
+    def _read(
+        self,
+        name: str,
+        rows: slice | NDArray[np.int64] | None,
+        *,
+        is_compared: bool = False,
+        has_checksums: bool = True,
+    ) -> NDArray[np.float32]:
         numbers = np.arange(len(self))[slice(None) if rows is None else rows]
         assert np.all(np.diff(numbers) >= 0), "rows ascend"
+        dataset = f"embeddings/{name}"
         with self._opened(name) as file:
-            values: NDArray[np.float32] = file.rows(f"embeddings/{name}", numbers, np.float32, digest=digest)
-        return values
+            digest = self.digests[dataset] if is_compared else None
+            return file.rows(dataset, numbers, np.float32, digest=digest, has_checksums=has_checksums)
 
     @contextmanager
     def _opened(self, name: str) -> Iterator[Reader]:
-        """Open the file to read the vectors of a name, which are as `read` found them."""
+        """Open the file, which is as `read` found it, to read the vectors of a name."""
         if name not in self.names:
             raise EmbeddingsError(f"{self.path}: has no embeddings {name!r}; it holds {', '.join(self.names)}")
         with reader.opened(self.path) as file:
             file.require(_datasets(self.modalities))
-            if _width(file, name, len(self)) != self.widths[name]:
+            if file.digests != self.digests:
                 raise ValueError("has changed since it was read")
             yield file
 
@@ -223,7 +238,7 @@ def faults(file: Embeddings, *, whole: bool) -> list[str]:
     lines = []
     for name in file.names if whole else ():
         try:
-            file.vectors(name, slice(0, 0))
+            file.compare(name)
         except EmbeddingsError as error:
             lines.append(str(error))
     return lines
