@@ -30,7 +30,6 @@ Unlike = Annotated[
 Features = Annotated[
     str,
     typer.Option(
-        "--features",
         "--in",
         metavar="NAME",
         help="Which vectors to search: a modality, or fused.",

@@ -140,7 +140,7 @@ def _require(path: Path, file: Embeddings, features: str, by: str, n: int, like:
         raise SearchError(f"--n {n}: give the number of chips to find, from 1 on")
     if not like:
         raise SearchError("--like: nothing to search by; give at least one example, as LON,LAT, a chip id or a file")
-    for option, name in (("--features", features), ("--by", by)):
+    for option, name in (("--in", features), ("--by", by)):
         if name not in file.names:
             raise SearchError(f"{option} {name}: no vectors of {file.path}{nearest(name, file.names)}")
     if by != features:
@@ -245,9 +245,7 @@ def _ranked(
     if ranked.missing:
         log.warning("%s of %s chips have no %s and are not compared", f"{ranked.missing:,}", f"{len(file):,}", features)
     if not len(ranked.rows):
-        raise SearchError(
-            f"{file.path}: no chip besides the examples has {features}; search another file or --features"
-        )
+        raise SearchError(f"{file.path}: no chip besides the examples has {features}; search another file or --in")
     if len(ranked.rows) < asked.n:
         log.info("%s: has %s chips to compare, fewer than --n %s", file.path, len(ranked.rows), asked.n)
     return ranked, f"nearest {how}"

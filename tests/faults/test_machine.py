@@ -31,7 +31,7 @@ VERBS = {
          "--features", "s2", "-o", "out/report"],
         "out/report",
     ),
-    "search": (["search", "--like", "few.gpkg", "--features", "s2", "--page", "-o", "out/s.gpkg"], "out/s.gpkg"),
+    "search": (["search", "--like", "few.gpkg", "--in", "s2", "--page", "-o", "out/s.gpkg"], "out/s.gpkg"),
 }  # fmt: skip
 LEVELS = {"chip": 20, "embed": 20, "label": 6, "pretrain": 5, "probe": 6, "evaluate": 3, "search": 3}
 """How many fill levels of the disk are tried."""

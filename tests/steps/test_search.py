@@ -131,8 +131,8 @@ def test_examples_without_the_vectors_are_left_out_aloud(file: Embeddings, caplo
         ({"like": "here"}, "--like here: no such file, and neither LON,LAT nor a chip id"),
         ({"like": "folder"}, "--like folder: is a folder; give LON,LAT, a chip id, a vector file or chips"),
         ({"like": "GOOD", "unlike": "GOOD"}, "--not: chip 32N-320-01503-16000 is given by --like too; drop it"),
-        ({"like": "GOOD", "features": "s3"}, "--features s3: no vectors of embeddings.h5; did you mean s"),
-        ({"like": "GOOD", "features": "concat"}, "--features concat: no vectors of embeddings.h5"),
+        ({"like": "GOOD", "features": "s3"}, "--in s3: no vectors of embeddings.h5; did you mean s"),
+        ({"like": "GOOD", "features": "concat"}, "--in concat: no vectors of embeddings.h5"),
         ({"like": "GOOD", "by": "s1"}, "--by s1: s1 and fused of embeddings.h5 lie in no space that training made"),
         ({"like": "GOOD", "n": 0}, "--n 0: give the number of chips to find"),
         ({"like": "GOOD", "output": "o.geojson"}, "o.geojson: a search is written as GeoPackage"),
@@ -336,9 +336,7 @@ def test_on_the_command_line_and_from_settings(project: Path, run: Run, tmp_path
     file = embeddings.read(Path("embeddings.h5"))
     geopandas.GeoDataFrame(geometry=[shapely.Point(*file.lonlat[5])], crs="EPSG:4326").to_file("p.gpkg")
     with Path("geoembed.toml").open("a") as settings:
-        settings.write(
-            f'[search]\nlike = ["p.gpkg", "{place_of(file, 8)}"]\nnot = ["{file.chip_id[9]}"]\nfeatures = "s1"\n'
-        )
+        settings.write(f'[search]\nlike = ["p.gpkg", "{place_of(file, 8)}"]\nnot = ["{file.chip_id[9]}"]\nin = "s1"\n')
     (project / "below").mkdir()
     shutil.copy("embeddings.h5", "below/e.h5")
     result = run("--config", "geoembed.toml", "search", "below/e.h5", "--n", 3, "-o", "below/s.gpkg", "--json")
