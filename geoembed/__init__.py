@@ -16,14 +16,19 @@ if TYPE_CHECKING:
     from geoembed.steps.chip import chip
     from geoembed.steps.embed import embed
     from geoembed.steps.evaluate import evaluate
+    from geoembed.steps.export import export
     from geoembed.steps.fetch import fetch
+    from geoembed.steps.import_embeddings import import_embeddings
     from geoembed.steps.info import info
     from geoembed.steps.label import label
     from geoembed.steps.pretrain import pretrain
     from geoembed.steps.probe import probe
     from geoembed.steps.sample import sample
 
-__all__ = ["chip", "embed", "evaluate", "fetch", "info", "label", "open_embeddings", "pretrain", "probe", "sample"]
+__all__ = [
+    "chip", "embed", "evaluate", "export", "fetch", "import_embeddings", "info", "label", "open_embeddings", "pretrain",
+    "probe", "sample",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -5,12 +5,12 @@ Translation only: options in, one call of the step of the same name, a path out.
 
 import importlib
 
-from geoembed.cli.app import OPTIONS, app
+from geoembed.cli.app import FUNCTIONS, OPTIONS, app
 
-COMMANDS = ("sample", "fetch", "chip", "label", "pretrain", "embed", "probe", "evaluate", "info")
+COMMANDS = ("sample", "fetch", "chip", "label", "pretrain", "embed", "probe", "evaluate", "export", "import", "info")
 """In the order of the pipeline, as the help lists them."""
 
 for _name in COMMANDS:
-    importlib.import_module(f"geoembed.cli.{_name}")  # which registers the command
+    importlib.import_module(f"geoembed.cli.{FUNCTIONS.get(_name, _name)}")  # which registers the command
 
-__all__ = ["COMMANDS", "OPTIONS", "app"]
+__all__ = ["COMMANDS", "FUNCTIONS", "OPTIONS", "app"]

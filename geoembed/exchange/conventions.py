@@ -1,4 +1,6 @@
-"""Metadata of the geo-embeddings conventions, proposals of 2026: the STAC extension `emb` and the Zarr convention `geoemb`.
+"""Metadata of the geo-embeddings conventions: the STAC extension `emb`, the Zarr convention `geoemb`.
+
+Both are proposals of 2026, and may change.
 
 Sources: github.com/geo-embeddings/embeddings-stac-specification (extension v0.0.1) and
 github.com/geo-embeddings/embeddings-zarr-convention (v1), with the Zarr conventions `proj` and `spatial` (v1 both).

@@ -258,7 +258,15 @@ def opened(path: Path) -> Iterator[Any]:
     arrow = require()
     if not path.exists():
         raise EmbeddingsError(f"{path}: no such file; mend its path")
-    faults = (arrow.ArrowException, OSError, ValueError, KeyError, TypeError, OverflowError, shapely.errors.ShapelyError)
+    faults = (
+        arrow.ArrowException,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        OverflowError,
+        shapely.errors.ShapelyError,
+    )
     try:
         with arrow.parquet.ParquetFile(path, page_checksum_verification=True) as file:
             yield file

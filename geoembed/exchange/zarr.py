@@ -61,7 +61,9 @@ def write(path: Path, file: Embeddings, dtype: str, made_from: Record) -> Genera
     cells = grids.cells(file.grids, file.chip_id)
     parts = list(cells.by_grid())
     if len(parts) > MOST_GRIDS:
-        raise EmbeddingsError(f"{file.path}: its chips lie on {len(parts):,} grids, too many for Zarr; give -o x.parquet")
+        raise EmbeddingsError(
+            f"{file.path}: its chips lie on {len(parts):,} grids, too many for Zarr; give -o x.parquet"
+        )
     there = atomic.target(path)
     there.parent.mkdir(parents=True, exist_ok=True)
     with atomic.private(there) as part:
@@ -157,9 +159,7 @@ def _flags(words: tuple[str, ...]) -> dict[str, Any]:
     return {"flag_values": list(range(len(words))), "flag_meanings": " ".join(words)}
 
 
-def _array(
-    group: Any, name: str, shape: tuple[int, ...], dtype: str, chunk: tuple[int, ...], usual: int
-) -> Any:
+def _array(group: Any, name: str, shape: tuple[int, ...], dtype: str, chunk: tuple[int, ...], usual: int) -> Any:
     """Return a new array of vectors, NaN where there are none; each chunk has a checksum."""
     from zarr.codecs import Crc32cCodec, ZstdCodec
 

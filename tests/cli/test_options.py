@@ -9,7 +9,7 @@ from conftest import Run
 from geoembed import settings
 from geoembed.cli import OPTIONS
 
-COMMANDS = ("sample", "fetch", "chip", "label", "pretrain", "embed", "probe", "evaluate", "info")
+COMMANDS = ("sample", "fetch", "chip", "label", "pretrain", "embed", "probe", "evaluate", "export", "import", "info")
 
 
 def test_the_contracts_commands_are_there() -> None:
