@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 KEY, SEAL = b"geoembed", b"geoembed_sha256"
-"""Keys of the file's metadata: what it says of itself, and the SHA-256 of that and of all rows."""
+"""Keys of the file's metadata: what it says of itself, and the SHA-256 of its metadata and of all rows."""
+
+SEALED = (b"geo", b"stac_collection", KEY)
 
 GROUP = 2**27
 """Bytes of a row group, about, before compression."""
@@ -128,9 +130,10 @@ def write(path: Path, file: Embeddings, dtype: str, made_from: Record) -> Genera
     arrow = require()
     about = _about(file, dtype, made_from)
     cells, order = grid.cells(file.grids, file.chip_id), hilbert(file.lonlat)
-    schema = _schema(arrow, file, about, cells)
+    metadata = _metadata(file, about, cells)
+    schema = _schema(arrow, file, about).with_metadata(metadata)
     step = rows_of_group(sum(file.widths.values()) * np.dtype(dtype).itemsize, len(file))
-    digest = hashlib.sha256(schema.metadata[KEY])
+    digest = _begun(metadata)
     with atomic.replacing(path) as part, disk.create(part) as sink:
         options = {"compression": "zstd", "compression_level": 9, "write_page_checksum": True, "version": "2.6"}
         with arrow.parquet.ParquetWriter(sink, schema, use_dictionary=["aoi", "split"], **options) as writer:
@@ -181,21 +184,26 @@ def _scales(file: Embeddings, name: str) -> list[float]:
     return [float(value) for value in np.where(largest > 0, largest / np.float32(LEVELS), 1.0).astype(np.float32)]
 
 
-def _schema(arrow: Any, file: Embeddings, about: About, cells: Cells) -> Any:
-    """Return the columns of an export, and the metadata of GeoParquet, STAC and geoembed."""
+def _schema(arrow: Any, file: Embeddings, about: About) -> Any:
+    """Return the columns of an export."""
     number = {"float32": arrow.float32(), "float16": arrow.float16(), "int8": arrow.int8()}[about.stored]
     fields = [(name, arrow.string()) for name in TEXTS]
     fields += [("row", arrow.int64()), ("present", arrow.list_(arrow.bool_(), len(file.modalities)))]
     fields += [(column, arrow.list_(number, file.widths[name])) for name, column in about.columns.items()]
     box = arrow.struct([(name, arrow.float64()) for name in ("xmin", "ymin", "xmax", "ymax")])
     fields += [("bbox", box), ("geometry", arrow.binary())]
-    value = asdict(about)
-    metadata = {
-        b"geo": json.dumps(geo_metadata(cells)).encode(),
-        b"stac_collection": json.dumps(conventions.stac_collection(file, about.stored)).encode(),
-        KEY: json.dumps(value).encode(),
-    }
-    return arrow.schema(fields, metadata=metadata)
+    return arrow.schema(fields)
+
+
+def _metadata(file: Embeddings, about: About, cells: Cells) -> dict[bytes, bytes]:
+    """Return the metadata of an export: of GeoParquet, of STAC, and what it says of itself."""
+    values = (geo_metadata(cells), conventions.stac_collection(file, about.stored), asdict(about))
+    return {key: json.dumps(value).encode() for key, value in zip(SEALED, values, strict=True)}
+
+
+def _begun(metadata: Mapping[bytes, bytes]) -> Any:
+    """Begin the digest of an export with its metadata."""
+    return hashlib.sha256(b"".join(metadata.get(key, b"") for key in SEALED))
 
 
 def geo_metadata(cells: Cells) -> dict[str, Any]:
@@ -280,7 +288,7 @@ def about(path: Path) -> About | None:
     A damaged export of ours is told by EmbeddingsError too.
     """
     with opened(path) as file:
-        text = (file.schema_arrow.metadata or {}).get(KEY)
+        text = (file.metadata.metadata or {}).get(KEY)
         return None if text is None else documents.parsed(json.loads(text), About)
 
 
@@ -316,7 +324,7 @@ def rows_in(path: Path) -> Iterator[Rows]:
     with opened(path) as file:
         metadata = file.metadata.metadata or {}
         found = documents.parsed(json.loads(metadata[KEY]), About)
-        digest = hashlib.sha256(metadata[KEY])
+        digest = _begun(metadata)
         for number in range(file.num_row_groups):
             rows = _of_table(file.read_row_group(number), found)
             rows.seen(digest)
@@ -380,7 +388,7 @@ def restore(path: Path, output: Path) -> Generator[Progress, None, None]:
         done = 0
         for rows in rows_in(path):
             if rows.rows.size and not 0 <= rows.rows.min() <= rows.rows.max() < n:
-                raise EmbeddingsError(f"{path}: has rows beyond its {n:,}; export it again")
+                raise EmbeddingsError(f"{path}: was edited or damaged: has rows beyond its {n:,}; export it again")
             np.add.at(places, rows.rows, 1)
             present[rows.rows] = rows.present
             for name in TEXTS:

@@ -206,15 +206,13 @@ def pool(tiles: Sequence[Tile], cells: Cells, into: Pool) -> Generator[Progress,
         mosaic = mosaics.gather([tile.raster])[0]
         with closing(_Reader(tile)) as reader:
             for part in zonal.covered(mosaic, cells[open_chips], _block(tile)):
-                stored, scales = reader.read(part.window)
+                stored, scales, inside = reader.read(part.window)
                 for k, chip in enumerate(open_chips[part.chips].tolist()):
-                    vectors = reader.decoded(
-                        stored[:, part.pixels[k]].T, None if scales is None else scales[part.pixels[k]]
-                    )
-                    usable = np.isfinite(vectors).all(axis=1) & (part.shares[k] > 0)
-                    shares = part.shares[k][usable]
-                    into.add(np.full(len(shares), chip), vectors[usable], shares)
-                    valid[chip] += shares.sum() / part.areas[k]
+                    pixels, shares = part.pixels[k], part.shares[k]
+                    vectors = reader.decoded(stored[:, pixels].T, None if scales is None else scales[pixels])
+                    usable = np.isfinite(vectors).all(axis=1) & inside[pixels] & (shares > 0)
+                    into.add(np.full(usable.sum(), chip), vectors[usable], shares[usable])
+                    valid[chip] += shares[usable].sum() / part.areas[k]
                 yield Progress(int(100 * (number + part.done) / len(tiles)), 100, "% of tiles")
     return np.minimum(valid, 1.0)
 
@@ -246,14 +244,21 @@ class _Reader:
             if file is not None and hasattr(file, "close"):
                 file.close()
 
-    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        """Return stored numbers (D, pixels), and scales (pixels, 1 or D), of a window, row by row from the north."""
-        stored = self._part(self._array if self._array is not None else self._file, window, self._tile.raster.address)
+    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[np.bool_]]:
+        """Return stored numbers (D, pixels), scales (pixels, 1 or D), and which pixels lie in the tile, of a window.
+
+        Pixels follow row by row from the north.
+        """
+        raster = self._tile.raster
+        stored = self._part(self._array if self._array is not None else self._file, window, raster.address)
         scales = None
         if self._scales is not None:
-            scales = self._part(self._scales, window, str(self._tile.scales))
-            scales = scales.reshape(len(scales), -1).T.astype(np.float32)
-        return stored.reshape(len(stored), -1), scales
+            found = self._part(self._scales, window, str(self._tile.scales))
+            scales = found.reshape(len(found), -1).T.astype(np.float32)
+        rows, columns = _overlap(window, raster)
+        inside = np.zeros((window.height, window.width), bool)
+        inside[rows, columns] = True
+        return stored.reshape(len(stored), -1), scales, inside.reshape(-1)
 
     def decoded(self, stored: NDArray[Any], scales: NDArray[Any] | None) -> NDArray[np.float32]:
         """Return the values of stored numbers (pixels, D), with NaN where there is none."""
@@ -270,21 +275,26 @@ class _Reader:
         return values * scale + offset
 
     def _part(self, source: Any, window: Window, address: str) -> NDArray[Any]:
-        """Return a window as (bands, rows, columns), north up."""
-        height = self._tile.raster.height
-        first = height - window.row - window.height if self._tile.upward else window.row
+        """Return a window as (bands, rows, columns), north up, 0 beyond the tile."""
+        raster = self._tile.raster
+        rows, columns = _overlap(window, raster)
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        left, top = window.column + columns.start, window.row + rows.start
+        first = raster.height - top - height if self._tile.upward else top
         if isinstance(source, np.ndarray):
-            box = source[first : first + window.height, window.column : window.column + window.width]
-            found = np.moveaxis(box.reshape(*box.shape[:2], -1), 2, 0)
+            box = source[first : first + height, left : left + width]
+            found = np.moveaxis(box.reshape(height, width, -1), 2, 0)
         else:
             try:
-                with rasters.gdal(far=self._tile.raster.far):
-                    found = source.read(window=Part(window.column, first, window.width, window.height))
+                with rasters.gdal(far=raster.far):
+                    found = source.read(window=Part(left, first, width, height))
             except rasters.FAULTS as error:
                 fault = of_library(error)
-                remedy = rasters.remedy_of(self._tile.raster, fault)
+                remedy = rasters.remedy_of(raster, fault)
                 raise ImageryError(f"{address}: its pixels cannot be read ({fault}); {remedy}") from None
-        return found[:, ::-1] if self._tile.upward else found
+        whole = np.zeros((len(found), window.height, window.width), found.dtype)
+        whole[:, rows, columns] = found[:, ::-1] if self._tile.upward else found
+        return whole
 
     def _require_scales(self) -> None:
         raster, scales = self._tile.raster, self._scales
@@ -298,3 +308,13 @@ class _Reader:
                 f"{raster.height} x {raster.width} pixels of {len(raster.channels)} dimensions",
             )
             raise EmbeddingsError(f"{self._tile.scales}: its scales have the shape {shape}, for {wanted}; give others")
+
+
+def _overlap(window: Window, raster: Raster) -> tuple[slice, slice]:
+    """Return which rows and columns of a window lie in a raster; none where it lies beyond."""
+    return _common(window.row, window.height, raster.height), _common(window.column, window.width, raster.width)
+
+
+def _common(first: int, length: int, size: int) -> slice:
+    start = min(max(0, -first), length)
+    return slice(start, max(start, min(length, size - first)))
