@@ -25,7 +25,9 @@ def export(
     update: Update = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write embeddings as GeoParquet or Zarr, for DuckDB, QGIS, geopandas, xarray and others.
+    """Write embeddings as GeoParquet or Zarr, for other programs.
+
+    DuckDB, QGIS and geopandas read GeoParquet, xarray reads Zarr.
 
     Example: geoembed export -o embeddings.parquet
 

@@ -65,7 +65,9 @@ def import_embeddings(
     update: Update = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Take over embeddings of others (AlphaEarth, TESSERA, Clay, Major TOM ...), or an export.
+    """Take over embeddings of others, or an export.
+
+    Such as AlphaEarth, TESSERA, Clay or Major TOM.
 
     Example: geoembed import aef/*.vrt --chips chips -o alphaearth.h5
 

@@ -91,6 +91,6 @@ def _is_intact(faults: list[str]) -> bool:
 
 def _result(path: Path, file: Embeddings, *, is_kept: bool) -> Result[Path]:
     size = sum(part.stat().st_size for part in path.rglob("*")) if path.is_dir() else path.stat().st_size
-    log.info("%s: %s chips, %s MB", path, f"{len(file):,}", f"{size / 1e6:,.1f}")
+    log.info("%s: %s chips, %s bytes", path, f"{len(file):,}", f"{size:,}")
     counts: dict[str, int | float] = {"chips": len(file), "bytes": size, "kept": int(is_kept)}
     return Result((path,), counts, read=lambda: path)
