@@ -20,7 +20,7 @@ from geoembed.errors import EmbeddingsError, of_library
 from geoembed.exchange import conventions
 from geoembed.exchange.scratch import Scratch
 from geoembed.fits import embeddings
-from geoembed.fits.embeddings import Chunk, Embeddings
+from geoembed.fits.embeddings import FUSED, Chunk, Embeddings
 from geoembed.ground import grid
 from geoembed.ground.grid import Cells, Grid
 from geoembed.names import Modality
@@ -289,7 +289,17 @@ def about(path: Path) -> About | None:
     """
     with opened(path) as file:
         text = (file.metadata.metadata or {}).get(KEY)
-        return None if text is None else documents.parsed(json.loads(text), About)
+        return None if text is None else _checked(documents.parsed(json.loads(text), About))
+
+
+def _checked(about: About) -> About:
+    """Return what an export says of itself; raises ValueError where its parts do not go together."""
+    named = {*about.modalities, FUSED}
+    if set(about.columns) != named or about.stored not in DTYPES or about.dtype not in DTYPES[:2]:
+        raise ValueError("what it says of its columns does not go together")
+    if about.stored == "int8" and set(about.scales) != named:
+        raise ValueError("it lacks scales")
+    return about
 
 
 def record_of(path: Path) -> Record | None:
@@ -323,7 +333,7 @@ def rows_in(path: Path) -> Iterator[Rows]:
     """Yield the rows of an export, a row group at a time; raises EmbeddingsError where it is damaged, in the end."""
     with opened(path) as file:
         metadata = file.metadata.metadata or {}
-        found = documents.parsed(json.loads(metadata[KEY]), About)
+        found = _checked(documents.parsed(json.loads(metadata[KEY]), About))
         digest = _begun(metadata)
         for number in range(file.num_row_groups):
             rows = _of_table(file.read_row_group(number), found)
@@ -379,7 +389,7 @@ def restore(path: Path, output: Path) -> Generator[Progress, None, None]:
     assert found is not None
     with opened(path) as file:
         n = file.metadata.num_rows
-        widths = {name: file.schema_arrow.field(column).type.list_size for name, column in found.columns.items()}
+        widths = {name: _length(file.schema_arrow.field(column).type) for name, column in found.columns.items()}
     dtype = found.dtype if found.lossless else "float32"
     texts = {name: np.full(n, "", object) for name in TEXTS}
     present, places = np.zeros((n, len(found.modalities)), bool), np.zeros(n, np.int64)
@@ -417,6 +427,13 @@ def restore(path: Path, output: Path) -> Generator[Progress, None, None]:
     if found.lossless and digest != found.digest:
         atomic.remove(output)
         raise EmbeddingsError(f"{path}: does not give the embeddings that it was made of; export them again")
+
+
+def _length(kind: Any) -> int:
+    """Return the length of lists of a type; raises ValueError where it has none."""
+    if not require().types.is_fixed_size_list(kind):
+        raise ValueError("a column of vectors is no column of lists of one length")
+    return int(kind.list_size)
 
 
 def _chunk(
