@@ -7,8 +7,12 @@ import importlib
 
 from geoembed.cli.app import FUNCTIONS, OPTIONS, app
 
-COMMANDS = ("sample", "fetch", "chip", "label", "pretrain", "embed", "probe", "evaluate", "export", "import", "info")
-"""In the order of the pipeline, as the help lists them."""
+COMMANDS = (
+    "sample", "fetch", "chip", "label", "label_merge", "pretrain", "embed", "suggest", "label_check", "probe",
+    "evaluate", "export", "import", "info",
+)  # fmt: skip
+"""Names of the functions (but see FUNCTIONS), in the order in which the help lists commands: `label_check` is label-check.
+"""
 
 for _name in COMMANDS:
     importlib.import_module(f"geoembed.cli.{FUNCTIONS.get(_name, _name)}")  # which registers the command

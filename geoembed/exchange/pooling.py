@@ -33,6 +33,11 @@ class Pool:
             self._highest = scratch.array(shape, np.float32, -np.inf)
 
     @property
+    def present(self) -> NDArray[np.bool_]:
+        """Return which chips have a vector, (N,)."""
+        return np.asarray(self.weights > 0)
+
+    @property
     def width(self) -> int:
         """Return how many numbers a chip has: D, or of each dimension all STATISTICS."""
         return int(self._sums.shape[1]) * (1 if self._kind == MEAN else len(STATISTICS))

@@ -278,7 +278,7 @@ def _write(
         pool = Pool(len(ground.cells), len(source.dimensions), kind, scratch)
         pooling_of = _of_tables(source, ground, pool) if source.tables else _of_tiles(source, ground, pool)
         counts = yield from pooling_of
-        present = pool.weights > 0
+        present = pool.present
         if not present.any():
             raise EmbeddingsError(
                 f"{source.locations[0]}: has no usable vector on a chip; give another, or other --chips"
@@ -310,7 +310,7 @@ def _of_tables(source: Source, ground: Ground, pool: Pool) -> Generator[Progress
     for table in source.tables:
         for rows, vectors in tables.batches(table):
             pairs = ground.pairs.within(slice(start + rows.start, start + rows.stop))
-            usable = ~np.isnan(vectors).any(axis=1)
+            usable = np.asarray(~np.isnan(vectors).any(axis=1))
             lacking += int((~usable).sum())
             which = ground.pairs.vectors[pairs] - (start + rows.start)
             chosen = usable[which]
@@ -329,7 +329,7 @@ def _of_tables(source: Source, ground: Ground, pool: Pool) -> Generator[Progress
 def _of_tiles(source: Source, ground: Ground, pool: Pool) -> Generator[Progress, None, Counts]:
     """Pool the pixels of tiles; return how many chips have few, said aloud."""
     valid = yield from rasters.pool(source.tiles, ground.cells, pool)
-    if not (pool.weights > 0).any():
+    if not pool.present.any():
         where = matching.extent(ground.cells.lonlat())
         raise EmbeddingsError(
             f"{source.locations[0]}: has no valid pixel on a chip; these lie {where}; give tiles of there"
@@ -343,8 +343,7 @@ def _of_tiles(source: Source, ground: Ground, pool: Pool) -> Generator[Progress,
 def _blocks(pool: Pool, modality: str, n: int) -> Iterator[Chunk]:
     for rows in embeddings_file.slices(n, BLOCK):
         vectors = pool.vectors(rows)
-        present = np.greater(pool.weights[rows, None], 0)
-        yield Chunk(present, {modality: vectors, FUSED: vectors})
+        yield Chunk(pool.present[rows, None], {modality: vectors, FUSED: vectors})
 
 
 def _restore(

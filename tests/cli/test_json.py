@@ -47,6 +47,7 @@ COMMANDS = {
     "label numbers": "label coh.tif --above 20 -o {0}/coh.gpkg",
     "pretrain": "pretrain --epochs 2 -o {0}/model",
     "embed": "embed -o {0}/embeddings.h5",
+    "suggest": "suggest --n 5 -o {0}/to-label.gpkg",
     "export": "export -o {0}/e.parquet",
     "import": "import landcover.tif --chips chips -o {0}/e.h5",
     "probe": "probe --labels labels/water.gpkg --n 30 -o {0}/probe",

@@ -34,6 +34,7 @@ from geoembed.steps.label import label
 from geoembed.steps.pretrain import pretrain
 from geoembed.steps.probe import probe
 from geoembed.steps.sample import sample
+from geoembed.steps.suggest import suggest
 
 SIDE, SIZE = 48, 8
 """Pixels along the place's side and along a chip's: 36 chips."""
@@ -75,6 +76,7 @@ WORKS = {
         ),
         Work("pretrain", lambda: pretrain(epochs=2.0, batch_size=8, workers=1, device="cpu"), "model"),
         Work("embed", lambda: embed(workers=1, device="cpu", batch_size=12), "embeddings.h5"),
+        Work("suggest", lambda: suggest(n=4, features="s2", chips="chips"), "to-label.gpkg"),
         Work("export", lambda: export("embeddings.h5", output="e.parquet"), "e.parquet"),
         Work("import", lambda: import_embeddings("e.parquet", output="again.h5"), "again.h5"),
         Work("probe", lambda: probe(labels="labels/water.gpkg", features="s2"), "probe/water"),

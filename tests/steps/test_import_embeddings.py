@@ -333,7 +333,7 @@ def test_tessera_with_scales(tmp_path: Path, chipset: ChipSet, ground: Any, form
     stored = rng.integers(-127, 128, (128, height, width)).astype(np.int8)
     scales = rng.random((128 if form == "a scale per dimension" else 1, height, width)).astype(np.float32) + 0.01
     scales[:, 5:7] = np.inf
-    path, options = tmp_path / "grid_1_2.tif", {}
+    path, named = tmp_path / "grid_1_2.tif", None
     if form == "both arrays":
         np.save(path.with_suffix(".npy"), np.moveaxis(stored, 0, 2))
         write_raster(path.with_suffix(".tiff"), np.ones((1, height, width), np.uint8), x=x, y=y)
@@ -343,11 +343,11 @@ def test_tessera_with_scales(tmp_path: Path, chipset: ChipSet, ground: Any, form
     if form in ("array", "both arrays"):
         np.save(tmp_path / "grid_1_2_scales.npy", scales[0])
     elif form == "named":
-        options["scales"] = write_raster(tmp_path / "other.tif", scales, x=x, y=y)
+        named = write_raster(tmp_path / "other.tif", scales, x=x, y=y)
     else:
         write_raster(tmp_path / "grid_1_2_scales.tif", scales, x=x, y=y)
     source = tmp_path if form == "raster" else path
-    made = import_embeddings(source, output=tmp_path / "t.h5", chips=chipset.folder, **options)
+    made = import_embeddings(source, output=tmp_path / "t.h5", chips=chipset.folder, scales=named)
     values = np.where(np.isfinite(scales), stored * np.where(np.isfinite(scales), scales, 1), np.nan)
     for row in (1, 25, 39):
         wanted = np.nanmean(pixels(values, chipset, row, x, y), axis=1)
