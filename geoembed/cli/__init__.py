@@ -11,8 +11,7 @@ COMMANDS = (
     "sample", "fetch", "chip", "label", "label_merge", "pretrain", "embed", "suggest", "label_check", "probe",
     "evaluate", "export", "import", "info",
 )  # fmt: skip
-"""Names of the functions (but see FUNCTIONS), in the order in which the help lists commands: `label_check` is label-check.
-"""
+"""Names of the functions (but see FUNCTIONS), as the help lists commands: `label_check` is label-check."""
 
 for _name in COMMANDS:
     importlib.import_module(f"geoembed.cli.{FUNCTIONS.get(_name, _name)}")  # which registers the command
