@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "evaluation": {
         "errors", "names", "progress", "outputs", "project", "ground", "imagery", "chips", "labels", "learning", "fits",
     },
+    "exchange": {"errors", "names", "progress", "outputs", "ground", "imagery", "chips", "labels", "fits"},
     "inventory": {
         "errors", "progress", "display", "settings", "outputs", "project", "ground", "imagery", "archives", "chips",
         "labels", "learning", "fits", "evaluation", "earth",
@@ -52,6 +53,8 @@ OWNERS = {
     "skops": ("fits.classifiers",),
     "exactextract": ("labels.zonal",),
     "matplotlib": ("report.charts",),
+    "pyarrow": ("exchange.geoparquet", "labels.tables"),
+    "zarr": ("exchange.zarr",),
     "typer": ("cli",),
     "rich": ("display",),
 }

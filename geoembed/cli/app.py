@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 OPTIONS: dict[str, list[Option]] = {}
 """The options that geoembed.toml and the environment may set, by command."""
 
+FUNCTIONS = {"import": "import_embeddings"}
+"""The functions, and their modules, of commands whose names are words of Python's own."""
+
 PANICS = "pyo3_runtime"
 """Where the errors are at home that libraries in Rust, such as safetensors, raise in place of a crash."""
 
@@ -149,14 +152,15 @@ Checks = Callable[..., Mapping[str, Any] | None]
 
 
 def command(declaration: Checks) -> Checks:
-    """Make a command of a function that declares the options of the step of the same name.
+    """Make a command of a function that declares the options of the step of the same name (but see FUNCTIONS).
 
     The function's body checks what only the command line can know, and may return options whose value it changes; then
     the step is called with all options by name.
     """
     from geoembed.cli import streams
 
-    name = declaration.__name__
+    function = declaration.__name__
+    name = next((word for word, called in FUNCTIONS.items() if called == function), function)
     declared = inspect.signature(declaration, eval_str=True).parameters
 
     def run(context: typer.Context, **options: Any) -> None:
@@ -167,9 +171,9 @@ def command(declaration: Checks) -> Checks:
         log.debug("settings: %s; %s: %s", options["config"], name, shown(str(options)))
         arguments = options | {"context": context}
         options |= declaration(**{key: arguments[key] for key in declared}) or {}
-        step = _step(name)
+        step = _step(function)
         memory.require()
-        streams.tell(*streams.run(step, options, quiet=quiet), as_json)
+        streams.tell(*streams.run(name, step, options, quiet=quiet), as_json)
 
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [parameter.replace(kind=kind) for key, parameter in declared.items() if key != "context"]

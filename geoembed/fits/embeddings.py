@@ -249,6 +249,14 @@ def is_ours(path: Path) -> bool:
     return headers.is_ours(path)
 
 
+def number_type(path: Path) -> str:
+    """Return the type in which an embeddings file stores its vectors: float32 or float16."""
+    with reader.opened(path) as file:
+        name = f"embeddings/{FUSED}"
+        file.require(_datasets(_about(file)[0].modalities))
+        return str(file.layout(name)[0].name)
+
+
 def names_in(path: Path) -> list[str]:
     """Return the names of the vectors that an embeddings file holds, in no time: the modalities and 'fused'."""
     with reader.opened(path) as file:
@@ -387,7 +395,8 @@ def write(
     """Write an embeddings file whole and return its digest.
 
     `blocks` follow each other in the order of `chip_ids` and are held one at a time. `attributes` are JSON-ready;
-    strings stay as they are and everything else becomes JSON. Raises ValueError when the blocks do not add up, and
+    strings stay as they are and everything else becomes JSON; `created` among them is that of a file that is restored,
+    else it is now. Raises ValueError when the blocks do not add up, and
     OSError where the disk is full, before the first block is written where the system can tell.
     """
     from geoembed.ground import grid
@@ -395,7 +404,7 @@ def write(
     cells, n = grid.cells(grids, chip_ids), len(chip_ids)
     described = {
         MARK: __version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": str(attributes.get("created") or datetime.now(UTC).isoformat(timespec="seconds")),
         "modalities": _text(list(modalities)),
         "grids": _text([asdict(lattice) for lattice in grids]),
     }

@@ -11,7 +11,7 @@ from geoembed.cli import OPTIONS
 
 COMMANDS = (
     "sample", "fetch", "chip", "label", "label_merge", "pretrain", "embed", "suggest", "label_check", "probe",
-    "evaluate", "search", "info",
+    "evaluate", "search", "export", "import", "info",
 )  # fmt: skip
 
 
