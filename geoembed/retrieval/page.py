@@ -94,7 +94,11 @@ def _section(part: Shown) -> str:
         f"<figure>{markup.image(picture)}<figcaption>{markup.text(picture.caption)}</figcaption></figure>"
         for picture in part.pictures
     )
-    few = f"{len(part.pictures):,} of {part.chips:,} are shown." if len(part.pictures) < part.chips else ""
+    few = (
+        f"{len(part.pictures):,} of {part.chips:,} are shown: the first that have a picture."
+        if len(part.pictures) < part.chips
+        else ""
+    )
     return f'<h2>{markup.text(part.title)}</h2>{markup.paragraph(few, "quiet")}<div class="found">{figures}</div>'
 
 

@@ -229,12 +229,12 @@ def _ranked(
         rest = _background(file, features)
         way = direction.ridge(up.usable, down.usable, rest)
         how = (
-            f"by a ridge direction from {len(up.usable):,} examples and {len(down.usable):,} counterexamples against"
+            f"by a ridge direction from {_count(up, 'example')} and {_count(down, 'counterexample')} against"
             f" {len(rest):,} chips ({which})"
         )
     else:
         way = direction.mean(up.usable)
-        how = f"by the mean of {len(up.usable):,} examples ({which})" if len(up.usable) > 1 else f"by cosine ({which})"
+        how = f"by the mean of {_count(up, 'example')} ({which})" if len(up.usable) > 1 else f"by cosine ({which})"
     if not np.linalg.norm(way) > 1e-9:
         raise SearchError(f"{LIKE}: the examples point in no direction together; give other ones")
     nearest_chips = Nearest(way, asked.n)
@@ -249,6 +249,11 @@ def _ranked(
     if len(ranked.rows) < asked.n:
         log.info("%s: has %s chips to compare, fewer than --n %s", file.path, len(ranked.rows), asked.n)
     return ranked, f"nearest {how}"
+
+
+def _count(vectors: _Vectors, word: str) -> str:
+    n = len(vectors.usable)
+    return f"{n:,} {word}{'s' if n != 1 else ''}"
 
 
 def _background(file: Embeddings, features: str) -> NDArray[np.float32]:

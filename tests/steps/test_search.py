@@ -104,7 +104,7 @@ def test_counterexamples_turn_the_order_and_are_not_found(file: Embeddings, capl
     cosines = dict(zip(file.chip_id, X @ X[file.chip_id == unlike][0] / np.linalg.norm(X, axis=1), strict=True))
     before, after = (np.mean([cosines[one] for one in table["chip_id"][:20]]) for table in (first[1:], result.made))
     assert after < before - 0.1
-    assert "by a ridge direction from 1 examples and 1 counterexamples against 200 chips (fused)" in caplog.text
+    assert "by a ridge direction from 1 example and 1 counterexample against 200 chips (fused)" in caplog.text
 
 
 def test_chips_without_the_features_are_counted_aloud(file: Embeddings, caplog: pytest.LogCaptureFixture) -> None:
