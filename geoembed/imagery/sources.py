@@ -44,8 +44,12 @@ def first_bands(locations: Iterable[str], *, scaled: bool, trust: Trust = WARY) 
     """
     scale, offset = (None, None) if scaled else (1.0, 0.0)
     source = Source((), (1,), ("value",), scale, offset, driver=trust.drivers, outside=trust.outside)
-    singles = dict.fromkeys(address for location in locations for address in _expand(location))
-    return tuple(rasters.read(Modality("labels"), source, address) for address in sorted(singles, key=PurePath))
+    return tuple(rasters.read(Modality("labels"), source, address) for address in listed(locations))
+
+
+def listed(locations: Iterable[str]) -> list[str]:
+    """Return the addresses of single rasters behind addresses, globs or folders, in name order; opens none."""
+    return sorted({address for location in locations for address in _expand(location)}, key=PurePath)
 
 
 def _open(modality: Modality, source: Source, location: str) -> list[Raster]:
