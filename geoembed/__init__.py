@@ -19,11 +19,17 @@ if TYPE_CHECKING:
     from geoembed.steps.fetch import fetch
     from geoembed.steps.info import info
     from geoembed.steps.label import label
+    from geoembed.steps.label_check import label_check
+    from geoembed.steps.label_merge import label_merge
     from geoembed.steps.pretrain import pretrain
     from geoembed.steps.probe import probe
     from geoembed.steps.sample import sample
+    from geoembed.steps.suggest import suggest
 
-__all__ = ["chip", "embed", "evaluate", "fetch", "info", "label", "open_embeddings", "pretrain", "probe", "sample"]
+__all__ = [
+    "chip", "embed", "evaluate", "fetch", "info", "label", "label_check", "label_merge", "open_embeddings", "pretrain",
+    "probe", "sample", "suggest",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

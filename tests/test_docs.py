@@ -50,7 +50,7 @@ def help_of(*words: str) -> str:
 
 def commands() -> str:
     """The help of geoembed and of every command."""
-    parts = [("geoembed", help_of()), *((name, help_of(name)) for name in COMMANDS)]
+    parts = [("geoembed", help_of()), *((name, help_of(name)) for name in (one.replace("_", "-") for one in COMMANDS))]
     return "\n\n".join(f"### {name}\n\n```text\n{text}\n```" for name, text in parts)
 
 
@@ -122,7 +122,8 @@ def test_the_front_page_is_short_and_names_the_others() -> None:
 def test_options_and_variables_named_in_a_page_exist(page: str) -> None:
     known = {name: {f"--{option.key.replace('_', '-')}" for option in OPTIONS[name]} for name in COMMANDS}
     always = {"--json", "--help", "--config", "--quiet", "--verbose"}
-    for command, words in re.findall(r"geoembed ([a-z]+)\b([^|\n`]*)", written(page)):
+    for command, words in re.findall(r"geoembed ([a-z]+(?:[- ](?:check|merge))?)\b([^|\n`]*)", written(page)):
+        command = re.sub("[- ]", "_", command)
         if command in COMMANDS:
             assert set(re.findall(r"--[a-z-]+", words)) <= known[command] | always, words
     anywhere = always.union(*known.values(), {"--version", "--install-completion"})
@@ -164,7 +165,7 @@ def test_modules_named_in_a_page_are_there(page: str) -> None:
 
 def test_help_lists_the_commands_in_the_order_of_the_pipeline_a_whole_line_each() -> None:
     lines = help_of().partition("Commands:\n")[2].splitlines()
-    assert [line.split()[0] for line in lines] == list(COMMANDS)
+    assert [line.split()[0].replace("-", "_") for line in lines] == list(COMMANDS)
     assert all(line.endswith(".") and not line.endswith("..") and len(line) <= 80 for line in lines)
 
 

@@ -17,7 +17,7 @@ import geoembed
 from geoembed.cli import COMMANDS, app
 from geoembed.errors import ProbeError
 
-PARAMETERS = {name: command.params for name, command in typer.main.get_command(app).commands.items()}  # type: ignore[attr-defined]
+PARAMETERS = {name.replace("-", "_"): command.params for name, command in typer.main.get_command(app).commands.items()}  # type: ignore[attr-defined]
 ONLY_THERE = {"json", "quiet", "verbose", "config"}
 """What says how the command line talks; only `chip` reads the settings file for more than options."""
 

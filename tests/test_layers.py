@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "labels": {"errors", "names", "progress", "outputs", "project", "ground", "imagery"},
     "learning": {"errors", "names", "outputs", "project", "imagery", "chips"},
     "fits": {"errors", "interrupts", "names", "progress", "outputs", "project", "ground", "chips", "labels"},
+    "active": {"errors", "names", "outputs", "ground", "chips", "labels", "fits"},
     "evaluation": {
         "errors", "names", "progress", "outputs", "project", "ground", "imagery", "chips", "labels", "learning", "fits",
     },

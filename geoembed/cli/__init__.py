@@ -7,8 +7,11 @@ import importlib
 
 from geoembed.cli.app import OPTIONS, app
 
-COMMANDS = ("sample", "fetch", "chip", "label", "pretrain", "embed", "probe", "evaluate", "info")
-"""In the order of the pipeline, as the help lists them."""
+COMMANDS = (
+    "sample", "fetch", "chip", "label", "label_merge", "pretrain", "embed", "suggest", "label_check", "probe",
+    "evaluate", "info",
+)  # fmt: skip
+"""Names of the functions, in the order of the pipeline, as the help lists commands: `label_check` is label-check."""
 
 for _name in COMMANDS:
     importlib.import_module(f"geoembed.cli.{_name}")  # which registers the command

@@ -36,6 +36,13 @@ NAMES = {"help_option_names": ["-h", "--help"]}
 class Commands(TyperGroup):
     """The group of commands. What the library raises ends here, as one line and an exit status."""
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find a command; `label check` is `label-check`, unless a file is called so."""
+        joined = "-".join(args[:2])
+        if len(args) > 1 and joined in self.commands and not Path(args[1]).exists():
+            args = [joined, *args[2:]]
+        return super().resolve_command(ctx, args)
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line."""
         try:
@@ -103,7 +110,7 @@ def _load(context: typer.Context, path: Path | None) -> Path | None:
         path = settings.file(path)
     if path is not None:
         values = settings.read(path, OPTIONS)
-        context.default_map = values if context is root else values.get(context.info_name or "", {})
+        context.default_map = values if context is root else values.get((context.info_name or "").replace("-", "_"), {})
         root.obj = path
     return path
 
@@ -173,7 +180,11 @@ def command(declaration: Checks) -> Checks:
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     prefix = f"{settings.PREFIX}_{name}".upper()
-    app.command(name, help=inspect.getdoc(declaration), context_settings={**NAMES, "auto_envvar_prefix": prefix})(run)
+    app.command(
+        name.replace("_", "-"),
+        help=inspect.getdoc(declaration),
+        context_settings={**NAMES, "auto_envvar_prefix": prefix},
+    )(run)
     return declaration
 
 

@@ -19,7 +19,7 @@ Verify = Annotated[bool, typer.Option("--verify", help="Read everything, to find
 
 @command
 def info(paths: Told = [], verify: Verify = False) -> None:  # noqa: B006 (typer copies it)
-    """Tell what files and folders hold, and whether they are intact.
+    """Tell what files and folders hold, and if they are intact.
 
     Tells of whatever geoembed reads or writes, and of a folder which steps are done and what to run next.
 

@@ -85,7 +85,7 @@ def probe(
     update: Update = False,
     overwrite: Overwrite = False,
 ) -> dict[str, Any]:
-    """Fit a classical model on few labels and map every chip with it.
+    """Fit a classical model on few labels and map all chips.
 
     Example: geoembed probe --labels labels/water.gpkg --n 500
     """

@@ -125,25 +125,40 @@ class Embeddings:
         """
         stamp = _stamp(self.path)
         is_intact = self._intact.get(name) == stamp
-        found = self._read(name, rows, None if is_intact else self.digests.get(f"embeddings/{name}"))
+        found = self._read(name, rows, is_compared=not is_intact, has_checksums=is_intact)
         self._intact[name] = stamp
         return found
 
     def glimpse(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Read some vectors as `vectors` does, without a look at the others: only chunks' checksums are compared."""
-        return self._read(name, rows, None)
+        return self._read(name, rows)
 
-    def _read(self, name: str, rows: slice | NDArray[np.int64] | None, digest: str | None) -> NDArray[np.float32]:
+    def compare(self, name: str) -> None:
+        """Compare all vectors of a name with their digest and with chunks' checksums, by which others read them.
+
+        Raises EmbeddingsError as `vectors` does.
+        """
+        self._read(name, slice(0, 0), is_compared=True)
+
+    def _read(
+        self,
+        name: str,
+        rows: slice | NDArray[np.int64] | None,
+        *,
+        is_compared: bool = False,
+        has_checksums: bool = True,
+    ) -> NDArray[np.float32]:
         if name not in self.names:
             raise EmbeddingsError(f"{self.path}: has no embeddings {name!r}; it holds {', '.join(self.names)}")
         numbers = np.arange(len(self))[slice(None) if rows is None else rows]
         assert np.all(np.diff(numbers) >= 0), "rows ascend"
+        dataset = f"embeddings/{name}"
         with reader.opened(self.path) as file:
             file.require(_datasets(self.modalities))
-            if _width(file, name, len(self)) != self.widths[name]:
+            if file.digests != self.digests:
                 raise ValueError("has changed since it was read")
-            values: NDArray[np.float32] = file.rows(f"embeddings/{name}", numbers, np.float32, digest=digest)
-        return values
+            digest = self.digests[dataset] if is_compared else None
+            return file.rows(dataset, numbers, np.float32, digest=digest, has_checksums=has_checksums)
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Read all vectors: per modality and for 'fused' (N, D) float32, NaN rows where absent."""
@@ -204,7 +219,7 @@ def faults(file: Embeddings, *, whole: bool) -> list[str]:
     lines = []
     for name in file.names if whole else ():
         try:
-            file.vectors(name, slice(0, 0))
+            file.compare(name)
         except EmbeddingsError as error:
             lines.append(str(error))
     return lines

@@ -37,9 +37,12 @@ FAULTS = (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio
 """What libraries raise over a GeoPackage that is damaged; UnicodeDecodeError is a ValueError."""
 
 
-def write(path: Path, layer: str, table: geopandas.GeoDataFrame, record: Record | None = None) -> None:
+def write(
+    path: Path, layer: str, table: geopandas.GeoDataFrame, record: Record | None = None, *, edited: bool = False
+) -> None:
     """Write a GeoPackage whole; where it has a record, that and a digest of the rows go into the layer's metadata.
 
+    edited: whether people are to edit the rows, of which there is no digest then.
     Raises StaleError as `require_closed` does, and OSError where it cannot be written, as on a full disk.
     """
     require_closed(path)
@@ -51,8 +54,8 @@ def write(path: Path, layer: str, table: geopandas.GeoDataFrame, record: Record 
                 table, part, layer=layer, driver="GPKG", promote_to_multi=multi, layer_metadata=metadata
             )
             if record:
-                rows = digests.of_table(_table(part, layer))
-                _put(part, layer, lambda _: documents.sealed({**record.to_json(), _ROWS: rows}))
+                rows = {} if edited else {_ROWS: digests.of_table(_table(part, layer))}
+                _put(part, layer, lambda _: documents.sealed({**record.to_json(), **rows}))
         except FAULTS as error:
             raise OSError(errno.EIO, f"cannot be written ({_first_line(error)})", str(path)) from error
         finally:
@@ -80,17 +83,17 @@ def require_rows(
 ) -> None:
     """Raise `error` where a table that was read is not what its layer's record says, or the record is damaged.
 
-    A layer of a file without records may hold any rows.
+    A layer of a file without records may hold any rows, and so may one that people are to edit.
     """
     try:
         held = _held(path, layer)
         if held is None and is_ours(path) and not any(_held(path, str(name)) for name, _ in pyogrio.list_layers(path)):
             raise ValueError("its record is damaged")
-        if held is None and (told := faults(path, whole=False)):
+        if _ROWS not in (held or {}) and (told := faults(path, whole=False)):
             raise error(told[0])
     except FAULTS as fault:
         raise error(f"{path}: is damaged ({_first_line(fault)}); {again}") from None
-    if held is not None and held.get(_ROWS) != digests.of_table(table):
+    if held is not None and _ROWS in held and held[_ROWS] != digests.of_table(table):
         step, own = held.get("step"), f"`ogr2ogr -nomd mine.gpkg {shlex.quote(str(path))}`"
         raise error(
             f"{path}: its rows were edited or damaged since geoembed {step} wrote them; {again},"
@@ -200,6 +203,15 @@ def record_of(path: Path, layer: str) -> Record | None:
         return Record.from_json(_held(path, layer))
     except FAULTS:
         return None
+
+
+def made_by(path: Path) -> str | None:
+    """Return the step that made a GeoPackage, of whatever layer; None where none did, or it cannot be read."""
+    try:
+        layers = [str(name) for name, _ in pyogrio.list_layers(path)] if path.is_file() else []
+    except FAULTS:
+        return None
+    return next((record.step for name in layers if (record := record_of(path, name))), None)
 
 
 def is_made_from(path: Path, layer: str, record: Record) -> bool:

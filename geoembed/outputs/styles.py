@@ -1,6 +1,7 @@
 """Styles for QGIS 3: a .qml file beside a vector file, which QGIS loads with it.
 
-Only the symbology is set (`styleCategories="Symbology"`), so that labels and forms set in QGIS stay.
+Only the symbology is set (`styleCategories="Symbology"`), so that labels and forms set in QGIS stay; a sheet to be
+labelled (`sheet`) has a form and a map tip too.
 """
 
 import logging
@@ -100,15 +101,18 @@ def _text(path: Path) -> str:
     return path.read_bytes().decode("utf-8", "replace")
 
 
-def categorised(column: str, categories: Sequence[Category]) -> str:
-    """Return the style of polygons coloured by the value of a column."""
+def categorised(column: str, categories: Sequence[Category], more: str = "") -> str:
+    """Return the style of polygons coloured by the value of a column.
+
+    more: elements of a form and a map tip.
+    """
     rows = "".join(
         f'<category render="true" type="string" symbol="{i}" value={_quoted(category.value)}'
         f" label={_quoted(category.name)}/>\n"
         for i, category in enumerate(categories)
     )
     head = f'type="categorizedSymbol" attr={_quoted(column)}'
-    return _document(head, f"<categories>\n{rows}</categories>", [category.colour for category in categories])
+    return _document(head, f"<categories>\n{rows}</categories>", [category.colour for category in categories], more)
 
 
 def classes(column: str, names: Sequence[Any], task: str) -> str:
@@ -155,21 +159,47 @@ def ramp(column: str, lowest: float, highest: float) -> str:
     return _document(head, f"<ranges>\n{rows}</ranges>", [colour for _, _, colour in each])
 
 
+def sheet(column: str, names: Sequence[Any], task: str, title: str, tip: str) -> str:
+    """Return the style of chips to be labelled: outlines coloured by what is filled in, a list of classes, a map tip.
+
+    names: classes to choose from, stored as they are; none: the column takes what is typed.
+    title: what the legend calls a chip that is not labelled yet.
+    tip: HTML with expressions of QGIS.
+    """
+    categories = [Category("", title, VERMILION), *(legend(names, task) if len(names) else [])]
+    if len(names):
+        chosen = "".join(
+            '<Option type="Map">'
+            f'<Option type="QString" name={_quoted(each.name)} value={_quoted(each.value)}/></Option>'
+            for each in categories[1:]
+        )
+        options = f'<Option type="Map"><Option type="List" name="map">{chosen}</Option></Option>'
+        widget = f'<editWidget type="ValueMap"><config>{options}</config></editWidget>'
+    else:
+        widget = '<editWidget type="TextEdit"><config><Option type="Map"/></config></editWidget>'
+    more = (
+        f"<fieldConfiguration><field name={_quoted(column)}>{widget}</field></fieldConfiguration>\n"
+        f"<mapTip>{saxutils.escape(_FORBIDDEN.sub('', tip))}</mapTip>\n"
+    )
+    return categorised(column, categories, more)
+
+
 def splits() -> str:
     """Return the style of a chip index: cells coloured by split."""
     by_split = {"train": GREY, "validation": YELLOW, "test": VERMILION}
     return categorised("split", [Category(name, name, colour) for name, colour in by_split.items()])
 
 
-def _document(head: str, classes: str, fills: Sequence[str | None]) -> str:
-    """Return a .qml file: the renderer's attributes, its categories or ranges, and a symbol per colour."""
-    symbols = "".join(_fill(str(i), colour) for i, colour in enumerate(fills))
+def _document(head: str, classes: str, fills: Sequence[str | None], more: str = "") -> str:
+    """Return a .qml file: the renderer's attributes, its categories or ranges, a symbol per colour, and what else."""
+    categories = "Symbology|Fields|Forms|MapTips" if more else "Symbology"
+    symbols = "".join(_fill(str(i), colour, hollow=bool(more)) for i, colour in enumerate(fills))
     text = (
         f"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n{_OURS}\n"
-        '<qgis version="3.22.0" styleCategories="Symbology">\n'
+        f'<qgis version="3.22.0" styleCategories="{categories}">\n'
         f'<renderer-v2 {head} enableorderby="0" forceraster="0" symbollevels="0">\n'
         f"{classes}\n<symbols>\n{symbols}</symbols>\n</renderer-v2>\n"
-        "<layerOpacity>0.7</layerOpacity>\n</qgis>\n"
+        f"<layerOpacity>0.7</layerOpacity>\n{more}</qgis>\n"
     )
     return text.replace(_OURS, _OURS.format(digests.of_text(text)), 1)
 
@@ -179,15 +209,18 @@ def _quoted(text: str) -> str:
     return saxutils.quoteattr(_FORBIDDEN.sub("", text))
 
 
-def _fill(name: str, colour: str | None) -> str:
-    """Return the symbol of a colour; cells are outlined in a darker tone of it, which looks well at any scale."""
-    outline = colours.mixed(colour, "#000000", 0.25) if colour else "#969696"
+def _fill(name: str, colour: str | None, *, hollow: bool) -> str:
+    """Return the symbol of a colour; cells are outlined in a darker tone of it, which looks well at any scale.
+
+    hollow: only outlined, so that imagery below is seen.
+    """
+    outline = colours.mixed(colour, "#000000", 0.0 if hollow else 0.25) if colour else "#969696"
     options = {
         "color": _rgba(colour or "#FFFFFF"),
-        "style": "solid" if colour else "no",
+        "style": "solid" if colour and not hollow else "no",
         "outline_color": _rgba(outline),
         "outline_style": "solid",
-        "outline_width": "0.1",
+        "outline_width": "0.8" if hollow else "0.1",
         "outline_width_unit": "MM",
     }
     rows = "".join(f'<Option type="QString" name="{key}" value="{value}"/>' for key, value in options.items())

@@ -1,8 +1,10 @@
-"""Files from nginx, as buckets serve them: ranges, latency, failures at random, a slow line, what is not there."""
+"""Files from nginx, as buckets serve them: ranges, latency, failures at random, limits, lost connections, absence."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +56,28 @@ def test_ranges_are_the_files_own(nginx: Nginx, manner: str) -> None:
     client.close()
 
 
+@pytest.mark.parametrize(
+    ("spans", "requests"),
+    [
+        ([(0, 10), (10, 20), (5, 3_000)], 1),
+        ([(70_000, 80_000), (0, 9_000)], 1),
+        ([(390_000, 400_000), (0, 1), (200_000, 200_001)], 3),
+        ([(399_999, 400_000)], 1),
+        ([(0, 400_000)], 1),
+    ],
+    ids=["touching", "near", "far", "last byte", "whole"],
+)
+def test_any_spans_come_in_the_order_they_were_asked_for(
+    nginx: Nginx, spans: list[tuple[int, int]], requests: int
+) -> None:
+    client = Client([nginx.hosts["plain"]], tries=1)
+    version = client.beginning(f"{nginx.url('plain')}/a.bin", 100).version
+    found = client.ranges(f"{nginx.url('plain')}/a.bin", spans, version)
+    assert found == [DATA[first:last] for first, last in spans]
+    assert client.traffic.requests == 1 + requests
+    client.close()
+
+
 def test_a_file_that_is_written_anew_is_told(nginx: Nginx, files: Path) -> None:
     client = Client([nginx.hosts["plain"]])
     url = f"{nginx.url('plain')}/a.bin"
@@ -79,6 +103,34 @@ def test_what_is_not_there_and_what_may_not_be_read_differ(nginx: Nginx) -> None
 def test_a_slow_line_is_borne(nginx: Nginx) -> None:
     client = Client([nginx.hosts["slow"]], tries=1)
     assert client.ranges(f"{nginx.url('slow')}/a.bin", [(0, 60_000)]) == [DATA[:60_000]]
+    client.close()
+
+
+def test_a_connection_that_is_lost_in_an_answer_is_made_anew(nginx: Nginx) -> None:
+    client = Client([nginx.hosts["slow"]], tries=2)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(client.ranges, f"{nginx.url('slow')}/a.bin", [(1_000, 121_000)])
+        while not client.traffic.bytes and not asked.done():
+            time.sleep(0.01)
+        nginx.kill_worker()
+        assert asked.result() == [DATA[1_000:121_000]]
+    assert (client.traffic.requests, client.traffic.repeated) == (2, 1)
+    assert 120_000 < client.traffic.bytes < 240_000
+    client.close()
+
+
+def test_more_requests_than_a_server_allows_are_repeated_later(nginx: Nginx) -> None:
+    client = Client([nginx.hosts["limited"]], tries=12, connections=4)
+    spans = [(start, start + 100) for start in range(0, 400_000, 80_000)]
+    assert client.ranges(f"{nginx.url('limited')}/a.bin", spans) == [DATA[first:last] for first, last in spans]
+    assert client.traffic.repeated > 0
+    client.close()
+
+
+def test_fewer_tries_than_a_server_asks_for_are_an_error(nginx: Nginx) -> None:
+    client = Client([nginx.hosts["limited"]], tries=1, connections=4)
+    with pytest.raises(FetchError, match=r"could not be had in 1 try \(status 429\); run again later"):
+        client.ranges(f"{nginx.url('limited')}/a.bin", [(start, start + 100) for start in range(0, 400_000, 80_000)])
     client.close()
 
 

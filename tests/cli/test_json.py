@@ -47,6 +47,7 @@ COMMANDS = {
     "label numbers": "label coh.tif --above 20 -o {0}/coh.gpkg",
     "pretrain": "pretrain --epochs 2 -o {0}/model",
     "embed": "embed -o {0}/embeddings.h5",
+    "suggest": "suggest --n 5 -o {0}/to-label.gpkg",
     "probe": "probe --labels labels/water.gpkg --n 30 -o {0}/probe",
     "evaluate": "evaluate --labels labels/water.gpkg --sizes 10,all --repeats 2 --n 10 --features s1,s2 -o {0}/report",
     "evaluate --dry-run": "evaluate --labels labels/water.gpkg --n 10 -o {0}/report --dry-run",

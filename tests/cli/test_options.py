@@ -9,7 +9,10 @@ from conftest import Run
 from geoembed import settings
 from geoembed.cli import OPTIONS
 
-COMMANDS = ("sample", "fetch", "chip", "label", "pretrain", "embed", "probe", "evaluate", "info")
+COMMANDS = (
+    "sample", "fetch", "chip", "label", "label_merge", "pretrain", "embed", "suggest", "label_check", "probe",
+    "evaluate", "info",
+)  # fmt: skip
 
 
 def test_the_contracts_commands_are_there() -> None:
@@ -18,9 +21,10 @@ def test_the_contracts_commands_are_there() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example_and_explains_every_option(command: str, run: Run) -> None:
-    result = run(command, "--help")
+    words = command.replace("_", " ")
+    result = run(*words.split(), "--help")
     assert result.exit_code == 0
-    assert f"Example: geoembed {command}" in result.stdout
+    assert f"Example: geoembed {words}" in result.stdout
     for option in OPTIONS[command]:
         assert f"--{option.key.replace('_', '-')}" in result.stdout
 

@@ -32,6 +32,7 @@ from geoembed.steps.label import label
 from geoembed.steps.pretrain import pretrain
 from geoembed.steps.probe import probe
 from geoembed.steps.sample import sample
+from geoembed.steps.suggest import suggest
 
 SIDE, SIZE = 48, 8
 """Pixels along the place's side and along a chip's: 36 chips."""
@@ -73,6 +74,7 @@ WORKS = {
         ),
         Work("pretrain", lambda: pretrain(epochs=2.0, batch_size=8, workers=1, device="cpu"), "model"),
         Work("embed", lambda: embed(workers=1, device="cpu", batch_size=12), "embeddings.h5"),
+        Work("suggest", lambda: suggest(n=4, features="s2", chips="chips"), "to-label.gpkg"),
         Work("probe", lambda: probe(labels="labels/water.gpkg", features="s2"), "probe/water"),
         Work(
             "evaluate",

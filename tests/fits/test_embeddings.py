@@ -134,7 +134,7 @@ def test_errors_name_the_file_and_the_remedy(tmp_path: Path) -> None:
 
 def test_what_hdf5_says_over_several_lines_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "e.h5")
-    monkeypatch.setattr("h5py.File", lambda *_, **__: (_ for _ in ()).throw(OSError("cannot open\nerror stack\n")))
+    monkeypatch.setattr("h5py.File", lambda *_: (_ for _ in ()).throw(OSError("cannot open\nerror stack\n")))
     with pytest.raises(EmbeddingsError) as caught:
         embeddings.read(tmp_path / "e.h5")
     assert "cannot be read (cannot open)" in str(caught.value) and "\n" not in str(caught.value)
@@ -218,6 +218,33 @@ def test_vectors_are_compared_at_first_use_and_after_a_change(tmp_path: Path) ->
         assert fault in line
 
 
+def test_vectors_of_another_file_are_not_taken_for_those_of_the_one_read(tmp_path: Path) -> None:
+    write(tmp_path / "e.h5")
+    found = embeddings.read(tmp_path / "e.h5")
+    found.vectors("s2")
+    write(tmp_path / "e.h5", shift=1)
+    for read in (found.vectors, lambda name: found.glimpse(name, np.array([0])), found.compare):
+        with pytest.raises(EmbeddingsError, match="has changed since it was read; make it"):
+            read("s2")
+
+
+@pytest.mark.parametrize("where", ["checksum", "padding"])
+def test_what_only_a_chunks_checksum_tells_is_damage(tmp_path: Path, where: str) -> None:
+    vectors = {name: np.random.default_rng(0).normal(size=(1500, 256)).astype(np.float32) for name in ("s2", "fused")}
+    found = synthetic.embeddings_file(tmp_path / "e.h5", vectors, columns=50)
+    assert embeddings.faults(found, whole=True) == []
+    with h5py.File(tmp_path / "e.h5") as file:
+        chunk = file["embeddings/s2"].id.get_chunk_info_by_coord((1024, 0))
+    with (tmp_path / "e.h5").open("r+b") as bytes_:
+        bytes_.seek(chunk.byte_offset + chunk.size - (1 if where == "checksum" else 9))
+        bytes_.write(b"x")
+    np.testing.assert_array_equal(found.vectors("s2"), vectors["s2"])
+    (line,) = embeddings.faults(found, whole=True)
+    assert "e.h5: cannot be read (" in line and line.endswith("make it again with geoembed embed --overwrite")
+    with pytest.raises(EmbeddingsError, match="cannot be read"):
+        found.glimpse("s2", np.array([1499]))
+
+
 def test_a_flipped_bit_is_told_by_the_chunk(tmp_path: Path) -> None:
     vectors = write(tmp_path / "e.h5")
     data = bytearray((tmp_path / "e.h5").read_bytes())
@@ -291,6 +318,38 @@ def test_what_geoembed_does_not_write_is_refused(tmp_path: Path, case: str, monk
     with pytest.raises(EmbeddingsError) as caught:
         embeddings.read(tmp_path / "e.h5")
     assert fault in str(caught.value) and "\n" not in str(caught.value)
+
+
+def chunk(file: h5py.File, content: bytes | None, **layout: Any) -> None:
+    """Put a dataset of one chunk in another's place, with its digest; no chunk where there is no content."""
+    digest = file["embeddings/s2"].attrs["sha256"]
+    del file["embeddings/s2"]
+    made = file.create_dataset("embeddings/s2", **{"dtype": "f4", "shape": (5, 4), "fletcher32": True, **layout})
+    made.attrs.create("sha256", digest)
+    if content is not None:
+        made.id.write_direct_chunk((0, 0), content, filter_mask=int(len(content) == 80))
+
+
+CHUNKS: dict[str, tuple[str, Callable[[h5py.File], object]]] = {
+    "nowhere": ("cannot be read|buffer", lambda file: chunk(file, None, chunks=(5, 4))),
+    "without checksum": ("s2 has a chunk", lambda file: chunk(file, bytes(80), chunks=(5, 4))),
+    "short": ("s2 has a chunk", lambda file: chunk(file, bytes(64), chunks=(5, 4))),
+    "long": ("cannot be read|buffer", lambda file: chunk(file, bytes(90), chunks=(5, 4))),
+    "narrow": ("s2 is stored in a way", lambda file: chunk(file, None, chunks=(5, 2))),
+    "taller than all": ("s2 is stored in a way", lambda file: chunk(file, None, chunks=(2**26, 4), maxshape=(None, 4))),
+}
+
+
+@pytest.mark.parametrize("case", CHUNKS)
+def test_chunks_that_geoembed_does_not_write_are_refused(tmp_path: Path, case: str) -> None:
+    write(tmp_path / "e.h5")
+    fault, change = CHUNKS[case]
+    with h5py.File(tmp_path / "e.h5", "r+", libver=("v110", "v110")) as file:
+        change(file)
+    found = embeddings.read(tmp_path / "e.h5")
+    with pytest.raises(EmbeddingsError, match=fault) as caught:
+        found.vectors("s2")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_heap_of_zeros_is_never_entered(tmp_path: Path) -> None:

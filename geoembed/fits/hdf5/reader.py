@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from geoembed.fits.hdf5.headers import remedy
 from geoembed.fits.hdf5.seals import SEAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 BLOCK = 2**23
 """Bytes that are read at a time, about."""
 
-CHECKSUM = 4
+_CHECKSUM = 4
 """Bytes of the Fletcher-32 that ends a chunk."""
 
 
@@ -38,7 +37,7 @@ def opened(path: Path) -> Iterator[Reader]:
 
     try:
         size = headers.check(path)
-        with h5py.File(path, "r", driver="sec2") as file:  # which has a plain file, whatever HDF5_DRIVER says
+        with h5py.File(path, "r") as file:
             yield Reader(file, path, size)
     except FileNotFoundError:
         raise EmbeddingsError(f"{path}: missing; {remedy(path)}") from None
@@ -99,16 +98,26 @@ class Reader:
         except UnicodeDecodeError:
             return np.char.decode(values, "utf-8")
 
-    def rows(self, name: str, numbers: NDArray[np.int64], dtype: Any, *, digest: str | None = None) -> NDArray[Any]:
+    def rows(
+        self,
+        name: str,
+        numbers: NDArray[np.int64],
+        dtype: Any,
+        *,
+        digest: str | None = None,
+        has_checksums: bool = True,
+    ) -> NDArray[Any]:
         """Read some rows, whose numbers ascend, as a type.
 
         digest: what the whole dataset is compared with, ValueError is raised where it is another; None: no look at
             other rows.
+        has_checksums: whether HDF5 compares its own checksums of chunks; with a digest there is no need to.
         """
         dataset = self._datasets[name]
         found = np.empty((len(numbers), *dataset.shape[1:]), dtype)
         seen = seals.of_dataset(dataset.dtype, dataset.shape)
-        with ThreadPoolExecutor(1) as pool:
+        read = dataset.read_direct if has_checksums or dataset.chunks is None else _bare(dataset)
+        with ThreadPoolExecutor(1) as pool:  # a block is hashed while the next one is read
             hashed: Future[None] | None = None
             for block in self._blocks(dataset):
                 first, last = np.searchsorted(numbers, [block.start, block.stop])
@@ -116,13 +125,10 @@ class Reader:
                     continue
                 wanted = numbers[first:last] - block.start
                 length = block.stop - block.start
-                whole = dtype == dataset.dtype and np.array_equal(wanted, np.arange(length))
-                values = found[first:last] if whole else np.empty((length, *dataset.shape[1:]), dataset.dtype)
-                if digest is None or dataset.chunks is None:
-                    dataset.read_direct(values, block)
-                else:
-                    self._read_chunks(dataset, block, values)
-                if not whole:
+                is_whole = dtype == dataset.dtype and np.array_equal(wanted, np.arange(length))
+                values = found[first:last] if is_whole else np.empty((length, *dataset.shape[1:]), dataset.dtype)
+                read(values, block)
+                if not is_whole:
                     found[first:last] = values[wanted]
                 if hashed:
                     hashed.result()
@@ -130,18 +136,6 @@ class Reader:
         if digest is not None and seen.hexdigest() != digest:
             raise ValueError(f"was edited or damaged: {name} is not what its digest says")
         return found
-
-    def _read_chunks(self, dataset: Any, block: slice, values: NDArray[Any]) -> None:
-        """Read rows as they lie in their chunks, past HDF5 and the chunks' own checksums, of which there is no need."""
-        rows, zeros = dataset.chunks[0], (0,) * (dataset.ndim - 1)
-        size = rows * dataset.dtype.itemsize * int(np.prod(dataset.shape[1:]))
-        for start in range(0, len(values), rows):
-            chunk = dataset.id.get_chunk_info_by_coord((block.start + start, *zeros))
-            if chunk.byte_offset is None or chunk.filter_mask or chunk.size != size + CHECKSUM:
-                raise ValueError(f"was edited or damaged: {dataset.name} has a chunk that geoembed does not write")
-            part = values[start : start + rows].reshape(-1).view(np.uint8).data
-            if os.preadv(self._file.id.get_vfd_handle(), [part], chunk.byte_offset) < len(part):
-                raise ValueError("was cut: it is shorter than it says")
 
     @staticmethod
     def _blocks(dataset: Any) -> Iterator[slice]:
@@ -175,6 +169,29 @@ class Reader:
         if filters != ([h5z.FILTER_FLETCHER32] if chunked else []):
             raise ValueError(f"{name} is stored in a way that geoembed does not write")
         return h5py.Dataset(where)
+
+
+def _bare(dataset: Any) -> Callable[[NDArray[Any], slice], None]:
+    """Return what reads a slice of rows as they lie in their chunks, whose checksums nobody compares."""
+    rows, *others = dataset.chunks
+    if rows > dataset.shape[0] or others != list(dataset.shape[1:]):
+        raise ValueError(f"{dataset.name[1:]} is stored in a way that geoembed does not write")
+    size = rows * int(np.prod(others)) * dataset.dtype.itemsize
+    spare = np.empty(size + _CHECKSUM, np.uint8)
+
+    def read(values: NDArray[Any], block: slice) -> None:
+        data = values.reshape(-1).view(np.uint8)
+        for number in range(-(-len(values) // rows)):
+            place = data[number * size :][: len(spare)]  # its checksum goes where the next chunk begins
+            whole = place if len(place) == len(spare) else spare
+            where = block.start + number * rows, *(0 for _ in others)
+            mask, chunk = dataset.id.read_direct_chunk(where, out=whole)
+            if mask or len(chunk) != len(spare):
+                raise ValueError(f"{dataset.name[1:]} has a chunk that geoembed does not write")
+            if whole is spare:
+                place[:] = spare[: len(place)]
+
+    return read
 
 
 def _texts(where: Any, size: int) -> dict[str, str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -121,13 +121,11 @@ class Rows:
         """Write the rows that follow those written."""
         values = np.ascontiguousarray(values, self._dataset.dtype)
         start, self._stop = self._stop, self._stop + len(values)
-        hashing = Thread(target=self._seen.update, args=(values.data,))
-        hashing.start()
-        try:
+        with ThreadPoolExecutor(1) as pool:
+            hashed = pool.submit(self._seen.update, values.data)
             with self._writer._output.calling():
                 self._dataset[start : self._stop] = values
-        finally:
-            hashing.join()
+            hashed.result()
 
     def end(self) -> str:
         """Write the dataset's digest, and return it."""
