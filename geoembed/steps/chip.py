@@ -387,6 +387,8 @@ def _finish(
         chip_folder.write_description(folder, replace(description, modalities=contained, fetched=fetched))
         styles.write(path, styles.splits())
         chip_folder.write_index(folder, index, description.made_from)
+    elif not styles.is_settled(path):
+        styles.write(path, styles.splits())
     atomic.touch(path)
     log.info("%d chips: %d cells cut, %d kept", len(index), cut_now, total - cut_now)
     if left_out:
