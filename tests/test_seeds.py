@@ -1,4 +1,4 @@
-"""Numbers that options take: seeds are whole numbers of 64 bits in every step alike, and no option takes absurd ones."""
+"""Numbers that options take: seeds are whole numbers of 64 bits in every step alike, and absurd numbers are told."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_the_largest_seed_works_everywhere(project: Path) -> None:
     ],
 )  # fmt: skip
 def test_absurd_numbers_are_refused_in_a_line(verb: str, how: dict[str, Any], words: str) -> None:
-    verbs = {
+    verbs: dict[str, Callable[..., Any]] = {
         "chip": partial(chip, "aoi.gpkg"),
         "pretrain": pretrain,
         "evaluate": partial(evaluate, labels="few.csv"),

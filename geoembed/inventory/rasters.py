@@ -75,8 +75,9 @@ def _role(addresses: list[str], known: tuple[Modality, ...]) -> tuple[Modality, 
     for modality in BUILT_IN:
         if all(described) and set(described) <= set(modality.channels):
             return modality, Source()
-    usable = rasters.fault_of(described) is None
-    return Modality(UNKNOWN), Source(names=described if usable else tuple(f"band {k + 1}" for k in range(len(described))))
+    if rasters.fault_of(described):
+        described = tuple(f"band {k + 1}" for k in range(len(described)))
+    return Modality(UNKNOWN), Source(names=described)
 
 
 def _stored(raster: Raster) -> str:

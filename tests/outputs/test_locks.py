@@ -115,7 +115,7 @@ def test_a_folder_that_goes_before_it_is_locked_is_made_again(tmp_path: Path, mo
 def test_a_pipe_in_an_outputs_place_is_named(tmp_path: Path, folder: bool) -> None:
     """Else whoever reads it, as to tell what it was made from, waits for ever."""
     os.mkfifo(tmp_path / "x")
-    with pytest.raises(StaleError, match="x: is a (pipe or a device|file)"), locks.hold(tmp_path / "x", folder=folder):
+    with pytest.raises(StaleError, match=r"x: is a (pipe or a device|file)"), locks.hold(tmp_path / "x", folder=folder):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 

@@ -168,7 +168,7 @@ def test_a_raster_whose_band_has_an_odd_name_is_told_of(project: Path) -> None:
 def test_what_settings_trust_is_told_of(project: Path) -> None:
     Path("far").mkdir()
     rasterio.shutil.copy(str(Path("s2.tif").absolute()), "far/s2.vrt", driver="VRT")
-    with pytest.raises(ImageryError, match="write outside = true beside source in geoembed.toml"):
+    with pytest.raises(ImageryError, match=r"write outside = true beside source in geoembed.toml"):
         told("far/s2.vrt")
     Path("geoembed.toml").write_text('[modalities.s2]\nsource = "far/*.vrt"\noutside = true\n')
     assert told("far/s2.vrt")["modality"] == "s2"
