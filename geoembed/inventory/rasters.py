@@ -32,7 +32,7 @@ def of_location(location: str, known: tuple[Modality, ...], *, verify: bool) -> 
 
     known: the modalities of the settings; a raster that is a source of one is read as that says.
     """
-    addresses = sources.listed([location])
+    addresses = sources.singles([location])
     modality, source = _role(addresses, known)
     opened = [rasters.read(modality, source, address) for address in addresses]
     looked_at = [opened[i] for i in _spread(len(opened))]
@@ -68,7 +68,7 @@ def _role(addresses: list[str], known: tuple[Modality, ...]) -> tuple[Modality, 
     wanted = {str(Path(address).resolve()) for address in addresses}
     for modality in known:
         for source in modality.sources:
-            if wanted <= {str(Path(address).resolve()) for address in sources.listed(source.paths)}:
+            if wanted <= {str(Path(address).resolve()) for address in sources.singles(source.paths)}:
                 return modality, source
     with rasters.dataset(addresses[0]) as file:
         described = tuple(name or "" for name in file.descriptions)

@@ -701,7 +701,7 @@ def test_info_tells_of_a_damaged_baseline(beside: Path, embedded: Path, how: str
     path = beside / "report/baselines/mosaiks.h5"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
-    path.write_bytes({"flipped": bytes(data), "empty": b"", "cut": bytes(data[: len(data) // 2])}[how])
+    path.write_bytes(bytes({"flipped": data, "empty": b"", "cut": data[: len(data) // 2]}[how]))
     with pytest.raises(GeoembedError, match=r"baselines/mosaiks.h5: .*; delete it: the next geoembed evaluate"):
         info([beside / "report"], verify=True)
 
