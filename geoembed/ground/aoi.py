@@ -26,6 +26,9 @@ MAY_BE_POLYGONS = ("Polygon", "Surface", "Collection", "Unknown")
 NAMELESS = ("", "null", "<null>")
 """Texts that stand for no name, in lower case."""
 
+TOGETHER = 128
+"""Neighbouring polygons that are united at first, where there are more of them."""
+
 log = logging.getLogger(__name__)
 
 
@@ -109,13 +112,20 @@ def areas(path: Path, table: geopandas.GeoDataFrame) -> list[Area]:
             raise AoiError(f"{path}: area {fault}; rename it") from None
     try:
         polygons = shapely.make_valid(table.geometry.to_numpy())
-        merged = [
-            polygons[rows[0]] if len(rows) == 1 else shapely.disjoint_subset_union_all(polygons[rows])
-            for rows in rows_of.values()
-        ]
+        merged = [polygons[rows[0]] if len(rows) == 1 else _union(polygons[rows]) for rows in rows_of.values()]
     except shapely.errors.ShapelyError as fault:
         raise AoiError(f"{path}: its polygons cannot be mended ({of_library(fault)}); draw them again") from None
     return [Area(name, polygon, crs_text) for name, polygon in zip(rows_of, merged, strict=True)]
+
+
+def _union(polygons: Any) -> Any:
+    """Return the union of polygons: of neighbours first, as GEOS takes the square of the time where many overlap."""
+    if len(polygons) > TOGETHER:
+        order = geopandas.GeoSeries(polygons).hilbert_distance().to_numpy().argsort(kind="stable")
+        bunches = [order[start : start + TOGETHER] for start in range(0, len(order), TOGETHER)]
+        unions = np.array([shapely.disjoint_subset_union_all(polygons[bunch]) for bunch in bunches])
+        polygons = shapely.get_parts(unions)
+    return shapely.disjoint_subset_union_all(polygons)
 
 
 def read(paths: tuple[Path, ...], layer: str | None = None) -> tuple[tuple[Area, ...], list[tuple[str, str]]]:
