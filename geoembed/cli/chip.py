@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import typer
+
 from geoembed.cli.app import command
 from geoembed.cli.options import (
+    Adopt,
     Align,
     Aoi,
     AreaLayer,
@@ -21,6 +24,7 @@ from geoembed.cli.options import (
     Seed,
     Size,
     Source,
+    SplitColumn,
     Workers,
     Year,
 )
@@ -28,7 +32,10 @@ from geoembed.cli.options import (
 
 @command
 def chip(
-    aoi: Aoi,
+    context: typer.Context,
+    aoi: Aoi = [],  # noqa: B006 (typer copies it)
+    adopt: Adopt = [],  # noqa: B006
+    split: SplitColumn = None,
     layer: AreaLayer = None,
     source: Source = [],  # noqa: B006 (typer copies it)
     output: Output = Path("chips"),
@@ -55,4 +62,8 @@ def chip(
     Example: geoembed chip --aoi aoi.gpkg
 
     Example: geoembed chip --aoi aoi.gpkg --source s2=scenes/*.tif
+
+    Example: geoembed chip --adopt conus_partitions_aschips_293d95e3ee589
     """
+    if not (aoi or adopt):
+        context.fail("name an area of interest with --aoi, or chips of others with --adopt")

@@ -48,7 +48,10 @@ def of_folder(path: Path, *, verify: bool) -> Facts:
         "pixels": f"{chipset.size} x {chipset.size}",
         "units": chipset.units,
         **places.of_table(chipset.index),
-        "crs": [grid.crs for grid in chipset.grids],
+        "crs": list(dict.fromkeys(grid.crs for grid in chipset.grids))
+        if chipset.adopted
+        else [grid.crs for grid in chipset.grids],
+        **({"adopted": dict(chipset.adopted.folders)} if chipset.adopted else {}),
         "areas": {str(name): int(n) for name, n in chipset.index["aoi"].value_counts().items()},
         **_credits(description.fetched),
         **facts.of_record(description.made_from, description.geoembed_version),
@@ -142,6 +145,8 @@ def _sampled(items: list[T]) -> list[T]:
 
 def _statistics(chipset: ChipSet, name: str) -> list[ChannelStatistics]:
     """Return the statistics of a modality's channels over a sample of its chips, without broken files."""
+    if chipset.adopted is not None:
+        return _statistics_of_values(chipset, name)
     modality = Modality(name, decibel=next((known.decibel for known in BUILT_IN if known.name == name), False))
     parts: dict[str, list[Any]] = {channel: [] for channel in chipset.channels[name]}
     encodings: dict[str, Encoding] = {}
@@ -160,6 +165,20 @@ def _statistics(chipset: ChipSet, name: str) -> list[ChannelStatistics]:
         for channel, numbers in parts.items()
         if numbers
     ]
+
+
+def _statistics_of_values(chipset: ChipSet, name: str) -> list[ChannelStatistics]:
+    """Return the statistics of a modality whose files others made, which do not tell how they are read."""
+    parts: dict[str, list[Any]] = {}
+    for row in _sampled(np.flatnonzero(chipset.index[name].notna()).tolist()):
+        try:
+            chip = chipset.read(row, name)
+        except GeoembedError:
+            continue
+        for channel, values in zip(chip.channels, chip.values, strict=True):
+            parts.setdefault(channel, []).append(values.ravel())
+    encoding = Encoding("float32")
+    return [checks.statistics(channel, np.concatenate(values), encoding) for channel, values in parts.items()]
 
 
 def _faults(chipset: ChipSet, verify: bool) -> Iterator[str]:
