@@ -10,7 +10,7 @@ import geopandas
 import numpy as np
 import rasterio
 import shapely
-from rasterio.transform import from_bounds
+from affine import Affine
 
 from geoembed.chips.adoption import KNOWN
 
@@ -34,10 +34,11 @@ def identifier_of(number: int) -> str:
 def write_tif(path: Path, stored: np.ndarray, box: Any, bands: Any = None, crs: Any = "EPSG:4326", **more: Any) -> Path:
     """Write a file as geetiles does: plain GeoTIFF in EPSG:4326 with band descriptions, without scale or nodata."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    count, height, width = stored.shape
+    (count, height, width), (west, south, east, north) = stored.shape, box
+    transform = Affine((east - west) / width, 0.0, west, 0.0, -(north - south) / height, north)
     with rasterio.open(
         path, "w", driver="GTiff", count=count, height=height, width=width, dtype=stored.dtype, crs=crs,
-        transform=from_bounds(*box, width, height), **more,
+        transform=transform, **more,
     ) as file:  # fmt: skip
         file.write(stored)
         if bands:

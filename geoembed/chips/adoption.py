@@ -150,10 +150,10 @@ class Found:
         dx, dy = (east - west) / self.size, (north - south) / self.size
         return Grid(f"{tile.identifier}-{self.size}", crs.LONLAT, west, north, dx, dy, self.size, northward=False)
 
-    def splits(self) -> dict[str, str] | None:
-        """Return the split of each chip, by chip id; None where they dealt out none."""
-        given = {chip_id: tile.split for chip_id, tile in zip(self.cells.chip_ids, self.tiles, strict=True)}
-        return {chip_id: split for chip_id, split in given.items() if split} if all(given.values()) else None
+    def splits(self) -> dict[str, str]:
+        """Return the splits of the chips that they dealt out one to, by chip id."""
+        given = zip(self.cells.chip_ids, self.tiles, strict=True)
+        return {chip_id: tile.split for chip_id, tile in given if tile.split is not None}
 
     def missing(self, modality: str) -> int:
         """Return how many tiles have no file of a modality."""
@@ -242,8 +242,12 @@ def _roots(folders: Sequence[Path]) -> dict[str, Path]:
             except ValueError as fault:
                 raise ChipError(f"{path}: area {fault}; rename the folder") from None
             if area == ALL or area in roots:
-                why = "which stands for all areas" if area == ALL else "as another folder is"
-                raise ChipError(f"{path}: its area is called {area!r}, {why}; rename the folder")
+                remedy = (
+                    "which stands for all areas; rename it"
+                    if area == ALL
+                    else "as that of another; name one by --adopt"
+                )
+                raise ChipError(f"{path}: its area is called {area!r}, {remedy}")
             roots[area] = root
     return roots
 
@@ -356,7 +360,7 @@ def _tiles(area: str, root: Path, held: Mapping[str, Path], split: str | None) -
 def _beside(root: Path, ending: str) -> Path | None:
     """Return the table of tiles or of splits beside a folder or in it; raises ChipError where there are several."""
     is_csv = ending == ".csv"
-    beside = [path for path in root.parent.iterdir() if path.name.startswith(root.name)]
+    beside = [path for path in root.parent.iterdir() if f"{path.stem}_".startswith(f"{root.name}_")]
     inside = [path for path in root.iterdir() if "_partitions_" in path.name or path.name == "splits.csv"]
     found = sorted(
         path
@@ -383,7 +387,7 @@ def _read_tiles(path: Path) -> tuple[Boxes, Texts, str]:
     """Return bounds and splits of tiles, and a digest of the table."""
     layers = [name for name, kind in vectors.layers(path, ChipError).items() if kind]
     table = vectors.read(path, vectors.chosen(path, None, layers, "layer", ChipError), ChipError) if layers else None
-    if table is None or "identifier" not in table:
+    if table is None or "identifier" not in table or not len(table):
         raise ChipError(f"{path}: has no tiles with a column identifier; give the file that geetiles wrote")
     shapes = table.geometry.to_numpy()
     vectors.require_place(path, table.crs, shapes, ChipError)
@@ -396,7 +400,7 @@ def _read_tiles(path: Path) -> tuple[Boxes, Texts, str]:
     boxes: Boxes = dict(zip(identifiers, map(tuple, shapely.bounds(shapes).tolist()), strict=True))
     for identifier, box in boxes.items():
         _require_box(path, identifier, box)
-    columns = [name for name in table if str(name).startswith("split")]
+    columns = [str(name) for name in table if _is_split(str(name))]
     texts = {name: table[name].map(vectors.text).tolist() for name in columns}
     rows = zip(*texts.values(), strict=True) if columns else [()] * len(identifiers)
     of_tiles = {name: dict(zip(texts, row, strict=True)) for name, row in zip(identifiers, rows, strict=True)}
@@ -414,9 +418,13 @@ def _read_csv(path: Path) -> Texts:
         raise ChipError(f"{path}: has no rows with a column identifier; give the file that geetiles wrote")
     identifiers = _identifiers(path, [str(row["identifier"]).strip() for row in rows])
     return {
-        identifier: {str(key): str(text).strip() for key, text in row.items() if str(key).startswith("split")}
+        identifier: {str(key): str(text).strip() for key, text in row.items() if _is_split(str(key))}
         for identifier, row in zip(identifiers, rows, strict=True)
     }
+
+
+def _is_split(column: str) -> bool:
+    return column == "split" or (column.startswith("split_") and column != "split_nb")
 
 
 def _identifiers(path: Path, identifiers: Iterable[str]) -> list[str]:
@@ -458,12 +466,14 @@ def _bounds_of_files(held: Mapping[str, Path]) -> Boxes:
 
 def _column(path: Path | None, of_tiles: Texts, wanted: str | None) -> str | None:
     """Return the column of splits; None where there is none and none is asked for."""
-    columns = [name for name in next(iter(of_tiles.values()), {}) if name == "split" or name.startswith("split_")]
+    columns = list(next(iter(of_tiles.values()), {}))
     if wanted is None:
         others = [name for name in columns if name != "split"]
         if "split" in columns and others:
             log.info("splits are taken from the column split; --split %s would take another", others[0])
-        return "split" if "split" in columns else columns[0] if len(columns) == 1 else None
+        elif len(others) > 1:
+            raise ConfigError(f"{path}: has {len(others)} columns of splits; choose one, as in --split {others[0]}")
+        return next(iter(columns), None) if "split" not in columns else "split"
     if wanted not in columns:
         raise ConfigError(f"--split {wanted}: {path or '--adopt'} has no such column{nearest(wanted, columns)}")
     return wanted
@@ -483,6 +493,8 @@ def _opened(root: Path, path: Path) -> Iterator[tuple[Any, bytes]]:
         raise UnusableError("a link leads out of the folder")
     try:
         data = path.read_bytes()
+        if not data:
+            raise UnusableError("is empty")
         alone = rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR")
         with alone, rasterio.MemoryFile(data) as file, file.open(driver="GTiff") as source:
             yield source, data

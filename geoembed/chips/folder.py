@@ -278,6 +278,20 @@ def broken(files: Sequence[tuple[Path, str]]) -> list[Path]:
     return found
 
 
+def making(folder: Path) -> str:
+    """Return the command that makes the chips of a folder: that cuts them or, where it says so, adopts others'."""
+    try:
+        description = documents.read(folder / DESCRIPTION, Description, ChipError, "")
+    except ChipError:
+        return remedies.cutting(folder)
+    adopted = description.adopted
+    if adopted is None:
+        return remedies.cutting(folder)
+    roots = [os.path.relpath(adopted.root(folder, area)) for area in adopted.folders]
+    words = [word for root in roots for word in ("--adopt", root)]
+    return remedies.command("chip", *words, output=remedies.unless(folder, "chips"))
+
+
 def read_description(folder: Path) -> Description:
     """Read chips.json; raises ChipError where it is missing, damaged, or of another version of geoembed."""
     remedy = f"run {remedies.cutting(folder)} again, which writes it anew"
@@ -297,9 +311,7 @@ def read(folder: Path) -> ChipSet:
     folder = folder.parent if folder.name == INDEX else folder
     _require_chips(folder)
     description = read_description(folder)
-    path, again = folder / INDEX, f"run {remedies.cutting(folder)} again, which writes it anew"
-    if description.adopted is not None:
-        again = _ADOPT
+    path, again = folder / INDEX, f"run {making(folder)} again, which writes it anew"
     index = geopackage.read(path, LAYER, ChipError, again)
     fault = _fault(index, list(description.modalities)) or _unread(index, description)
     if not geopackage.is_made_from(path, LAYER, description.made_from):
@@ -369,9 +381,7 @@ def _require_chips(folder: Path) -> None:
         raise ChipError(f"{folder}: {stranger}; {remedies.chips(folder)}")
     if not (folder / INDEX).exists():
         if (folder / DESCRIPTION).exists():
-            raise ChipError(
-                f"{folder}: its chips are not finished; run {remedies.cutting(folder)} again, which goes on"
-            )
+            raise ChipError(f"{folder}: its chips are not finished; run {making(folder)} again, which goes on")
         raise ChipError(f"{folder / INDEX}: no chips here; {remedies.chips(folder)}")
 
 

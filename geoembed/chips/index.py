@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import geopandas
@@ -25,13 +26,13 @@ def build(
     contents: Mapping[str, Contents],
     modalities: Sequence[str],
     seed: int,
-    given: Mapping[str, str] | None = None,
+    given: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[geopandas.GeoDataFrame, float]:
     """Return the index of the chips that hold any modality, and the share of neighbours in different splits.
 
     contents: what each chip holds, by chip id.
     seed: of the splits.
-    given: the splits of chips that have some already, by chip id; None: they are dealt out.
+    given: the splits of chips that have some already, by chip id; to others they are dealt out.
     """
     chips = [cells[[i for i, chip_id in enumerate(cells.chip_ids) if contents[chip_id]]] for cells in area_cells]
     chip_ids = [chip_id for cells in chips for chip_id in cells.chip_ids]
@@ -42,7 +43,8 @@ def build(
         columns[name] = [np.nan if held is None else held.fraction for held in of_chips]
         columns[name + DIGEST] = [None if held is None else held.digest for held in of_chips]
     table = pd.DataFrame(columns)
-    table["split"] = _splits(chips, table, seed) if given is None else table["chip_id"].map(given)
+    dealt = _splits(chips, table, seed)
+    table["split"] = [given.get(chip_id, split) for chip_id, split in zip(chip_ids, dealt, strict=True)]
     number = {grid: i for i, grid in enumerate(dict.fromkeys(grid for cells in area_cells for grid in cells.grids))}
     positions = [
         np.stack([np.array([number[grid] for grid in cells.grids])[cells.grid_of], cells.columns, cells.rows], 1)

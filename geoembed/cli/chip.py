@@ -1,6 +1,7 @@
 """geoembed chip."""
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -27,6 +28,7 @@ from geoembed.cli.options import (
     SplitColumn,
     Workers,
     Year,
+    stronger,
 )
 
 
@@ -54,7 +56,7 @@ def chip(
     workers: Workers = 2,
     update: SearchAgain = False,
     overwrite: Overwrite = False,
-) -> None:
+) -> dict[str, Any]:
     """Cut aligned chips from imagery, over areas of interest.
 
     Imagery is named in geoembed.toml or with --source; where none is, it is fetched.
@@ -67,3 +69,4 @@ def chip(
     """
     if not (aoi or adopt):
         context.fail("name an area of interest with --aoi, or chips of others with --adopt")
+    return {name: [] for name in stronger(context, "aoi", "adopt")}

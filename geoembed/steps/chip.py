@@ -45,6 +45,9 @@ JOURNAL = ".journal.jsonl"
 MANY_CELLS = 100_000
 """Cells above which it is said how many there are, as cutting them takes long."""
 
+MOST_REASONS = 5
+"""Reasons why files that others made cannot be used that are told, each once."""
+
 TOGETHER = 64
 """Tiles that are read between two lines of the journal."""
 
@@ -243,7 +246,7 @@ def _adopt(
         if not any(contents.values()):
             _delete(folder)
             place = next(iter(found.folders.values()))
-            raise ChipError(faults[0] if faults else f"{place}: no tile has a file; check --adopt")
+            raise ChipError(f"{place}: no tile has a file that can be used; check --adopt, --size and --min-valid")
         channels = {
             name: chip_index.channels(name, reading.channels, contents) for name, reading in found.readings.items()
         }
@@ -317,10 +320,13 @@ def _read_all(
                 yield Progress(len(contents), len(tile_of), "chips")
         finally:
             pool.shutdown(cancel_futures=True)
+    often = sorted(unusable.items(), key=lambda item: -len(item[1]))
     lines = [
-        f"{paths[0]}: {why}" + (f", as do {len(paths) - 1:,} more of {name}" if len(paths) > 1 else "") + "; left out"
-        for (name, why), paths in unusable.items()
+        f"{paths[0]}: {why}; left out, as are {len(paths) - 1:,} more files of {name}"
+        for (name, why), paths in often[:MOST_REASONS]
     ]
+    if others := sum(len(paths) for _, paths in often[MOST_REASONS:]):
+        lines.append(f"{others:,} files more cannot be used, for {len(often) - MOST_REASONS:,} other reasons")
     return contents, len(due), lines
 
 
