@@ -102,13 +102,14 @@ def test_every_verb_works_on_adopted_chips(tmp_path: Path, run: Run, monkeypatch
     before = content(Path("lux"))
     half = np.tile(np.repeat(np.array([80, 10], np.uint8), 40), (60, 1))
     write_tif(Path("landcover.tif"), half[None], (6.0, 49.49, 6.024, 49.52))
+    measured = "--chips chips --features s1 --n 9 --sizes 9 --repeats 1"
     for words, printed in {
         "chip --adopt lux": "chips",
         "label landcover.tif --class water=80": "labels/water.gpkg",
         "pretrain --preset tiny --epochs 1": "model",
         "embed --strict": "embeddings.h5",
         "probe --labels labels/water.gpkg": "probe/water/predictions.gpkg",
-        "evaluate --labels labels/water.gpkg --chips chips --features s1 --n 9 --sizes 9 --repeats 1": "report/report.html",
+        f"evaluate --labels labels/water.gpkg {measured}": "report/report.html",
     }.items():
         result = run(*words.split())
         assert (result.exit_code, result.stdout.strip()) == (0, printed), result.stderr
