@@ -288,8 +288,18 @@ def making(folder: Path) -> str:
     if adopted is None:
         return remedies.cutting(folder)
     roots = [os.path.relpath(adopted.root(folder, area)) for area in adopted.folders]
-    words = [word for root in roots for word in ("--adopt", root)]
-    return remedies.command("chip", *words, output=remedies.unless(folder, "chips"))
+    sources = [f"{name}={reading.dataset}" for name, reading in adopted.readings.items()]
+    options = description.made_from.options
+    unusual = {"split": (None,), "min_valid": (None, 0.5), "seed": (None, 0)}
+    return remedies.command(
+        "chip",
+        *(word for root in roots for word in ("--adopt", root)),
+        *(word for source in sources for word in ("--source", source)),
+        modalities=",".join(adopted.readings),
+        size=str(description.size),
+        **{name: str(options[name]) for name, usual in unusual.items() if options.get(name) not in usual},
+        output=remedies.unless(folder, "chips"),
+    )
 
 
 def read_description(folder: Path) -> Description:

@@ -504,21 +504,25 @@ def test_a_folder_of_another_is_not_written_to(here: Path) -> None:
         adopt(output="mine", overwrite=True)
 
 
-def test_what_was_read_before_a_kill_is_kept(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_read_before_a_kill_is_kept(here: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from geoembed.steps import chip as step
 
     monkeypatch.setattr(step, "TOGETHER", 4)
-    steps = geoembed.chip.steps(adopt="lux", output="other")
-    for progress in steps:
-        if progress.done == 4:
-            break
-    steps.close()
+    steps = geoembed.chip.steps(adopt="lux", output="other", min_valid=0.75, split="split", modalities="s2")
+    with pytest.raises(KeyboardInterrupt) as raised:
+        for progress in steps:
+            if progress.done == 4:
+                steps.throw(KeyboardInterrupt())
+    assert raised.value.__notes__ == ["what was read so far is noted; run the same command again to go on"]
     assert not Path("other/index.gpkg").exists()
-    with pytest.raises(ChipError, match=r"not finished; run `geoembed chip --adopt lux/.* -o other` again"):
+    with pytest.raises(ChipError, match="not finished; run `geoembed chip --adopt lux/") as unfinished:
         chip_folder.read(Path("other"))
-    counts = adopt(output="other").counts
+    words = str(unfinished.value).split("`")[1].split()[1:]
+    result = run(*words, "--json")
+    assert result.exit_code == 0, result.stderr
+    counts = json.loads(result.stdout)["counts"]
     assert (counts["tiles_read"], counts["tiles_kept"]) == (N - 4, 4)
-    columns = ["chip_id", "aoi", "split", "s1", "s1_digest", "s2", "s2_digest"]
+    columns = ["chip_id", "aoi", "split", "s2", "s2_digest"]
     ours, theirs = (chip_folder.read(Path(name)).index[columns] for name in ("chips", "other"))
     assert ours.equals(theirs)
 
