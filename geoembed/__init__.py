@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from geoembed.steps.chip import chip
     from geoembed.steps.embed import embed
     from geoembed.steps.evaluate import evaluate
+    from geoembed.steps.export import export
     from geoembed.steps.fetch import fetch
+    from geoembed.steps.import_embeddings import import_embeddings
     from geoembed.steps.info import info
     from geoembed.steps.label import label
     from geoembed.steps.label_check import label_check
@@ -24,11 +26,12 @@ if TYPE_CHECKING:
     from geoembed.steps.pretrain import pretrain
     from geoembed.steps.probe import probe
     from geoembed.steps.sample import sample
+    from geoembed.steps.search import search
     from geoembed.steps.suggest import suggest
 
 __all__ = [
-    "chip", "embed", "evaluate", "fetch", "info", "label", "label_check", "label_merge", "open_embeddings", "pretrain",
-    "probe", "sample", "suggest",
+    "chip", "embed", "evaluate", "export", "fetch", "import_embeddings", "info", "label", "label_check", "label_merge",
+    "open_embeddings", "pretrain", "probe", "sample", "search", "suggest",
 ]  # fmt: skip
 
 

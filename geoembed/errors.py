@@ -78,6 +78,10 @@ class ProbeError(GeoembedError):
     """A probe cannot be fitted, measured or applied."""
 
 
+class SearchError(GeoembedError):
+    """Examples to search by cannot be used, or nothing can be found by them."""
+
+
 class StaleError(GeoembedError):
     """An output exists that was made from other inputs or options."""
 

@@ -6,7 +6,7 @@ A step is a generator that yields `Progress` and returns a `Result`; `verb` make
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from pathlib import Path
@@ -19,6 +19,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MOST_SEED = 2**64 - 1
+MOST_NUMBER = 2**31 - 1
+"""The largest whole number of any other option, but for cells, of which more are confirmed by their number."""
 
 RATED = ("chips", "fits")
 """Units whose number a second tells a person something."""
@@ -110,12 +112,14 @@ class Verb(Protocol[P, T]):
 def verb(steps: Callable[P, Steps[T]]) -> Verb[P, T]:
     """Make a function of a step; its parameter `progress` decides whether a bar is shown on standard error.
 
-    Its parameter `seed`, where it has one, is a whole number of 64 bits; ConfigError is raised for any other.
+    Its parameter `seed`, where it has one, is a whole number of 64 bits, and other whole numbers have 31 of them;
+    ConfigError is raised for any other.
     """
 
     @wraps(steps)
     def checked(*args: P.args, **kwargs: P.kwargs) -> Steps[T]:
         _require_seed(kwargs.get("seed", 0))
+        _require_numbers(kwargs)
         return steps(*args, **kwargs)
 
     @wraps(steps)
@@ -130,6 +134,12 @@ def verb(steps: Callable[P, Steps[T]]) -> Verb[P, T]:
 def _require_seed(seed: object) -> None:
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MOST_SEED:
         raise ConfigError(f"--seed: give a whole number from 0 to {MOST_SEED}")
+
+
+def _require_numbers(options: Mapping[str, object]) -> None:
+    for name, value in options.items():
+        if isinstance(value, int) and value > MOST_NUMBER and name not in ("seed", "cells"):
+            raise ConfigError(f"--{name.replace('_', '-')}: give a whole number up to {MOST_NUMBER}")
 
 
 def run(steps: Steps[T], *, shown: bool = False) -> Result[T]:

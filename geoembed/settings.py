@@ -77,7 +77,8 @@ class Option:
 
     key: its key in the file: its long name with underscores.
     parameter: the name of the parameter of the step.
-    kind: "path" or "located" (NAME=PATH), where relative paths are relative to the file, or "plain".
+    kind: "path", "located" (NAME=PATH), or "either" (a path, or other text where there is no such file), where relative
+        paths are relative to the file, or "plain".
     repeatable: whether it takes a list.
     """
 
@@ -148,6 +149,8 @@ def _resolved(path: Path, option: Option, value: Any) -> Any:
     text = str(value)
     if option.kind == "path":
         return str(path.parent / text)
+    if option.kind == "either":
+        return str(path.parent / text) if (path.parent / text).exists() else text
     if option.kind == "located":
         name, _, address = text.partition("=")
         return f"{name}={addresses.resolve(path.parent, address)}"

@@ -21,7 +21,7 @@ from test_layers import MAY_IMPORT
 from typer.testing import CliRunner
 
 from geoembed import settings
-from geoembed.cli import COMMANDS, OPTIONS, app
+from geoembed.cli import COMMANDS, FUNCTIONS, OPTIONS, app
 from geoembed.errors import ProbeError
 from geoembed.imagery import modalities
 from geoembed.learning import presets
@@ -74,7 +74,7 @@ def modules() -> str:
     """Every module with the first line of its docstring; those at the top come first."""
     package, lines = ROOT / "geoembed", []
     for path in sorted(package.rglob("*.py"), key=lambda path: (path.parent != package, str(path))):
-        is_command = path.parent.name == "cli" and path.stem in COMMANDS
+        is_command = path.parent.name == "cli" and path.stem in (*COMMANDS, *FUNCTIONS.values())
         if path.name != "__init__.py" and not is_command:
             lines.append(f"{path.relative_to(package)!s:32} {doc_of(path)}")
     return "```text\n" + "\n".join(lines) + "\n```"

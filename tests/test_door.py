@@ -14,7 +14,7 @@ import typer.main
 from places import make_place
 
 import geoembed
-from geoembed.cli import COMMANDS, app
+from geoembed.cli import COMMANDS, FUNCTIONS, app
 from geoembed.errors import ProbeError
 
 PARAMETERS = {name.replace("-", "_"): command.params for name, command in typer.main.get_command(app).commands.items()}  # type: ignore[attr-defined]
@@ -29,7 +29,7 @@ def plain(default: object) -> object:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_function_has_its_commands_options_and_defaults(name: str) -> None:
-    function = inspect.signature(getattr(geoembed, name)).parameters
+    function = inspect.signature(getattr(geoembed, FUNCTIONS.get(name, name))).parameters
     command = {parameter.name: parameter for parameter in PARAMETERS[name]}
     assert set(function) - {"progress", "config"} == set(command) - ONLY_THERE - {"help"}
     for key, parameter in command.items():
@@ -38,11 +38,11 @@ def test_a_function_has_its_commands_options_and_defaults(name: str) -> None:
     for key in {key for key, parameter in command.items() if parameter.required}:
         assert function[key].default is inspect.Parameter.empty
     assert function["progress"].default is False
-    assert inspect.getdoc(getattr(geoembed, name))
+    assert inspect.getdoc(getattr(geoembed, FUNCTIONS.get(name, name)))
 
 
 def test_the_door_lists_all_commands_and_no_more() -> None:
-    assert set(geoembed.__all__) == {*COMMANDS, "open_embeddings"}
+    assert set(geoembed.__all__) == {*(FUNCTIONS.get(name, name) for name in COMMANDS), "open_embeddings"}
     assert set(geoembed.__all__) <= set(dir(geoembed))
     with pytest.raises(AttributeError, match="no attribute 'chop'"):
         geoembed.chop  # noqa: B018

@@ -34,11 +34,16 @@ MAY_IMPORT = {
     "evaluation": {
         "errors", "names", "progress", "outputs", "project", "ground", "imagery", "chips", "labels", "learning", "fits",
     },
+    "exchange": {"errors", "names", "progress", "outputs", "ground", "imagery", "chips", "labels", "fits"},
     "inventory": {
         "errors", "progress", "display", "settings", "outputs", "project", "ground", "imagery", "archives", "chips",
         "labels", "learning", "fits", "evaluation", "earth",
     },
     "report": {"outputs", "ground", "imagery", "fits", "evaluation"},
+    "retrieval": {
+        "errors", "names", "progress", "outputs", "project", "ground", "chips", "labels", "learning", "fits",
+        "evaluation", "report",
+    },
 }  # fmt: skip
 """What each folder (or module at the top) may import besides itself; the steps may import all of these."""
 
@@ -48,6 +53,8 @@ OWNERS = {
     "skops": ("fits.classifiers",),
     "exactextract": ("labels.zonal",),
     "matplotlib": ("report.charts",),
+    "pyarrow": ("exchange.geoparquet", "labels.tables"),
+    "zarr": ("exchange.zarr",),
     "typer": ("cli",),
     "rich": ("display",),
 }

@@ -1,8 +1,9 @@
-"""Seeds: whole numbers of 64 bits, in every step alike."""
+"""Numbers that options take: seeds are whole numbers of 64 bits in every step alike, and absurd numbers are told."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pandas as pd
 import pytest
 from conftest import Run
 
-from geoembed.errors import ConfigError
+from geoembed.errors import ConfigError, LabelError
 from geoembed.steps.chip import chip
 from geoembed.steps.evaluate import evaluate
+from geoembed.steps.label import label
 from geoembed.steps.pretrain import pretrain
 from geoembed.steps.probe import probe
 from geoembed.steps.sample import sample
@@ -50,3 +52,31 @@ def test_the_largest_seed_works_everywhere(project: Path) -> None:
     labels.assign(label=labels.index % 2).to_csv("few.csv", index=False)
     for verb in ("chip", "pretrain", "probe", "evaluate"):
         VERBS[verb](seed=MOST)
+
+
+@pytest.mark.parametrize(
+    ("verb", "how", "words"),
+    [
+        ("chip", {"size": 10**400}, "--size: give a whole number up to 2147483647"),
+        ("chip", {"workers": 2**64}, "--workers: give a whole number up to 2147483647"),
+        ("chip", {"size": 0}, "--size 0: give pixels, 1 or more"),
+        ("chip", {"resolution": 1e-320}, r"--resolution \S+: give metres per pixel, from 0.0001 to 1,000,000"),
+        ("chip", {"resolution": float("nan")}, "--resolution nan: give metres per pixel"),
+        ("chip", {"resolution": 1e300}, r"--resolution 1e\+300: give metres per pixel"),
+        ("pretrain", {"epochs": 2.0**64}, r"epochs 1.8\S+: input should be less than or equal to 1000000000"),
+        ("pretrain", {"minutes": 1e300, "epochs": None}, r"minutes 1e\+300: input should be less than or equal to"),
+        ("evaluate", {"repeats": 2**64}, "--repeats: give a whole number up to 2147483647"),
+        ("label", {"above": float("nan")}, "--above nan: give a number"),
+        ("label", {"above": float("inf")}, "--above inf: give a number"),
+    ],
+)  # fmt: skip
+def test_absurd_numbers_are_refused_in_a_line(verb: str, how: dict[str, Any], words: str) -> None:
+    verbs: dict[str, Callable[..., Any]] = {
+        "chip": partial(chip, "aoi.gpkg"),
+        "pretrain": pretrain,
+        "evaluate": partial(evaluate, labels="few.csv"),
+        "label": partial(label, "dem.tif"),
+    }
+    with pytest.raises((ConfigError, LabelError), match=f"^{words}") as raised:
+        verbs[verb](**how)
+    assert "\n" not in str(raised.value)

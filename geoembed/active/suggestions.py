@@ -1,8 +1,9 @@
-"""Which chips to label next: those that cover the space, or those that a probe is unsure of and that differ.
+"""Which chips to label next: those that cover the space, or those in doubt where nothing near is labelled.
 
-Without labels, k-means centres (Hacohen et al. 2022, Active learning on a budget, arXiv:2202.02794, choose the most
-typical chip of each cluster in the same way). With labels, clusters of the least certain chips (Zhdanov 2019, Diverse
-mini-batch active learning, arXiv:1901.05954).
+Without labels, the most typical chip of each cluster (Hacohen et al. 2022, Active learning on a budget,
+arXiv:2202.02794). With labels, clusters in which a chip counts by how unsure a probe is of it (Zhdanov 2019, Diverse
+mini-batch active learning, arXiv:1901.05954), without those that hold a labelled chip: on the simulated Earth's
+validation chips the plain rule, and the least certain chips alone, did worse than labels at random from 50 on.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from numpy.typing import NDArray
 SAMPLE = 20_000
 """Chips that clusters are found among; of more, as many are drawn."""
 
-UNSURE = 10
-"""Chips that are clustered for each that is suggested, the least certain ones."""
+OCCUPIED = 500
+"""Labelled chips that take part in clusters; of more, as many are drawn."""
+
+LEAST = 1e-3
+"""How much a chip counts of which a probe is sure."""
 
 
 def cover(Z: NDArray[np.float32], n: int, seed: int) -> NDArray[np.int64]:
@@ -24,18 +28,18 @@ def cover(Z: NDArray[np.float32], n: int, seed: int) -> NDArray[np.int64]:
 
     Z: (N, D) scaled features.
     """
-    return _of_clusters(Z, np.ones(len(Z)), n, seed)
+    return _of_clusters(Z, np.ones(len(Z)), Z[:0], n, seed)
 
 
-def unsure(Z: NDArray[np.float32], p: NDArray[np.float64], n: int, seed: int) -> NDArray[np.int64]:
-    """Return n of N chips whose likeliest two classes are nearly as likely, and that differ from each other.
+def unsure(
+    Z: NDArray[np.float32], p: NDArray[np.float64], labelled: NDArray[np.float32], n: int, seed: int
+) -> NDArray[np.int64]:
+    """Return n of N chips whose likeliest two classes are nearly as likely, that differ and have no labelled one near.
 
-    Z: (N, D) scaled features.
+    Z: (N, D) scaled features, and of the labelled chips (M, D).
     p: (N, K) probabilities, K above 1.
     """
-    margins = margin(p)
-    least = np.argsort(margins, kind="stable")[: max(n, UNSURE * n)]
-    return least[_of_clusters(Z[least], 1.0 - margins[least] + 1e-6, n, seed)]
+    return _of_clusters(Z, 1.0 - margin(p) + LEAST, labelled, n, seed)
 
 
 def farthest(
@@ -66,35 +70,40 @@ def margin(p: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(two[:, 1] - two[:, 0])
 
 
-def _of_clusters(Z: NDArray[np.float32], weights: NDArray[np.float64], n: int, seed: int) -> NDArray[np.int64]:
-    """Return the row nearest to each of n weighted k-means centres, the heaviest cluster first; all where few."""
+def _of_clusters(
+    Z: NDArray[np.float32], weights: NDArray[np.float64], labelled: NDArray[np.float32], n: int, seed: int
+) -> NDArray[np.int64]:
+    """Return the chip nearest to the centre of each of n weighted clusters without labelled chips, the heaviest first.
+
+    Z: (N, D), weights: (N,), labelled: (M, D). All chips are returned where there are no more than n.
+    """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
     if n >= len(Z):
-        return np.arange(len(Z))
+        return np.argsort(-weights, kind="stable")
     rng = np.random.default_rng(seed)
     sample = np.sort(rng.choice(len(Z), SAMPLE, replace=False)) if len(Z) > SAMPLE else np.arange(len(Z))
+    labelled = labelled if len(labelled) <= OCCUPIED else labelled[rng.choice(len(labelled), OCCUPIED, replace=False)]
+    together = np.concatenate([Z[sample], labelled])
+    heavy = np.concatenate([weights[sample], np.full(len(labelled), LEAST)])
+    clusters = min(n + len(labelled), len(together))
     # One thread: sums in one order, so that the same seed gives the same chips. Chips that are alike are no fault.
     with threadpool_limits(1), warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
-        model = KMeans(n, n_init=1, random_state=int(rng.integers(2**31))).fit(Z[sample], sample_weight=weights[sample])
-    heaviest = np.argsort(-np.bincount(model.labels_, weights[sample], n), kind="stable")
-    nearest, distance = np.zeros(n, np.int64), np.full(n, np.inf)
-    taken = np.zeros(len(Z), bool)
-    for start in range(0, len(Z), SAMPLE):
-        apart = _distances(Z[start : start + SAMPLE], model.cluster_centers_.astype(np.float32))
-        best = apart.argmin(axis=0)
-        closer = apart[best, np.arange(n)] < distance
-        nearest[closer], distance[closer] = best[closer] + start, apart[best, np.arange(n)][closer]
-    chosen = []
-    for k in heaviest:
-        row = nearest[k]
-        if taken[row]:  # two centres on one chip, as where chips are alike
-            row = int(np.flatnonzero(~taken)[np.argmin(_distances(Z[~taken], model.cluster_centers_[[k]])[:, 0])])
-        taken[row] = True
-        chosen.append(int(row))
-    return np.array(chosen, np.int64)
+        model = KMeans(clusters, n_init=1, random_state=int(rng.integers(2**31))).fit(together, sample_weight=heavy)
+    inside, taken = model.labels_[: len(sample)], model.labels_[len(sample) :]
+    total = np.bincount(inside, weights[sample], clusters)
+    total[taken] = 0.0
+    chosen: list[int] = []
+    for k in np.argsort(-total, kind="stable")[:n]:
+        members = sample[inside == k]
+        if total[k] > 0.0 and len(members):
+            centre = model.cluster_centers_[[k]]
+            chosen.append(int(members[_distances(Z[members], centre)[:, 0].argmin()]))
+    # Where chips are alike there are fewer clusters than asked for.
+    rest = np.setdiff1d(np.argsort(-weights, kind="stable"), chosen, assume_unique=True)
+    return np.array([*chosen, *rest[: n - len(chosen)]], np.int64)
 
 
 def _distances(A: NDArray[np.float32], B: NDArray[np.floating]) -> NDArray[np.float64]:

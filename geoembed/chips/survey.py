@@ -22,6 +22,9 @@ from geoembed.imagery.rasters import Raster
 
 log = logging.getLogger(__name__)
 
+FINEST, COARSEST = 1e-4, 1e6
+"""Metres per pixel of the fixed grid: below, names of grids, which hold cells' metres, would be alike."""
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -46,9 +49,11 @@ class Survey:
 
 
 def require_options(size: int | None, resolution: float | None) -> None:
-    """Raise ConfigError for a size or a resolution that is not above 0."""
-    if (size is not None and size < 1) or (resolution is not None and not 0.0 < resolution < float("inf")):
-        raise ConfigError(f"--size {size} --resolution {resolution}: both must be above 0")
+    """Raise ConfigError for a size or a resolution that no cell can have."""
+    if size is not None and size < 1:
+        raise ConfigError(f"--size {size}: give pixels, 1 or more")
+    if resolution is not None and not FINEST <= resolution <= COARSEST:
+        raise ConfigError(f"--resolution {resolution:g}: give metres per pixel, from {FINEST:g} to {COARSEST:,.0f}")
 
 
 def found(

@@ -5,15 +5,15 @@ Translation only: options in, one call of the step of the same name, a path out.
 
 import importlib
 
-from geoembed.cli.app import OPTIONS, app
+from geoembed.cli.app import FUNCTIONS, OPTIONS, app
 
 COMMANDS = (
     "sample", "fetch", "chip", "label", "label_merge", "pretrain", "embed", "suggest", "label_check", "probe",
-    "evaluate", "info",
+    "evaluate", "search", "export", "import", "info",
 )  # fmt: skip
-"""Names of the functions, in the order of the pipeline, as the help lists commands: `label_check` is label-check."""
+"""Names of the functions (but see FUNCTIONS), as the help lists commands: `label_check` is label-check."""
 
 for _name in COMMANDS:
-    importlib.import_module(f"geoembed.cli.{_name}")  # which registers the command
+    importlib.import_module(f"geoembed.cli.{FUNCTIONS.get(_name, _name)}")  # which registers the command
 
-__all__ = ["COMMANDS", "OPTIONS", "app"]
+__all__ = ["COMMANDS", "FUNCTIONS", "OPTIONS", "app"]

@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 OPTIONS: dict[str, list[Option]] = {}
 """The options that geoembed.toml and the environment may set, by command."""
 
+FUNCTIONS = {"import": "import_embeddings"}
+"""The functions, and their modules, of commands whose names are words of Python's own."""
+
 PANICS = "pyo3_runtime"
 """Where the errors are at home that libraries in Rust, such as safetensors, raise in place of a crash."""
 
@@ -149,14 +152,15 @@ Checks = Callable[..., Mapping[str, Any] | None]
 
 
 def command(declaration: Checks) -> Checks:
-    """Make a command of a function that declares the options of the step of the same name.
+    """Make a command of a function that declares the options of the step of the same name (but see FUNCTIONS).
 
     The function's body checks what only the command line can know, and may return options whose value it changes; then
     the step is called with all options by name.
     """
     from geoembed.cli import streams
 
-    name = declaration.__name__
+    function = declaration.__name__
+    name = next((word for word, called in FUNCTIONS.items() if called == function), function)
     declared = inspect.signature(declaration, eval_str=True).parameters
 
     def run(context: typer.Context, **options: Any) -> None:
@@ -167,9 +171,9 @@ def command(declaration: Checks) -> Checks:
         log.debug("settings: %s; %s: %s", options["config"], name, shown(str(options)))
         arguments = options | {"context": context}
         options |= declaration(**{key: arguments[key] for key in declared}) or {}
-        step = _step(name)
+        step = _step(function)
         memory.require()
-        streams.tell(*streams.run(step, options, quiet=quiet), as_json)
+        streams.tell(*streams.run(name, step, options, quiet=quiet), as_json)
 
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [parameter.replace(kind=kind) for key, parameter in declared.items() if key != "context"]
@@ -200,7 +204,8 @@ def _settable(command: str, parameter: inspect.Parameter) -> inspect.Parameter:
     long = next(word for word in (info.default, *(info.param_decls or ())) if str(word).startswith("--"))
     key = str(long).split("/")[0].removeprefix("--").replace("-", "_")
     is_path = any(part is Path for part in (kind, *get_args(kind)))
-    value_kind = "located" if info.metavar == "NAME=PATH" else "path" if is_path else "plain"
+    of_metavar = {"NAME=PATH": "located", "LON,LAT|ID|PATH": "either"}
+    value_kind = of_metavar.get(str(info.metavar)) or ("path" if is_path else "plain")
     option = Option(key, parameter.name, value_kind, get_origin(kind) is list)
     OPTIONS.setdefault(command, []).append(option)
     # typer's own prefix makes the variable of the parameter's name, which for --class is another word.

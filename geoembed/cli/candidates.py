@@ -74,6 +74,12 @@ def _features(context: typer.Context, begun: str) -> Iterable[str]:
     return [*names, "concat"] if len(names) > 2 else names
 
 
+def _vectors(context: typer.Context, begun: str) -> Iterable[str]:
+    from geoembed.fits import embeddings
+
+    return embeddings.names_in(_given(context, "embeddings")[0])
+
+
 def _feature_lists(context: typer.Context, begun: str) -> Iterable[str]:
     return [*_features(context, begun), "subsets"]
 
@@ -149,6 +155,7 @@ classifier = _offered(lambda context, begun: TABLE)
 classifiers = _offered(lambda context, begun: TABLE, listed=True)
 modalities = _offered(_modalities, listed=True)
 features = _offered(_features)
+vectors = _offered(_vectors)
 feature_lists = _offered(_feature_lists, listed=True)
 columns = _offered(_columns)
 classes = _offered(_classes)

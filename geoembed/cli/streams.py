@@ -31,14 +31,15 @@ LIBRARIES = ("rasterio", "pyogrio", "fiona", "h5py", "shapely")
 """Libraries that write to logs of their own."""
 
 
-def run(step: Verb[..., Any], options: dict[str, Any], *, quiet: bool) -> tuple[Result[Any], float]:
+def run(reader: str, step: Verb[..., Any], options: dict[str, Any], *, quiet: bool) -> tuple[Result[Any], float]:
     """Run a step with options by name, showing its progress, and return the seconds that it took with its result.
 
     `-` among the inputs stands for standard input.
+
+    reader: the name of the command.
     """
     if "config" not in inspect.signature(step).parameters:  # the step reads no settings of its own
         options.pop("config")
-    reader = str(getattr(step, "__name__", "this command"))
     options = {name: value if name in WRITTEN else _piped(value, reader) for name, value in options.items()}
     _require_plain(options)
     began = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from itertools import chain, islice
@@ -133,6 +134,18 @@ class Embeddings:
         """Read some vectors as `vectors` does, without a look at the others: only chunks' checksums are compared."""
         return self._read(name, rows)
 
+    def in_blocks(self, name: str) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Yield all vectors, some consecutive rows at a time and with where they are, as `vectors` reads them.
+
+        They are not to be changed, and are known to be intact only after the last block, so that they are read once.
+        """
+        stamp, dataset = _stamp(self.path), f"embeddings/{name}"
+        with self._opened(name) as file:
+            digest = None if self._intact.get(name) == stamp else self.digests[dataset]
+            for where, values in file.in_blocks(dataset, digest=digest):
+                yield where, values.astype(np.float32, copy=False)
+        self._intact[name] = stamp
+
     def compare(self, name: str) -> None:
         """Compare all vectors of a name with their digest and with chunks' checksums, by which others read them.
 
@@ -148,17 +161,23 @@ class Embeddings:
         is_compared: bool = False,
         has_checksums: bool = True,
     ) -> NDArray[np.float32]:
-        if name not in self.names:
-            raise EmbeddingsError(f"{self.path}: has no embeddings {name!r}; it holds {', '.join(self.names)}")
         numbers = np.arange(len(self))[slice(None) if rows is None else rows]
         assert np.all(np.diff(numbers) >= 0), "rows ascend"
         dataset = f"embeddings/{name}"
+        with self._opened(name) as file:
+            digest = self.digests[dataset] if is_compared else None
+            return file.rows(dataset, numbers, np.float32, digest=digest, has_checksums=has_checksums)
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[Reader]:
+        """Open the file, which is as `read` found it, to read the vectors of a name."""
+        if name not in self.names:
+            raise EmbeddingsError(f"{self.path}: has no embeddings {name!r}; it holds {', '.join(self.names)}")
         with reader.opened(self.path) as file:
             file.require(_datasets(self.modalities))
             if file.digests != self.digests:
                 raise ValueError("has changed since it was read")
-            digest = self.digests[dataset] if is_compared else None
-            return file.rows(dataset, numbers, np.float32, digest=digest, has_checksums=has_checksums)
+            yield file
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Read all vectors: per modality and for 'fused' (N, D) float32, NaN rows where absent."""
@@ -228,6 +247,14 @@ def faults(file: Embeddings, *, whole: bool) -> list[str]:
 def is_ours(path: Path) -> bool:
     """Tell whether a file, however damaged, is an embeddings file that geoembed made or began."""
     return headers.is_ours(path)
+
+
+def number_type(path: Path) -> str:
+    """Return the type in which an embeddings file stores its vectors: float32 or float16."""
+    with reader.opened(path) as file:
+        name = f"embeddings/{FUSED}"
+        file.require(_datasets(_about(file)[0].modalities))
+        return str(file.layout(name)[0].name)
 
 
 def names_in(path: Path) -> list[str]:
@@ -368,7 +395,8 @@ def write(
     """Write an embeddings file whole and return its digest.
 
     `blocks` follow each other in the order of `chip_ids` and are held one at a time. `attributes` are JSON-ready;
-    strings stay as they are and everything else becomes JSON. Raises ValueError when the blocks do not add up, and
+    strings stay as they are and everything else becomes JSON; `created` among them is that of a file that is restored,
+    else it is now. Raises ValueError when the blocks do not add up, and
     OSError where the disk is full, before the first block is written where the system can tell.
     """
     from geoembed.ground import grid
@@ -376,7 +404,7 @@ def write(
     cells, n = grid.cells(grids, chip_ids), len(chip_ids)
     described = {
         MARK: __version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": str(attributes.get("created") or datetime.now(UTC).isoformat(timespec="seconds")),
         "modalities": _text(list(modalities)),
         "grids": _text([asdict(lattice) for lattice in grids]),
     }

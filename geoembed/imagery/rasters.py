@@ -386,7 +386,7 @@ def _names(
     if source.names is not None:
         return source.names
     names = tuple(descriptions[band - 1] for band in bands)
-    fault = _fault_of(names)
+    fault = fault_of(names)
     if fault and not any(names) and len(names) == 1 and (found := safe.of_file(address)):
         return (found[0].channel(found[1]),)
     if fault:
@@ -395,7 +395,7 @@ def _names(
     return names
 
 
-def _fault_of(descriptions: tuple[str, ...]) -> str | None:
+def fault_of(descriptions: tuple[str, ...]) -> str | None:
     """Return why descriptions of bands cannot be the names of channels, None where they can."""
     if not all(descriptions):
         return f"{len(descriptions)} bands without description"
@@ -446,7 +446,7 @@ def _encoding(modality: Modality, source: Source, address: str, file: Any, band:
     if nodata is not None and math.isinf(nodata) and dtype == "float64":
         # A tag such as -1.797693134862316e+308 is read as infinite; infinite pixels are no values whatever the tag.
         nodata = math.copysign(float(np.finfo(dtype).max), nodata)
-    if not max(abs(scale), abs(offset)) < ABSURD:
+    if not (abs(scale) < ABSURD and abs(offset) < ABSURD):  # NaN neither
         fault = f"band {band} has a scale of {scale:g} and an offset of {offset:g}"
         raise ImageryError(f"{address}: {fault}; write those that it should have, as in scale = 1.0 and offset = 0.0")
     return Encoding(

@@ -44,8 +44,15 @@ def first_bands(locations: Iterable[str], *, scaled: bool, trust: Trust = WARY) 
     """
     scale, offset = (None, None) if scaled else (1.0, 0.0)
     source = Source((), (1,), ("value",), scale, offset, driver=trust.drivers, outside=trust.outside)
-    singles = dict.fromkeys(address for location in locations for address in _expand(location))
-    return tuple(rasters.read(Modality("labels"), source, address) for address in sorted(singles, key=PurePath))
+    return tuple(rasters.read(Modality("labels"), source, address) for address in singles(locations))
+
+
+def singles(locations: Iterable[str]) -> list[str]:
+    """Return the addresses of single rasters behind addresses, globs or folders, each once, in name order.
+
+    Raises ImageryError where a location matches nothing.
+    """
+    return sorted(dict.fromkeys(address for location in locations for address in _expand(location)), key=PurePath)
 
 
 def _open(modality: Modality, source: Source, location: str) -> list[Raster]:
@@ -53,12 +60,12 @@ def _open(modality: Modality, source: Source, location: str) -> list[Raster]:
     if products:
         files = [file for product in products for file in safe.files(modality.name, source, product)]
         return [rasters.read(modality, of_band, address) for address, of_band in files]
-    singles = _expand(location)
-    tiles = [address for address in singles if seasonal.is_tile(address)]
+    found = _expand(location)
+    tiles = [address for address in found if seasonal.is_tile(address)]
     if not tiles:
-        return [rasters.read(modality, source, address) for address in singles]
-    if len(tiles) < len(singles):
-        log.info("%s: %d files are no seasonal tiles and are left out", location, len(singles) - len(tiles))
+        return [rasters.read(modality, source, address) for address in found]
+    if len(tiles) < len(found):
+        log.info("%s: %d files are no seasonal tiles and are left out", location, len(found) - len(tiles))
     return seasonal.read(modality.name, source, location, tiles)
 
 

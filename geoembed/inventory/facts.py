@@ -93,4 +93,7 @@ def _beginning(value: Any) -> Any:
         return {name: _beginning(part) for name, part in value.items()}
     if not isinstance(value, list):
         return str(value)[:8]
-    return f"{len(value)} files" if len(value) != 1 else _beginning(value[0])
+    if len(value) != 1:
+        return f"{len(value)} files"
+    (single,) = value
+    return _beginning(single[-1] if isinstance(single, list) and single else single)  # a name and a digest

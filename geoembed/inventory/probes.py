@@ -1,11 +1,13 @@
 """Inventory of probe folders, fitted probes and report folders."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from geoembed.errors import ProbeError
+from geoembed.errors import EmbeddingsError, ProbeError
 from geoembed.evaluation import results
+from geoembed.fits import embeddings
 from geoembed.fits.classifiers import saved
 from geoembed.inventory import facts, vectors
 from geoembed.inventory.facts import Facts, Rows
@@ -18,6 +20,7 @@ T = TypeVar("T")
 
 PREDICTIONS, METRICS, FITTED = "predictions.gpkg", "metrics.json", "probe.skops"
 REPORT, SUMMARY, RESULTS = "report.html", "summary.json", "results.csv"
+BASELINES = "baselines"
 
 
 AGAIN = "run the command that made it again with --overwrite"
@@ -82,6 +85,7 @@ def of_report(path: Path, *, verify: bool) -> Facts:
         f"{file}: missing or damaged; run the geoembed evaluate that made the folder again"
         for file in documents.damaged(folder, {REPORT: "", RESULTS: "", **summary.files})
     ]
+    faults += _of_baselines(folder / BASELINES, verify=verify)
     about: dict[str, Any] = {"answer": summary.answer}
     if not faults:
         table = results.read(folder / RESULTS)
@@ -91,7 +95,19 @@ def of_report(path: Path, *, verify: bool) -> Facts:
         {"task": name, **{key: value for key, value in task.items() if isinstance(value, str | int | float)}}
         for name, task in summary.tasks.items()
     ]
-    return Facts(Kind.REPORT.value, "the summary, the results and the page", about, {"tasks": tasks}, tuple(faults))
+    read = f"the summary, the results, the page and the baselines{'' if verify else ', of which --verify reads all'}"
+    return Facts(Kind.REPORT.value, read, about, {"tasks": tasks}, tuple(faults))
+
+
+def _of_baselines(folder: Path, *, verify: bool) -> Iterator[str]:
+    """Yield a line for each baseline in a folder that is damaged."""
+    for path in sorted(folder.glob("*.h5")):
+        try:
+            faults = embeddings.faults(embeddings.read(path), whole=verify)
+        except EmbeddingsError as error:
+            faults = [str(error)]
+        for fault in faults[:1]:
+            yield f"{fault.rpartition('; ')[0]}; delete it: the next geoembed evaluate that needs it makes it again"
 
 
 def _read(path: Path, form: type[T]) -> T:

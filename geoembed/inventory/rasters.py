@@ -32,7 +32,7 @@ def of_location(location: str, known: tuple[Modality, ...], *, verify: bool) -> 
 
     known: the modalities of the settings; a raster that is a source of one is read as that says.
     """
-    addresses = [raster.address for raster in sources.first_bands([location], scaled=True)]
+    addresses = sources.singles([location])
     modality, source = _role(addresses, known)
     opened = [rasters.read(modality, source, address) for address in addresses]
     looked_at = [opened[i] for i in _spread(len(opened))]
@@ -68,16 +68,16 @@ def _role(addresses: list[str], known: tuple[Modality, ...]) -> tuple[Modality, 
     wanted = {str(Path(address).resolve()) for address in addresses}
     for modality in known:
         for source in modality.sources:
-            found = {raster.address for raster in sources.first_bands(source.paths, scaled=True, trust=source.trust)}
-            if wanted <= {str(Path(address).resolve()) for address in found}:
+            if wanted <= {str(Path(address).resolve()) for address in sources.singles(source.paths)}:
                 return modality, source
     with rasters.dataset(addresses[0]) as file:
-        described, count = [name or "" for name in file.descriptions], file.count
+        described = tuple(name or "" for name in file.descriptions)
     for modality in BUILT_IN:
         if all(described) and set(described) <= set(modality.channels):
             return modality, Source()
-    usable = all(described) and len(set(described)) == len(described)
-    return Modality(UNKNOWN), Source(names=tuple(described if usable else [f"band {k + 1}" for k in range(count)]))
+    if rasters.fault_of(described):
+        described = tuple(f"band {k + 1}" for k in range(len(described)))
+    return Modality(UNKNOWN), Source(names=described)
 
 
 def _stored(raster: Raster) -> str:

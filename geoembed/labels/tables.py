@@ -112,7 +112,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         for name in schema.names if is_geographic else ():
             if "binary" in str(schema.field(name).type):
                 for chunk in parquet.read_table(path, columns=[name]).column(name).chunks:
-                    _require_flat(path, chunk.to_pylist())
+                    require_flat(path, chunk.to_pylist())
         table: pd.DataFrame = geopandas.read_parquet(path) if is_geographic else pd.read_parquet(path)
         for name in [name for name in table if _is_text(table[name])]:
             table[name] = table[name].astype(object)  # raises for texts that are not UTF-8
@@ -131,7 +131,7 @@ _ODD = (KeyError, TypeError, AttributeError, OverflowError, RuntimeError, Memory
 """What libraries raise for odd metadata; errors of PROJ and of recursion are RuntimeErrors."""
 
 
-def _require_flat(path: Path, values: Iterable[Any]) -> None:
+def require_flat(path: Path, values: Iterable[Any]) -> None:
     """Raise LabelError where a text in WKT or bytes in WKB nest geometries so deeply that GEOS would crash."""
     for value in values:
         if isinstance(value, bytes):
@@ -218,7 +218,7 @@ def _shapes(path: Path, column: pd.Series) -> NDArray[Any] | None:
     """Return the geometries in a column of WKT or WKB, None where it holds none; raises LabelError."""
     values = np.array(column, dtype=object)  # a copy: pandas lets none of its own be written
     values[column.isna().to_numpy()] = None
-    _require_flat(path, values)
+    require_flat(path, values)
     parse = shapely.from_wkb if any(isinstance(value, bytes) for value in values) else shapely.from_wkt
     try:
         shapes: NDArray[Any] = parse(values, on_invalid="ignore")

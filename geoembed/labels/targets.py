@@ -108,9 +108,9 @@ def _codes(label_file: LabelFile, table: pd.DataFrame) -> tuple[tuple[Any, ...],
     values = table[label_file.column].infer_objects()
     if label_file.numeric:
         return (), values.to_numpy(dtype=np.float64)
-    if values.dtype.kind == "f":
+    if values.dtype.kind in "fu" and (values.abs() < 2.0**63).all():
         values = values.astype(np.int64)
-    elif values.dtype.kind not in "iub":
+    elif values.dtype.kind not in "ib":  # also whole numbers of more than 63 bits, which no column of integers holds
         values = values.astype(str)
     classes, codes = np.unique(values.to_numpy(), return_inverse=True)
     _warn_of_classes(label_file, classes.tolist(), len(values))

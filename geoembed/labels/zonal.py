@@ -151,6 +151,40 @@ def shares(
     return Shares(sums, valid, sets, pixels, frozenset(touched), readers.absurd)
 
 
+@dataclass(frozen=True)
+class Covered:
+    """Pixels of a window that chips cover.
+
+    done: share of all windows that are done with this one.
+    window: the window.
+    chips: (K,) rows of chips, of which one may stand there twice.
+    pixels: by chip, numbers of pixels, counted row by row from the upper left one.
+    shares: by chip, how much of each pixel it covers, in pixels.
+    areas: (K,) area of the whole chip, in pixels.
+    """
+
+    done: float
+    window: Window
+    chips: NDArray[np.int64]
+    pixels: list[NDArray[np.int64]]
+    shares: list[NDArray[np.float64]]
+    areas: NDArray[np.float64]
+
+
+def covered(mosaic: Mosaic, cells: Cells, block: tuple[int, int]) -> Iterator[Covered]:
+    """Yield, block by block, which pixels of a mosaic chips cover and how much of each; none of them is read.
+
+    block: width and height of a block in pixels.
+    """
+    near = _near(mosaic, cells)
+    for done, window, members in _by_block(near, block):
+        blank = np.zeros((window.height, window.width), np.uint8)
+        found = _extract(blank, window, near.shapes[members], ["cell_id", "coverage"])
+        pixels = [np.asarray(outline["cell_id"], np.int64) for outline in found]
+        shares = [np.asarray(outline["coverage"], np.float64) for outline in found]
+        yield Covered(done, window, near.chips[members], pixels, shares, near.areas[members])
+
+
 def _require_few(part: _Part, rasters: Sequence[Raster]) -> None:
     if part.wanted is None and len(part.sums) > MOST_VALUES:
         fault = f"has more than {MOST_VALUES} different values on chips, too many for classes"

@@ -56,8 +56,8 @@ class Options(BaseModel, frozen=True, extra="forbid"):
     """
 
     preset: Literal["tiny", "small", "base"]
-    epochs: float | None = Field(None, gt=0, allow_inf_nan=False)
-    minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
+    epochs: float | None = Field(None, gt=0, le=1e9, allow_inf_nan=False)
+    minutes: float | None = Field(None, gt=0, le=1e9, allow_inf_nan=False)
     batch_size: int = Field(ge=2)
     lr: float = Field(gt=0, allow_inf_nan=False)
     keep_tokens: float = Field(gt=0, le=1)

@@ -1,5 +1,6 @@
 """Locks: only one process at a time writes an output."""
 
+import errno
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -64,6 +65,10 @@ def _acquire(output: Path, inside: Path, lock: filelock.FileLock) -> list[Path]:
             break
         except PermissionError:
             raise StaleError(f"{output}: {_whose(inside)}; choose another -o, or ask for the right to write") from None
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.EISDIR):
+                raise
+            raise StaleError(f"{lock.lock_file}: is no lock that geoembed made; remove it") from None
         return new_folders
     raise StaleError(f"{output}: another run writes there; wait for it, or write elsewhere")
 
@@ -93,7 +98,12 @@ def _is_file(path: Path) -> bool:
 
 
 def _require_target(output: Path) -> None:
-    """Raise StaleError where `output` is a link into a folder that is not there, as on a disk that is not mounted."""
+    """Raise StaleError where `output` is a pipe or a device, or a link into a folder that is not there.
+
+    Such a folder may be on a disk that is not mounted; a pipe would be read for ever.
+    """
     there = atomic.target(output)
     if there != output and not there.parent.is_dir():
         raise StaleError(f"{output}: is a link to {there}, whose folder is not there; make it, or choose another -o")
+    if there.exists() and not (there.is_file() or there.is_dir()):
+        raise StaleError(f"{output}: is a pipe or a device; choose another -o")

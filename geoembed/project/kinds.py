@@ -18,6 +18,7 @@ class Kind(Enum):
     EMBEDDINGS = "an embeddings file"
     LABELS = "a label file"
     PREDICTIONS = "a map of predictions"
+    SIMILAR = "a map of similar chips"
     PROBE = "a probe folder"
     FITTED = "a fitted probe"
     REPORT = "a report folder"
@@ -40,7 +41,7 @@ _MEMBERS = {
     "report.html": Kind.REPORT, "summary.json": Kind.REPORT, _SAMPLE: Kind.SAMPLE,
 }  # fmt: skip
 """Files by which a folder is told, the surest first."""
-_LAYERS = {"chips": Kind.CHIPS, "labels": Kind.LABELS, "predictions": Kind.PREDICTIONS}
+_LAYERS = {"chips": Kind.CHIPS, "labels": Kind.LABELS, "predictions": Kind.PREDICTIONS, "similar": Kind.SIMILAR}
 _SUFFIXES = {
     ".skops": Kind.FITTED, ".toml": Kind.SETTINGS,
     **dict.fromkeys((".tif", ".tiff", ".vrt", ".jp2", ".j2k", ".img", ".nc", ".nc4", ".hgt"), Kind.RASTER),

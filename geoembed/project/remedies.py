@@ -133,7 +133,7 @@ def probe(path: Path) -> str:
 def labels(path: Path) -> str:
     """Return fault and remedy of a path that cannot be labels, as it is something else; empty for others."""
     kind = kinds.of(path)
-    if kind in (None, Kind.LABELS, Kind.PREDICTIONS, Kind.VECTOR, Kind.FOLDER):
+    if kind in (None, Kind.LABELS, Kind.PREDICTIONS, Kind.SIMILAR, Kind.VECTOR, Kind.FOLDER):
         return ""
     assert kind is not None
     fault, label_files = f"is {kind.value}, not a label file", kinds.finished(Kind.LABELS)

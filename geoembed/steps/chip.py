@@ -253,6 +253,7 @@ def _adopt(
         contained = {name: Contained(tuple(one), found.units[name]) for name, one in channels.items() if one}
         index, _ = chip_index.build([cells], contents, list(contained), seed, found.splits())
         changed = read_now > 0 or contained != description.modalities
+        changed = changed or not chip_index.is_of(folder / chip_folder.INDEX, index, record)
         _write(folder, replace(description, modalities=contained), index, changed=changed)
         left_out = len(cells) - len(index)
         log.info("%d chips: %d tiles read, %d kept", len(index), read_now, len(cells) - read_now)
@@ -333,11 +334,13 @@ def _read_all(
 def _write(folder: Path, description: Description, index: geopandas.GeoDataFrame, *, changed: bool) -> None:
     """Write the index last, or renew its time stamp where nothing changed."""
     path = folder / chip_folder.INDEX
-    if changed or not chip_index.is_of(path, index, description.made_from):
+    if changed:
         geopackage.remove(path)
         chip_folder.write_description(folder, description)
         styles.write(path, styles.splits())
         chip_folder.write_index(folder, index, description.made_from)
+    elif not styles.is_settled(path):
+        styles.write(path, styles.splits())
     atomic.touch(path)
 
 
@@ -565,8 +568,8 @@ def _finish(
         name: Contained(tuple(present), description.modalities[name].unit) for name, present in channels.items()
     }
     changed = bool(cut_now) or contained != description.modalities
-    if changed or not chip_index.is_of(path, index, description.made_from):
-        changed = True
+    changed = changed or not chip_index.is_of(path, index, description.made_from)
+    if changed:
         description = replace(description, modalities=contained, fetched=_origins(surveyed, fetcher))
     _write(folder, description, index, changed=changed)
     log.info("%d chips: %d cells cut, %d kept", len(index), cut_now, total - cut_now)

@@ -152,6 +152,8 @@ def _require_options(
         raise LabelError(f"--kind {kind}: unknown; there are {' and '.join(rules.KINDS)}")
     if not 0.0 < threshold <= 1.0:
         raise LabelError(f"--threshold {threshold:g}: a share of the chip, above 0 and at most 1")
+    if above is not None and not abs(above) < float("inf"):
+        raise LabelError(f"--above {above:g}: give a number")
     if classes and (kind or names):
         raise LabelError("--kind and --names are for one file of all classes, --class for a file of each; drop one")
     for_classes = "--class" if classes else "--names" if names else "--kind classes" if kind == CLASSES else None

@@ -61,9 +61,10 @@ def suggest(
     """Suggest which `n` chips to label next; the result is the file to fill in, the most useful chip first.
 
     Without `labels`, the chips are those that cover the space of the embeddings: centres of clusters. With labels of
-    classes, a probe learns from all of them, and the chips are those of which it is least sure and that differ from
-    each other; with numbers, those that lie farthest from the labelled ones. Chips that have a label are never
-    suggested, and chips of the test split only with `test`. `areas` are the names of those to choose from.
+    classes, a probe learns from all of them, and the chips are those of which it is least sure, that differ from each
+    other and have no labelled one near; with numbers, those that lie farthest from the labelled ones. Chips that have a
+    label are never suggested, and chips of the test split only with `test`. `areas` are the names of those to choose
+    from.
 
     The file has a column `label` (or that of the labels), empty, a form that offers the classes (those of the labels,
     or `names`, parted by commas), and with `chips`, the chip folder, a picture of each chip as map tip. Filled in, it
@@ -172,7 +173,7 @@ def _choose(
     learner = classifiers.named(classifier, len(targets.classes))
     fitted = learner.fit(Z[labelled], targets.values[labelled], len(targets.classes), seed)
     p = fitted.predict(Z[candidates])
-    at = suggestions.unsure(Z[candidates], p, n, seed)
+    at = suggestions.unsure(Z[candidates], p, Z[labelled], n, seed)
     guessed = fitted.decide(p[at], LIKELIEST)
     return candidates[at], {
         "prediction": [targets.classes[k] for k in guessed],

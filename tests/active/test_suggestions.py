@@ -41,13 +41,15 @@ def test_no_chip_is_suggested_twice(n: int) -> None:
     assert len(set(chosen.tolist())) == len(chosen) == min(n, 6)
 
 
-def test_those_in_doubt_differ_from_each_other() -> None:
-    Z, of = blobs((200, 200, 200))
-    p = np.where(of == 1, 0.5, 0.99)
-    p[np.flatnonzero(of == 2)[:15]] = 0.52
-    chosen = suggestions.unsure(Z, np.stack([p, 1 - p], axis=1), 4, seed=0)
-    assert set(of[chosen].tolist()) <= {1, 2}
-    assert (of[chosen] == 1).any()
+def test_those_in_doubt_differ_and_lie_where_nothing_is_labelled() -> None:
+    Z, of = blobs((100, 100, 100, 100))
+    p = np.where(np.isin(of, (1, 2)), 0.5, 0.99)
+    chosen = suggestions.unsure(Z, np.stack([p, 1 - p], axis=1), Z[:0], 4, seed=0)
+    assert {1, 2} <= set(of[chosen].tolist()), "of both that are in doubt"
+    assert set(of[chosen[:2]].tolist()) <= {1, 2}, "first"
+    known = Z[of == 1][:1]
+    chosen = suggestions.unsure(Z, np.stack([p, 1 - p], axis=1), known, 1, seed=0)
+    assert of[chosen].tolist() == [2], "of the others a label is near"
     assert np.allclose(suggestions.margin(np.array([[0.7, 0.2, 0.1], [0.1, 0.45, 0.45]])), [0.5, 0.0])
 
 

@@ -34,6 +34,7 @@ def test_classifiers_and_lists_of_them(here: Path) -> None:
 def test_features_of_the_embeddings_at_hand(here: Path, tmp_path: Path) -> None:
     assert set(tab("geoembed probe --features ")) == {"s2", "s1", "coh", "fused", "concat"}
     assert tab("geoembed probe --features f") == ["fused"]
+    assert set(tab("geoembed search --by ")) == {"s2", "s1", "coh", "fused"}
     others = ("coh", "fused", "concat", "subsets")
     assert set(tab("geoembed evaluate --features s1,s2,")) == {f"s1,s2,{name}" for name in others}
     shutil.copy("embeddings.h5", tmp_path / "other.h5")

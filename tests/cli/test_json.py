@@ -48,8 +48,11 @@ COMMANDS = {
     "pretrain": "pretrain --epochs 2 -o {0}/model",
     "embed": "embed -o {0}/embeddings.h5",
     "suggest": "suggest --n 5 -o {0}/to-label.gpkg",
+    "export": "export -o {0}/e.parquet",
+    "import": "import landcover.tif --chips chips -o {0}/e.h5",
     "probe": "probe --labels labels/water.gpkg --n 30 -o {0}/probe",
     "evaluate": "evaluate --labels labels/water.gpkg --sizes 10,all --repeats 2 --n 10 --features s1,s2 -o {0}/report",
+    "search": "search --like 32N-160-03120-31238 --not 32N-160-03122-31240 --in s1 --n 12 -o {0}/s.gpkg",
     "evaluate --dry-run": "evaluate --labels labels/water.gpkg --n 10 -o {0}/report --dry-run",
 }
 

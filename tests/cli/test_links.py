@@ -9,6 +9,7 @@ OUTPUTS = {
     "label landcover.tif --class water=80 --threshold 0.4 --overwrite -o link.gpkg": "labels/water.gpkg",
     "embed --overwrite -o link.h5": "embeddings.h5",
     "embed --overwrite -o new.h5": "new.h5",
+    "export -o new.parquet": "new.parquet",
     "probe --labels labels/water.gpkg --n 9 --overwrite -o link": "probe/water",
     "probe --labels labels/water.gpkg --n 9 -o new": "new",
     "chip --aoi aoi.gpkg --min-valid 0.4 --overwrite -o link": "chips",

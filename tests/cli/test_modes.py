@@ -23,6 +23,8 @@ def test_every_step_writes_with_the_users_umask(here: Path, run: Run, tmp_path: 
         ["label", "landcover.tif", "--class", "water", "-o", tmp_path / "labels/water.gpkg"],
         ["pretrain", "--epochs", 0.1, "-o", tmp_path / "model"],
         ["embed", "--model", tmp_path / "model", "-o", tmp_path / "embeddings.h5"],
+        ["export", "-o", tmp_path / "e.parquet"],
+        ["import", tmp_path / "e.parquet", "-o", tmp_path / "again.h5"],
         ["probe", "--labels", "labels/water.gpkg", "-o", tmp_path / "probe/water"],
         ["evaluate", "--labels", "labels/water.gpkg", "--sizes", "all", "--repeats", 1, "--n", 10, "--features", "s2",
          "--chips", "chips", "-o", tmp_path / "report"],

@@ -11,7 +11,7 @@ from geoembed.cli import OPTIONS
 
 COMMANDS = (
     "sample", "fetch", "chip", "label", "label_merge", "pretrain", "embed", "suggest", "label_check", "probe",
-    "evaluate", "info",
+    "evaluate", "search", "export", "import", "info",
 )  # fmt: skip
 
 
@@ -109,6 +109,8 @@ def test_what_is_unknown_or_missing_on_the_command_line_is_2(
         ("probe --labels a.gpkg --n 1", "--n 1: input should be greater than or equal to 2"),
         ("label a.tif --above 1 --threshold 0.3", "--threshold is for classes"),
         ("evaluate --labels a.gpkg --repeats 0", "--repeats 0: input should be greater than or equal to 1"),
+        ("search", "embeddings.h5: no embeddings here"),
+        ("search --like 1,1 --n 0", "--n 0: input should be greater than or equal to 1"),
         ("info a.gpkg", "a.gpkg: no such file or folder"),
     ],
 )

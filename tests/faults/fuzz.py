@@ -193,6 +193,22 @@ def _raster(path: Path) -> Any:
         return small_project.content(Path(folder) / "x.gpkg")
 
 
+def _exported(path: Path) -> Any:
+    return _imported(path)
+
+
+def _vectors(path: Path) -> Any:
+    return _imported(path, chips="chips", column="vector")
+
+
+def _imported(path: Path, **options: Any) -> Any:
+    from geoembed.steps.import_embeddings import import_embeddings
+
+    with tempfile.TemporaryDirectory() as folder:
+        import_embeddings(path, output=f"{folder}/x.h5", **options)
+        return small_project.content(Path(folder) / "x.h5")
+
+
 def _style(path: Path) -> Any:
     from geoembed.outputs import styles
 
@@ -246,6 +262,8 @@ def kinds(world: Path) -> dict[str, Kind]:
         "geoembed.toml": Kind("geoembed.toml", _settings, mutations.edit_toml, by_users=True),
         "raster.tif": Kind("users/g.tif", _raster, by_users=True),
         "raster.vrt": Kind("users/h.vrt", _raster, by_users=True),
+        "export.parquet": Kind("e.parquet", _exported, verb="export"),
+        "users' vectors.parquet": Kind("users/v.parquet", _vectors, by_users=True),
         "style.qml": Kind("labels/water.qml", _style, by_users=True),
     }  # fmt: skip
     return {name: kind for name, kind in found.items() if (world / kind.path).exists()}
@@ -272,6 +290,7 @@ def verbs() -> dict[str, tuple[Callable[[], Any], str]]:
         ),
         "embed": (lambda: embed(workers=1, device="cpu", batch_size=12, output="half/e.h5"), "half/e.h5"),
         "probe": (works["probe"].run, "probe/water"),
+        "export": (works["export"].run, "e.parquet"),
         "evaluate": (
             lambda: evaluate(
                 labels="labels/water.gpkg",
@@ -312,6 +331,8 @@ def make_world(folder: Path) -> None:
         table.to_file(users / "c.gpkg")
         sheet = pd.DataFrame({"chip_id": index["chip_id"], "label": [i % 2 for i in range(len(index))]})
         pyogrio.write_dataframe(sheet, users / "d.xlsx", driver="XLSX")
+        vectors = [[float(i), 1.0] for i in range(len(index))]
+        geopandas.GeoDataFrame({"vector": vectors}, geometry=points).to_parquet(users / "v.parquet")
         square = shapely.box(*index.total_bounds)
         area = geopandas.GeoDataFrame({"name": ["here"]}, geometry=[square], crs="EPSG:4326")
         area.to_file(users / "e.geojson")

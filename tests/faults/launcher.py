@@ -18,7 +18,7 @@ IMPORTS = (
     "torch", "rasterio", "geopandas", "sklearn.linear_model", "h5py", "scipy.spatial", "skops.io", "matplotlib",
     "encodings.utf_8_sig", "encodings.idna", "pwd", "geoembed.__main__", "geoembed.cli", "geoembed.steps.chip",
     "geoembed.steps.label", "geoembed.steps.pretrain", "geoembed.steps.embed", "geoembed.steps.probe",
-    "geoembed.steps.evaluate",
+    "geoembed.steps.evaluate", "geoembed.steps.search",
 )  # fmt: skip
 
 

@@ -28,10 +28,13 @@ from geoembed.outputs import journal
 from geoembed.steps.chip import chip
 from geoembed.steps.embed import embed
 from geoembed.steps.evaluate import evaluate
+from geoembed.steps.export import export
+from geoembed.steps.import_embeddings import import_embeddings
 from geoembed.steps.label import label
 from geoembed.steps.pretrain import pretrain
 from geoembed.steps.probe import probe
 from geoembed.steps.sample import sample
+from geoembed.steps.search import search
 from geoembed.steps.suggest import suggest
 
 SIDE, SIZE = 48, 8
@@ -75,6 +78,8 @@ WORKS = {
         Work("pretrain", lambda: pretrain(epochs=2.0, batch_size=8, workers=1, device="cpu"), "model"),
         Work("embed", lambda: embed(workers=1, device="cpu", batch_size=12), "embeddings.h5"),
         Work("suggest", lambda: suggest(n=4, features="s2", chips="chips"), "to-label.gpkg"),
+        Work("export", lambda: export("embeddings.h5", output="e.parquet"), "e.parquet"),
+        Work("import", lambda: import_embeddings("e.parquet", output="again.h5"), "again.h5"),
         Work("probe", lambda: probe(labels="labels/water.gpkg", features="s2"), "probe/water"),
         Work(
             "evaluate",
@@ -82,6 +87,11 @@ WORKS = {
                 labels="labels/water.gpkg", chips="chips", sizes="all", n=8, repeats=1, features="s2", device="cpu"
             ),
             "report",
+        ),
+        Work(
+            "search",
+            lambda: search(like="few.gpkg", features="s2", n=9, chips="chips", page=True, output="found/s.gpkg"),
+            "found",
         ),
     )
 }

@@ -31,8 +31,9 @@ VERBS = {
          "--features", "s2", "-o", "out/report"],
         "out/report",
     ),
+    "search": (["search", "--like", "few.gpkg", "--in", "s2", "--page", "-o", "out/s.gpkg"], "out/s.gpkg"),
 }  # fmt: skip
-LEVELS = {"chip": 20, "embed": 20, "label": 6, "pretrain": 5, "probe": 6, "evaluate": 3}
+LEVELS = {"chip": 20, "embed": 20, "label": 6, "pretrain": 5, "probe": 6, "evaluate": 3, "search": 3}
 """How many fill levels of the disk are tried."""
 
 

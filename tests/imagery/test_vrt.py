@@ -184,6 +184,7 @@ def test_other_drivers_are_named_by_the_user(folder: Path) -> None:
     ("change", "words"),
     [
         ({"scale": 1e300}, "has a scale of 1e.300"),
+        ({"offset": np.nan}, "an offset of nan"),
         ({"x": np.inf}, "coordinates that are not finite"),
         ({"crs": 'LOCAL_CS["site",UNIT["metre",1]]'}, "leads to no place on the Earth"),
     ],

@@ -322,6 +322,16 @@ def test_codes_that_are_floats_because_of_null_are_whole(tmp_path: Path) -> None
     assert joined.classes == (8212000, 8212001) and joined.values[:2].tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("number", [2**63, 2**64 - 2, 10**25])
+def test_classes_that_no_column_of_integers_holds_are_texts(tmp_path: Path, number: int) -> None:
+    chip_ids = ids(LATTICE, 6, 5)
+    labels = [str(number + i % 2) for i in range(len(chip_ids))]
+    pd.DataFrame({"chip_id": chip_ids, "label": labels}).to_csv(tmp_path / "a.csv", index=False)
+    joined = targets.join(files.read(tmp_path / "a.csv"), chip_ids, (LATTICE,))
+    assert joined.classes == (str(number), str(number + 1))
+    assert joined.values.tolist() == [i % 2 for i in range(len(chip_ids))]
+
+
 def test_ids_of_chips_that_are_numbers(tmp_path: Path) -> None:
     ids_of_chips = np.array(["8212000", "8212001"], dtype=object)
     table = pd.DataFrame({"chip_id": [8212001.0, 8212000.0, np.nan], "label": ["a", "b", "a"]})

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import time
@@ -108,3 +109,26 @@ def test_a_folder_that_goes_before_it_is_locked_is_made_again(tmp_path: Path, mo
     with locks.hold(tmp_path / "new" / "e.h5", folder=False):
         assert (tmp_path / "new").is_dir()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_a_pipe_in_an_outputs_place_is_named(tmp_path: Path, folder: bool) -> None:
+    """Else whoever reads it, as to tell what it was made from, waits for ever."""
+    os.mkfifo(tmp_path / "x")
+    with pytest.raises(StaleError, match=r"x: is a (pipe or a device|file)"), locks.hold(tmp_path / "x", folder=folder):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("kind", ["link", "folder"])
+def test_what_was_planted_in_a_locks_place_is_named_and_stays_as_it_is(tmp_path: Path, kind: str) -> None:
+    lock = tmp_path / ".x.gpkg.lock"
+    (tmp_path / "mine").write_text("mine")
+    if kind == "link":
+        lock.symlink_to(tmp_path / "mine")
+    else:
+        lock.mkdir()
+    fault = r"\.x\.gpkg\.lock: is no lock that geoembed made; remove it"
+    with pytest.raises(StaleError, match=fault), locks.hold(tmp_path / "x.gpkg", folder=False):
+        pass
+    assert (tmp_path / "mine").read_text() == "mine" and (lock.is_symlink() or lock.is_dir())

@@ -216,6 +216,21 @@ def test_a_second_run_keeps_everything_and_renews_the_index(area: Path, scene: M
     assert chip_folder.read(folder).digest == digest
 
 
+@pytest.mark.parametrize("kept", [None, 0, 400])
+def test_a_style_that_is_lost_or_cut_is_made_anew(
+    area: Path, scene: Modality, tmp_path: Path, kept: int | None
+) -> None:
+    cut(area, scene)
+    style = tmp_path / "chips/index.qml"
+    made, index = style.read_bytes(), (tmp_path / "chips/index.gpkg").read_bytes()
+    style.unlink() if kept is None else style.write_bytes(made[:kept])
+    cut(area, scene)
+    assert (style.read_bytes(), (tmp_path / "chips/index.gpkg").read_bytes()) == (made, index)
+    style.write_bytes(b"<qgis>mine</qgis>")
+    cut(area, scene)
+    assert style.read_bytes() == b"<qgis>mine</qgis>"
+
+
 def test_what_is_missing_is_made(area: Path, scene: Modality, tmp_path: Path) -> None:
     cut(area, scene)
     folder = tmp_path / "chips"
@@ -474,7 +489,7 @@ def test_a_broken_description_is_named(area: Path, scene: Modality, tmp_path: Pa
 
 def test_sizes_make_sense(area: Path, scene: Modality) -> None:
     for keys in ({"resolution": -10.0}, {"resolution": float("nan")}, {"size": 0}):
-        with pytest.raises(ConfigError, match="must be above 0"):
+        with pytest.raises(ConfigError, match=r"--(size|resolution) \S+: give"):
             cut(area, scene, **keys)
 
 

@@ -31,6 +31,7 @@ from geoembed.outputs import journal as journals
 from geoembed.progress import Progress
 from geoembed.report import markup
 from geoembed.steps.evaluate import evaluate
+from geoembed.steps.info import info
 
 
 @pytest.fixture
@@ -691,6 +692,18 @@ def test_the_report_asks_all_questions(embedded: Path) -> None:
     assert typed and f"--chips {embedded / 'chips'}" in typed[1] and "--overwrite" not in typed[1]
     assert 'href="results.csv"' in page and "SIMULATED" not in page
     assert not re.search(r"\b(nan|None)\b", re.sub(r"data:image/(png|webp);base64,[^\"]+|<style>.*?</style>", "", page))
+
+
+@pytest.mark.parametrize("how", ["flipped", "empty", "cut"])
+def test_info_tells_of_a_damaged_baseline(beside: Path, embedded: Path, how: str) -> None:
+    shutil.copytree(embedded / "report", beside / "report", dirs_exist_ok=True)
+    assert info([beside / "report"], verify=True).report["found"][0]["intact"]
+    path = beside / "report/baselines/mosaiks.h5"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes({"flipped": data, "empty": b"", "cut": data[: len(data) // 2]}[how]))
+    with pytest.raises(GeoembedError, match=r"baselines/mosaiks.h5: .*; delete it: the next geoembed evaluate"):
+        info([beside / "report"], verify=True)
 
 
 def test_baselines_are_kept_by_the_next_run(embedded: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,11 +15,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+import rasterio.shutil
 from conftest import Run, edit_raster
 from safetensors.numpy import load_file
 
 from geoembed.earth import record
-from geoembed.errors import GeoembedError
+from geoembed.errors import GeoembedError, ImageryError
+from geoembed.inventory import facts
 from geoembed.outputs import documents
 from geoembed.outputs.records import Record
 from geoembed.project import kinds
@@ -154,6 +156,36 @@ def test_rasters_are_told_of(project: Path) -> None:
     for location in ("tiles", "tiles/*.tif"):
         mosaic = told(location)
         assert (mosaic["kind"], mosaic["rasters"], mosaic["modality"]) == ("a mosaic of rasters", 2, "s1")
+
+
+def test_a_raster_whose_band_has_an_odd_name_is_told_of(project: Path) -> None:
+    Path("odd.tif").write_bytes(Path("s2.tif").read_bytes())
+    with rasterio.open("odd.tif", "r+") as file:
+        file.descriptions = ("a\nb", "x", "y")
+    assert [row["channel"] for row in told("odd.tif")["values"]] == ["band 1", "band 2", "band 3"]
+
+
+def test_what_settings_trust_is_told_of(project: Path) -> None:
+    Path("far").mkdir()
+    rasterio.shutil.copy(str(Path("s2.tif").absolute()), "far/s2.vrt", driver="VRT")
+    with pytest.raises(ImageryError, match=r"write outside = true beside source in geoembed.toml"):
+        told("far/s2.vrt")
+    Path("geoembed.toml").write_text('[modalities.s2]\nsource = "far/*.vrt"\noutside = true\n')
+    assert told("far/s2.vrt")["modality"] == "s2"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "shown"),
+    [
+        ({"chips": 12345678901}, {}, {"chips": "12345678"}),
+        ({"chips": None, "labels": []}, {}, {}),
+        ({"chips": [["a.tif", "0123456789"]]}, {"far": {"x": 1}, "no": False}, {"chips": "0123456789"[:8]}),
+        ({"labels": {"a": ["x" * 9, "y"], "b": [[]]}}, {}, {"labels": {"a": "2 files", "b": "0 files"}}),
+    ],
+)
+def test_records_of_any_form_are_told(inputs: dict[str, Any], options: dict[str, Any], shown: Any) -> None:
+    found = facts.of_record(Record("evaluate", inputs, options))
+    assert (found["inputs"], found["options"]) == (shown, {})
 
 
 def test_settings_are_told_of(project: Path) -> None:
