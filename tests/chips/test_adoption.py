@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import numpy as np
@@ -57,7 +58,7 @@ def file_of(number: int, dataset: str = S2) -> Path:
     return Path("lux") / NAME / dataset / f"{identifier_of(number)}.tif"
 
 
-def adopt(folder: str = "lux", **options: object) -> Result:
+def adopt(folder: str = "lux", **options: Any) -> Result[geopandas.GeoDataFrame]:
     return geoembed.chip(adopt=folder, **options)
 
 
@@ -217,7 +218,7 @@ def test_adopted_chips_give_way_to_cut_ones_and_back(
     from conftest import square
 
     area = write_area("aoi.gpkg", square(500_000, 4_999_360, 640))
-    cut = {"aoi": area, "source": {"s2": str(raster)}, "size": 16}
+    cut: dict[str, Any] = {"aoi": area, "source": {"s2": str(raster)}, "size": 16}
     with pytest.raises(StaleError, match="--overwrite"):
         geoembed.chip(**cut)
     assert geoembed.chip(**cut, overwrite=True).counts["chips"] > 0
@@ -334,24 +335,24 @@ def test_no_identifier_leads_elsewhere(here: Path, name: str) -> None:
     assert "\n" not in str(fault.value)
 
 
-def renamed_dataset(about: dict) -> None:
+def renamed_dataset(about: dict[str, Any]) -> None:
     about["adopted"]["readings"]["s2"]["dataset"] = "../../../outside"
 
 
-def hidden_dataset(about: dict) -> None:
+def hidden_dataset(about: dict[str, Any]) -> None:
     about["adopted"]["readings"]["s2"]["dataset"] = ".."
 
 
-def of_gdal(about: dict) -> None:
+def of_gdal(about: dict[str, Any]) -> None:
     about["adopted"]["folders"]["lux"] = "/vsicurl/http://127.0.0.1/x"
 
 
-def of_no_area(about: dict) -> None:
+def of_no_area(about: dict[str, Any]) -> None:
     about["adopted"]["folders"] = {"other": about["adopted"]["folders"]["lux"]}
 
 
 @pytest.mark.parametrize("change", [renamed_dataset, hidden_dataset, of_gdal, of_no_area])
-def test_a_description_that_misleads_is_refused(here: Path, change: Callable[[dict], None]) -> None:
+def test_a_description_that_misleads_is_refused(here: Path, change: Callable[[dict[str, Any]], None]) -> None:
     path = Path("chips/chips.json")
     about = documents.load(path)
     change(about)
@@ -489,7 +490,7 @@ def test_strays_are_counted(here: Path, run: Run) -> None:
         ({"aoi": "aoi.gpkg", "split": "split"}, "--split split: tells the splits of what --adopt names"),
     ],
 )
-def test_options_that_do_not_go_together(here: Path, options: dict, fault: str) -> None:
+def test_options_that_do_not_go_together(here: Path, options: dict[str, Any], fault: str) -> None:
     before = content(Path("lux"))
     with pytest.raises(GeoembedError, match=fault) as raised:
         geoembed.chip(**({"output": "other"} | options))
