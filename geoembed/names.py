@@ -29,6 +29,7 @@ _JOINERS = "\u200c\u200d"
 """Formats that Persian and the languages of India are written with."""
 
 _DIGEST = re.compile(r"[0-9]{1,12}-[0-9a-f]{16}")
+_IDENTIFIER = re.compile(r"[0-9A-Za-z]{1,16}")
 _MODALITY = re.compile(r"[A-Za-z_]\w{0,62}", re.ASCII)
 CHIP_ID = re.compile(
     r"^(?P<name>(?P<zone>[0-9A-Za-z]{1,16})-[0-9]{1,12}(?:\.[0-9]{1,9})?)"
@@ -90,6 +91,27 @@ def _garbled(name: str) -> str | None:
     return None
 
 
+def folder(name: str) -> str:
+    """Return the name of a folder as it is; raises ValueError where it could lead elsewhere or is hidden."""
+    if name.startswith("."):
+        raise ValueError(f"{name[:60]!r} cannot be a folder's name, as it begins with a dot")
+    return task(name)
+
+
+def place(path: str) -> str:
+    """Return the path of a folder on this machine as it is; raises ValueError where GDAL may take it for another."""
+    if not path or "\0" in path or path.startswith("/vsi") or "://" in path:
+        raise ValueError(f"{path[:60]!r} cannot be the path of a folder")
+    return path
+
+
+def identifier(name: str) -> str:
+    """Return the identifier of a tile that others made as it is; raises ValueError where no chip id may begin so."""
+    if not _IDENTIFIER.fullmatch(name):
+        raise ValueError(f"{name[:60]!r} cannot be a tile's identifier: these have up to 16 letters and digits")
+    return name
+
+
 def digest(name: str) -> str:
     """Return a digest of a small file (see `digests.of_small`) as it is; raises ValueError where it is none."""
     if not _DIGEST.fullmatch(name):
@@ -102,4 +124,6 @@ Modality = Annotated[str, AfterValidator(modality)]
 Task = Annotated[str, AfterValidator(task)]
 Channel = Annotated[str, AfterValidator(text)]
 Digest = Annotated[str, AfterValidator(digest)]
+Folder = Annotated[str, AfterValidator(folder)]
+Place = Annotated[str, AfterValidator(place)]
 Area = Annotated[str, AfterValidator(text)]

@@ -61,6 +61,62 @@ class Contained:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How the files of a modality that others made are read.
+
+    dataset: the folder that they lie in.
+    channels: one per band.
+    scale, offset: value = stored number * scale + offset; None: the file's own.
+    nodata: the stored number that stands for no value; None: the file's own.
+    signed: whether whole numbers without a sign hold negative ones, as their two's complement.
+    """
+
+    dataset: names.Folder
+    channels: tuple[names.Channel, ...]
+    scale: float | None = None
+    offset: float | None = None
+    nodata: float | None = None
+    signed: bool = False
+
+    def decode(self, source: Any) -> NDArray[np.float32]:
+        """Return the values of an open rasterio data set; see `decode`."""
+        stored, count = source.read(), len(self.channels)
+        if self.signed and stored.dtype.kind == "u":
+            stored = stored.view(f"int{8 * stored.dtype.itemsize}")
+        scales = source.scales if self.scale is None else (self.scale,) * count
+        offsets = source.offsets if self.offset is None else (self.offset,) * count
+        return decode(stored, scales, offsets, source.nodata if self.nodata is None else self.nodata)
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """Chip files that others made, which stay where they lie: <folder>/<dataset>/<identifier>.tif.
+
+    The identifier is what a chip id begins with.
+
+    folders: by area, relative to the chip folder.
+    readings: by modality.
+    """
+
+    folders: dict[names.Area, names.Place]
+    readings: dict[names.Modality, Reading]
+
+    def root(self, folder: Path, area: str) -> Path:
+        """Return the folder, without links, that files of an area lie in; raises ChipError where none is described."""
+        if area not in self.folders:
+            raise ChipError(f"{folder / DESCRIPTION}: names no folder of the area {area!r}; {_ADOPT}")
+        return (folder.resolve() / self.folders[area]).resolve()
+
+    def path_of(self, folder: Path, area: str, chip_id: str, modality: str) -> Path:
+        """Return the path of a file; raises ChipError where a link leads from its folder to a file elsewhere."""
+        identifier = names.chip_id(chip_id).partition("-")[0]
+        root = self.root(folder, area)
+        path = root / self.readings[modality].dataset / f"{identifier}.tif"
+        _require_inside(root, path)
+        return path
+
+
+@dataclass(frozen=True)
 class Description:
     """What chips.json says.
 
@@ -72,6 +128,7 @@ class Description:
     inspected: what was found in the imagery (see `imagery.inspection`), JSON-ready.
     fetched: where modalities were fetched from.
     failed: whether the run ended in an error.
+    adopted: where the chip files lie that others made; None: in the folder.
     """
 
     geoembed_version: str
@@ -82,6 +139,7 @@ class Description:
     inspected: dict[str, Any] = field(default_factory=dict)
     fetched: dict[names.Modality, Origin] = field(default_factory=dict)
     failed: bool = False
+    adopted: Adopted | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +154,7 @@ class ChipSet:
     grids: the grids that the chips lie on.
     size: pixels along a chip's side.
     digest: SHA-256 of the record of what the chips were made from, and of the index.
+    adopted: where the chip files lie that others made; None: in the folder.
     """
 
     folder: Path
@@ -105,6 +164,7 @@ class ChipSet:
     grids: tuple[grid.Grid, ...]
     size: int
     digest: str
+    adopted: Adopted | None = None
 
     @cached_property
     def cells(self) -> grid.Cells:
@@ -121,19 +181,35 @@ class ChipSet:
         """Return the folder without links."""
         return self.folder.resolve()
 
+    @cached_property
+    def _areas(self) -> dict[str, str]:
+        """Return the area of each chip."""
+        return dict(zip(self.index["chip_id"], self.index["aoi"], strict=True))
+
     def path_of(self, chip_id: str, modality: str) -> Path:
-        """Return the path of a chip file."""
-        return path_of(self.folder, chip_id, modality)
+        """Return the path of a chip file; raises ChipError for one that others made where a link leads elsewhere."""
+        if self.adopted is None:
+            return path_of(self.folder, chip_id, modality)
+        return self.adopted.path_of(self.folder, self._areas[chip_id], chip_id, modality)
 
     def read(self, row: int, modality: str) -> Chip:
         """Read a row's chip file; raises ChipError where it is missing, damaged, or of another size."""
         path = self.path_of(self._columns["chip_id"][row], modality)
-        _require_inside(self._place, path)
-        chip = read_chip(path, self._columns[modality + DIGEST][row])
+        digest = self._columns[modality + DIGEST][row]
+        if self.adopted is None:
+            _require_inside(self._place, path)
+            chip = read_chip(path, digest)
+        else:
+            chip = self._known(read_chip(path, digest, self.adopted.readings[modality]), modality)
         if chip.values.shape[1:] != (self.size, self.size):
             shape = " x ".join(map(str, chip.values.shape[1:]))
             raise ChipError(f"{path}: {shape} pixels, not {self.size} x {self.size}; {_AGAIN}")
         return chip
+
+    def _known(self, chip: Chip, modality: str) -> Chip:
+        """Return a chip without the bands that no chip has a value in."""
+        known = [number for number, name in enumerate(chip.channels) if name in self.channels[modality]]
+        return Chip(tuple(chip.channels[number] for number in known), chip.values[known])
 
     def files(self) -> list[tuple[str, str, str]]:
         """Return chip id, modality and digest of every chip file, modality by modality."""
@@ -146,6 +222,7 @@ class ChipSet:
 
 
 _AGAIN = "run the geoembed chip that made it again"
+_ADOPT = "run the geoembed chip --adopt that made the index again, with --update"
 
 
 def path_of(folder: Path, chip_id: str, modality: str) -> Path:
@@ -178,14 +255,18 @@ def remove_chips(folder: Path, files: Iterable[tuple[str, str]]) -> None:
 
 
 def damaged(folder: Path, files: Sequence[tuple[str, str, str]]) -> list[Path]:
-    """Return the chip files, given by chip id, modality and digest, that are missing or damaged.
+    """Return the chip files of a folder, given by chip id, modality and digest, that `broken` finds."""
+    return broken([(path_of(folder, chip_id, modality), digest) for chip_id, modality, digest in files])
+
+
+def broken(files: Sequence[tuple[Path, str]]) -> list[Path]:
+    """Return the files, given with the digest of each, that are missing or damaged.
 
     The size of each is looked at. Up to CHECKED bytes of them, or of every second, third ... file, are read.
     """
-    step = 1 + sum(digests.size_of_small(digest) for *_, digest in files) // CHECKED
+    step = 1 + sum(digests.size_of_small(digest) for _, digest in files) // CHECKED
     found = []
-    for number, (chip_id, modality, digest) in enumerate(files):
-        path = path_of(folder, chip_id, modality)
+    for number, (path, digest) in enumerate(files):
         try:
             intact = path.stat().st_size == digests.size_of_small(digest) and (
                 number % step or digests.of_small(path.read_bytes()) == digest
@@ -195,6 +276,30 @@ def damaged(folder: Path, files: Sequence[tuple[str, str, str]]) -> list[Path]:
         if not intact:
             found.append(path)
     return found
+
+
+def making(folder: Path) -> str:
+    """Return the command that makes the chips of a folder: that cuts them or, where it says so, adopts others'."""
+    try:
+        description = documents.read(folder / DESCRIPTION, Description, ChipError, "")
+    except ChipError:
+        return remedies.cutting(folder)
+    adopted = description.adopted
+    if adopted is None:
+        return remedies.cutting(folder)
+    roots = [os.path.relpath(adopted.root(folder, area)) for area in adopted.folders]
+    sources = [f"{name}={reading.dataset}" for name, reading in adopted.readings.items()]
+    options = description.made_from.options
+    unusual = {"split": (None,), "min_valid": (None, 0.5), "seed": (None, 0)}
+    return remedies.command(
+        "chip",
+        *(word for root in roots for word in ("--adopt", root)),
+        *(word for source in sources for word in ("--source", source)),
+        modalities=",".join(adopted.readings),
+        size=str(description.size),
+        **{name: str(options[name]) for name, usual in unusual.items() if options.get(name) not in usual},
+        output=remedies.unless(folder, "chips"),
+    )
 
 
 def read_description(folder: Path) -> Description:
@@ -216,9 +321,9 @@ def read(folder: Path) -> ChipSet:
     folder = folder.parent if folder.name == INDEX else folder
     _require_chips(folder)
     description = read_description(folder)
-    path, again = folder / INDEX, f"run {remedies.cutting(folder)} again, which writes it anew"
+    path, again = folder / INDEX, f"run {making(folder)} again, which writes it anew"
     index = geopackage.read(path, LAYER, ChipError, again)
-    fault = _fault(index, list(description.modalities))
+    fault = _fault(index, list(description.modalities)) or _unread(index, description)
     if not geopackage.is_made_from(path, LAYER, description.made_from):
         fault = f"does not belong to the {DESCRIPTION} beside it"
     if fault:
@@ -231,6 +336,7 @@ def read(folder: Path) -> ChipSet:
         grids=description.grids,
         size=description.size,
         digest=digests.of_value([description.made_from.digest, geopackage.rows_of(path, LAYER)]),
+        adopted=description.adopted,
     )
 
 
@@ -269,6 +375,15 @@ def _fault(index: geopandas.GeoDataFrame, modalities: Sequence[str]) -> str | No
     return f"holds the split {strange.pop()!r}" if strange else None
 
 
+def _unread(index: geopandas.GeoDataFrame, description: Description) -> str | None:
+    """Return what a description lacks to read chip files that others made; None where it lacks nothing."""
+    if description.adopted is None:
+        return None
+    lacking = {*index["aoi"].unique()} - {*description.adopted.folders}
+    lacking |= {*description.modalities} - {*description.adopted.readings}
+    return f"holds {sorted(lacking)[0]!r}, whose files the {DESCRIPTION} beside it does not name" if lacking else None
+
+
 def _require_chips(folder: Path) -> None:
     """Raise ChipError for what is no folder of finished chips."""
     stranger = remedies.of_another_kind(folder, Kind.CHIPS)
@@ -276,30 +391,34 @@ def _require_chips(folder: Path) -> None:
         raise ChipError(f"{folder}: {stranger}; {remedies.chips(folder)}")
     if not (folder / INDEX).exists():
         if (folder / DESCRIPTION).exists():
-            raise ChipError(
-                f"{folder}: its chips are not finished; run {remedies.cutting(folder)} again, which goes on"
-            )
+            raise ChipError(f"{folder}: its chips are not finished; run {making(folder)} again, which goes on")
         raise ChipError(f"{folder / INDEX}: no chips here; {remedies.chips(folder)}")
 
 
-def read_chip(path: Path, digest: str | None = None) -> Chip:
-    """Read a chip file; raises ChipError where it is missing, or damaged: not as its digest says, or not a GeoTIFF."""
+def read_chip(path: Path, digest: str | None = None, reading: Reading | None = None) -> Chip:
+    """Read a chip file; raises ChipError where it is missing, or damaged: not as its digest says, or not a GeoTIFF.
+
+    reading: how a file that others made is read; None: as `write_chip` wrote it.
+    """
     _hush_missing_place()
+    again = f"delete it and {_AGAIN}" if reading is None else f"restore it, or {_ADOPT}"
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise ChipError(f"{path}: missing; {_AGAIN}") from None
+        raise ChipError(f"{path}: missing; {_AGAIN if reading is None else again}") from None
     if digest is not None and digests.of_small(data) != digest:
         fault = "is empty" if not data else "was changed or damaged: it is not as its digest says"
-        raise ChipError(f"{path}: {fault}; delete it and {_AGAIN}")
+        raise ChipError(f"{path}: {fault}; {again}")
     try:
         with rasterio.Env(**_PIXELS_ONLY), rasterio.MemoryFile(data) as file, file.open(driver="GTiff") as source:
+            if reading is not None:
+                return Chip(reading.channels, reading.decode(source))
             stored = source.read()
             channels = tuple(name or "" for name in source.descriptions)
             scales, offsets, nodata = source.scales, source.offsets, source.nodata
     except (rasterio.errors.RasterioError, ValueError, MemoryError) as error:
         fault = f"cannot be read ({(str(error) or 'no memory').splitlines()[0]})"
-        raise ChipError(f"{path}: {fault}; delete it and {_AGAIN}") from None
+        raise ChipError(f"{path}: {fault}; {again}") from None
     return Chip(channels, decode(stored, scales, offsets, nodata))
 
 

@@ -27,6 +27,18 @@ Aoi = Annotated[
     list[Path],
     typer.Option("--aoi", metavar="FILE", help="Polygons of the area of interest; any vector file. Repeatable."),
 ]
+Adopt = Annotated[
+    list[Path],
+    typer.Option(
+        "--adopt",
+        metavar="FOLDER",
+        help="In place of --aoi: chips that geetiles made, which stay where they lie. Repeatable.",
+    ),
+]
+SplitColumn = Annotated[
+    str | None,
+    typer.Option("--split", metavar="COLUMN", help="Adopted tiles' column of splits [default: split, or the only]."),
+]
 AreaLayer = Annotated[
     str | None, typer.Option("--layer", metavar="NAME", help="The areas' layer, where several have polygons.")
 ]

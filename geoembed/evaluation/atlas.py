@@ -37,6 +37,9 @@ MOST_AREAS = 6
 MOST_CHIPS, MOST_NUMBERS = 20_000, 2**29
 """Most chips, and numbers in them, that are read for imagery: more take minutes, and each is a pixel or two."""
 
+MOST_GRIDS = 120
+"""Most grids of an area that are shown one by one: UTM has as many zones and hemispheres."""
+
 PLAIN = (225, 225, 225)
 """The colour of cells without imagery."""
 
@@ -93,12 +96,26 @@ def sheets(aoi: NDArray[np.str_], cells: Cells) -> list[Sheet]:
     for area in np.unique(aoi):
         of_area = [(grid, at[aoi[at] == area]) for grid, at in cells.by_grid()]
         of_area = [(grid, at) for grid, at in of_area if len(at)]
+        if len(of_area) > MOST_GRIDS:
+            laid.append(_scattered(str(area), np.flatnonzero(aoi == area), cells))
+            continue
         for grid, chips in of_area:
             rows = -grid.upward * cells.rows[chips]
             rows, columns = rows - rows.min(), cells.columns[chips] - cells.columns[chips].min()
             name = str(area) if len(of_area) == 1 else f"{area}, {grid.name}"
             laid.append(Sheet(name, chips, rows, columns, int(rows.max()) + 1, int(columns.max()) + 1))
     return laid
+
+
+def _scattered(name: str, chips: NDArray[np.int64], cells: Cells) -> Sheet:
+    """Lay out chips that lie on grids of their own, as tiles that others made do: where their centres are."""
+    part = cells[chips]
+    west, south, east, north = part.bounds().T
+    x, y = part.lonlat().T
+    x = (x - x[0] + 180.0) % 360.0  # areas over 180 degrees too
+    columns = np.round((x - x.min()) / np.median((east - west) % 360.0)).astype(np.int64)
+    rows = np.round((y.max() - y) / np.median(north - south)).astype(np.int64)
+    return Sheet(name, chips, rows, columns, int(rows.max()) + 1, int(columns.max()) + 1)
 
 
 def most(laid: Sequence[Sheet]) -> tuple[list[Sheet], int]:

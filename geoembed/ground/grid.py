@@ -166,10 +166,11 @@ class Cells:
 
     def by_grid(self) -> Iterator[tuple[Grid, NDArray[np.int64]]]:
         """Yield each grid that has cells, and the cells' positions."""
+        order = np.argsort(self.grid_of, kind="stable")
+        ends = np.searchsorted(self.grid_of[order], np.arange(len(self.grids) + 1))
         for number, grid in enumerate(self.grids):
-            positions = np.flatnonzero(self.grid_of == number)
-            if positions.size:
-                yield grid, positions
+            if ends[number] < ends[number + 1]:
+                yield grid, order[ends[number] : ends[number + 1]]
 
     @cached_property
     def chip_ids(self) -> list[str]:

@@ -19,7 +19,7 @@ from geoembed.imagery.windows import Readers
 from geoembed.inventory import facts, places
 from geoembed.inventory.facts import Facts, Rows
 from geoembed.outputs import geopackage, journal
-from geoembed.project import kinds, remedies
+from geoembed.project import kinds
 from geoembed.project.kinds import Kind
 
 T = TypeVar("T")
@@ -34,7 +34,9 @@ def of_folder(path: Path, *, verify: bool) -> Facts:
     if not kinds.is_finished(folder, Kind.CHIPS):
         _, lines = journal.read(folder / ".journal.jsonl")
         told = {"state": "not finished", "cells_cut": sum(len(line) for line in lines)}
-        return Facts("an unfinished chip folder", "its journal", {**told, "next": f"{remedies.cutting(folder)} again"})
+        return Facts(
+            "an unfinished chip folder", "its journal", {**told, "next": f"{chip_folder.making(folder)} again"}
+        )
     chipset = chip_folder.read(folder)
     statistics = {name: _statistics(chipset, name) for name in chipset.channels}
     unusual = [
@@ -48,7 +50,8 @@ def of_folder(path: Path, *, verify: bool) -> Facts:
         "pixels": f"{chipset.size} x {chipset.size}",
         "units": chipset.units,
         **places.of_table(chipset.index),
-        "crs": [grid.crs for grid in chipset.grids],
+        "crs": list(dict.fromkeys(grid.crs for grid in chipset.grids)),
+        **({"adopted": dict(chipset.adopted.folders)} if chipset.adopted else {}),
         "areas": {str(name): int(n) for name, n in chipset.index["aoi"].value_counts().items()},
         **_credits(description.fetched),
         **facts.of_record(description.made_from, description.geoembed_version),
@@ -142,6 +145,8 @@ def _sampled(items: list[T]) -> list[T]:
 
 def _statistics(chipset: ChipSet, name: str) -> list[ChannelStatistics]:
     """Return the statistics of a modality's channels over a sample of its chips, without broken files."""
+    if chipset.adopted is not None:
+        return _statistics_of_values(chipset, name)
     modality = Modality(name, decibel=next((known.decibel for known in BUILT_IN if known.name == name), False))
     parts: dict[str, list[Any]] = {channel: [] for channel in chipset.channels[name]}
     encodings: dict[str, Encoding] = {}
@@ -162,6 +167,20 @@ def _statistics(chipset: ChipSet, name: str) -> list[ChannelStatistics]:
     ]
 
 
+def _statistics_of_values(chipset: ChipSet, name: str) -> list[ChannelStatistics]:
+    """Return the statistics of a modality whose files others made, which do not tell how they are read."""
+    parts: dict[str, list[Any]] = {}
+    for row in _sampled(np.flatnonzero(chipset.index[name].notna()).tolist()):
+        try:
+            chip = chipset.read(row, name)
+        except GeoembedError:
+            continue
+        for channel, values in zip(chip.channels, chip.values, strict=True):
+            parts.setdefault(channel, []).append(values.ravel())
+    encoding = Encoding("float32")
+    return [checks.statistics(channel, np.concatenate(values), encoding) for channel, values in parts.items()]
+
+
 def _faults(chipset: ChipSet, verify: bool) -> Iterator[str]:
     """Yield what is wrong with the chip files; a number stands for many that are missing."""
     for name in chipset.channels:
@@ -172,7 +191,10 @@ def _faults(chipset: ChipSet, verify: bool) -> Iterator[str]:
             lost = (
                 f"{len(missing):,} of {len(rows):,} chip files of {name} are missing, {path_of[missing[0]]} the first"
             )
-            yield f"{chipset.folder}: {lost}; run the geoembed chip that made them again"
+            again = "run the geoembed chip that made them again"
+            if chipset.adopted is not None:
+                again = f"restore them, or run {chip_folder.making(chipset.folder)} with --update"
+            yield f"{chipset.folder}: {lost}; {again}"
         present = sorted(path_of.keys() - set(missing))
         for row in present if verify else _sampled(present):
             try:

@@ -101,8 +101,9 @@ class Pieces:
 def points_in_chips(xy: NDArray[np.float64], crs: str, cells: Cells) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return rows of chips, and positions of the points that they hold; a cell holds its left and lower borders."""
     chips, points = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+    places = {target: crs_.transformer(crs, target).transform(*xy.T) for target in {grid.crs for grid in cells.grids}}
     for grid, rows in cells.by_grid():
-        x, y = crs_.transformer(crs, grid.crs).transform(xy[:, 0], xy[:, 1])
+        x, y = places[grid.crs]
         finite = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
         keys = grids_.keys(grid.column_at(x[finite]), grid.row_at(y[finite]))
         positions = pd.Index(grids_.keys(cells.columns[rows], cells.rows[rows])).get_indexer(pd.Index(keys))

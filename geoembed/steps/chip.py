@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,14 +16,15 @@ import numpy as np
 from geoembed import interrupts, settings
 from geoembed.archives.fetching import Fetcher
 from geoembed.archives.origin import Origin
-from geoembed.chips import cutting, survey
+from geoembed.chips import adoption, cutting, survey
 from geoembed.chips import folder as chip_folder
 from geoembed.chips import index as chip_index
+from geoembed.chips.adoption import Found
 from geoembed.chips.cells import AreaCells
 from geoembed.chips.cutting import Contents, Cut, Cutter, Imagery, Synced
 from geoembed.chips.folder import Contained, Description
 from geoembed.chips.survey import Survey
-from geoembed.errors import ChipError, FetchError, GeoembedError, StaleError
+from geoembed.errors import ChipError, ConfigError, FetchError, GeoembedError, StaleError
 from geoembed.ground import aoi as areas_of_interest
 from geoembed.imagery import inspection
 from geoembed.imagery import modalities as modality_tables
@@ -44,13 +45,21 @@ JOURNAL = ".journal.jsonl"
 MANY_CELLS = 100_000
 """Cells above which it is said how many there are, as cutting them takes long."""
 
+MOST_REASONS = 5
+"""Reasons why files that others made cannot be used that are told, each once."""
+
+TOGETHER = 64
+"""Tiles that are read between two lines of the journal."""
+
 Sources: TypeAlias = Mapping[str, Paths] | Sequence[str | Modality]
 
 
 @verb
 def chip(
-    aoi: Paths,
+    aoi: Paths = (),
     *,
+    adopt: Paths = (),
+    split: str | None = None,
     layer: str | None = None,
     source: Sources = (),
     output: PathLike = "chips",
@@ -75,6 +84,9 @@ def chip(
     """Cut the chips of areas into a folder; the result is its index. Chips of the same inputs and options are kept.
 
     aoi: vector files of polygons.
+    adopt: folders that geetiles made, whose chips stay where they lie, in place of `aoi`. `source` names the data set
+        of a modality then, and only `modalities`, `size`, `min_valid`, `seed` and what says how to run go with it.
+    split: the adopted tiles' column of splits; None: `split`, or the only one. Without any, splits are dealt out.
     layer: the layer of each that has the areas; None: the only one with polygons.
     source: where imagery lies, by modality or as `s2=PATH`, in place of what `config` says; or modalities.
     config: the settings file whose [modalities] tables say what imagery there is; None: geoembed.toml if it exists.
@@ -95,6 +107,18 @@ def chip(
     """
     folder = Path(output)
     survey.require_options(size, resolution)
+    if settings.paths(adopt):
+        _require_unset(
+            "--adopt",
+            aoi=aoi, layer=layer, resolution=resolution, align=align, cells=cells, year=year, seasons=seasons,
+            cache=cache, offline=offline, dry_run=dry_run,
+        )  # fmt: skip
+        located = {} if source == () else settings.by_modality("--source", _texts(source))
+        found = adoption.find(settings.paths(adopt), located, settings.words(modalities), split, size)
+        return (yield from _adopt(found, folder, split=split, min_valid=min_valid, seed=seed, workers=workers,
+                                  update=update, overwrite=overwrite))  # fmt: skip
+    if split is not None:
+        raise ConfigError(f"--split {split}: tells the splits of what --adopt names; leave it out")
     areas, aoi_files = areas_of_interest.read(settings.paths(aoi), layer)
     table = settings.file(config)
     tables = _modalities(source, table, settings.words(modalities), year, settings.words(seasons))
@@ -159,6 +183,165 @@ def chip(
             _delete(folder)
             raise ChipError(surveyed.layout.too_little_at(size, cutter.fullest))
         return _finish(folder, description, surveyed, contents, cut_now, fetcher)
+
+
+def _require_unset(option: str, **others: Any) -> None:
+    """Raise ConfigError where an option is given together with others that mean nothing beside it."""
+    for name, value in others.items():
+        if value not in (None, False, (), [], ""):
+            raise ConfigError(f"--{name.replace('_', '-')}: does not go with {option}; leave it out")
+
+
+def _texts(source: Sources) -> Mapping[str, Paths] | Sequence[str]:
+    """Return where imagery lies; raises ConfigError for modalities that are made already, which no folder can be."""
+    if isinstance(source, Mapping):
+        return source
+    if not all(isinstance(item, str) for item in source):
+        raise ConfigError("source: name the data sets that are adopted, such as s2=s2rgbm-2020")
+    return [str(item) for item in source]
+
+
+def _adopt(
+    found: Found,
+    folder: Path,
+    *,
+    split: str | None,
+    min_valid: float,
+    seed: int,
+    workers: int,
+    update: bool,
+    overwrite: bool,
+) -> Steps[geopandas.GeoDataFrame]:
+    """Write the index of chips that others made; see `chip`."""
+    found.require_apart(folder)
+    with locks.hold(folder, folder=True):
+        described = _described(folder)
+        earlier = described.made_from if described else journal.read(folder / JOURNAL)[0]
+        options = {
+            "adopt": [path.name for path in found.folders.values()],
+            "split": split,
+            "modalities": {name: asdict(reading) for name, reading in found.readings.items()},
+            "size": found.size,
+            "min_valid": min_valid,
+            "seed": seed,
+        }
+        record = Record("chip", found.inputs(), options)
+        if _has_failed(folder, described) and earlier is not None and earlier.digest != record.digest:
+            overwrite = True
+        if _standing(folder, earlier, record, update=update, overwrite=overwrite) is Standing.ABSENT:
+            _delete(folder)
+            described = None
+        cells = found.cells
+        modalities = {name: Contained((), unit) for name, unit in found.units.items()}
+        description = described or Description(__version__, found.size, cells.grids, modalities, record)
+        description = replace(description, failed=False, adopted=found.adopted(folder))
+        if description != described:
+            chip_folder.write_description(folder, description)
+        kept = interrupts.noted("what was read so far is noted; run the same command again to go on")
+        with closing(Journal(folder / JOURNAL, record)) as finished, kept:
+            contents, read_now, faults = yield from _read_all(folder, found, description, min_valid, finished, workers,
+                                                              update=update)  # fmt: skip
+        for line in faults:
+            log.warning("%s", line)
+        if not any(contents.values()):
+            _delete(folder)
+            place = next(iter(found.folders.values()))
+            raise ChipError(f"{place}: no tile has a file that can be used; check --adopt, --size and --min-valid")
+        channels = {
+            name: chip_index.channels(name, reading.channels, contents) for name, reading in found.readings.items()
+        }
+        contained = {name: Contained(tuple(one), found.units[name]) for name, one in channels.items() if one}
+        index, _ = chip_index.build([cells], contents, list(contained), seed, found.splits())
+        changed = read_now > 0 or contained != description.modalities
+        changed = changed or not chip_index.is_of(folder / chip_folder.INDEX, index, record)
+        _write(folder, replace(description, modalities=contained), index, changed=changed)
+        left_out = len(cells) - len(index)
+        log.info("%d chips: %d tiles read, %d kept", len(index), read_now, len(cells) - read_now)
+        if left_out:
+            log.info("%d tiles left out: no file of theirs can be used", left_out)
+        counts: dict[str, int | float] = {
+            "chips": len(index), "size": found.size, "tiles_read": read_now, "tiles_kept": len(cells) - read_now,
+            "left_out_without_imagery": left_out,
+        }  # fmt: skip
+        for name in found.readings:
+            held, missing = sum(name in one for one in contents.values()), found.missing(name)
+            counts |= {name: held, f"{name}_missing": missing, f"{name}_unusable": len(cells) - held - missing}
+            if held < len(cells):
+                log.warning("%s: %s of %s tiles lack it: %s have no file, and of %s it cannot be used", name,
+                            f"{len(cells) - held:,}", f"{len(cells):,}", f"{missing:,}",
+                            f"{len(cells) - held - missing:,}")  # fmt: skip
+        return Result((folder,), counts, read=lambda: chip_folder.read(folder).index)
+
+
+def _read_all(
+    folder: Path,
+    found: Found,
+    description: Description,
+    min_valid: float,
+    finished: Journal,
+    workers: int,
+    *,
+    update: bool,
+) -> Generator[Progress, None, tuple[Cut, int, list[str]]]:
+    """Read the tiles that no earlier run has read; return what each holds, how many were read, and what is wrong.
+
+    Raises ChipError where a file is not any more as it was read, unless with `update`, which reads it again.
+    """
+    adopter, adopted = adoption.Adopter(found, min_valid), description.adopted
+    assert adopted is not None
+    tile_of = dict(zip(found.cells.chip_ids, found.tiles, strict=True))
+    contents = cutting.finished(finished.lines)
+    files = [
+        (adopted.path_of(folder, tile_of[chip_id].area, chip_id, name), one.digest)
+        for chip_id, held in contents.items()
+        for name, one in held.items()
+    ]
+    broken = chip_folder.broken(files)
+    if broken and not update:
+        more = f" ({len(broken):,} files in all)" if len(broken) > 1 else ""
+        fault = f"was changed or damaged since it was read{more}"
+        raise ChipError(f"{broken[0]}: {fault}; restore it, or pass --update to take it as it is")
+    changed = {path.stem for path in broken}
+    contents = {chip_id: held for chip_id, held in contents.items() if tile_of[chip_id].identifier not in changed}
+    due = [chip_id for chip_id in tile_of if chip_id not in contents]
+    unusable: dict[tuple[str, str], list[Path]] = {}
+    yield Progress(len(contents), len(tile_of), "chips")
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for start in range(0, len(due), TOGETHER):
+                chip_ids = due[start : start + TOGETHER]
+                cut: Cut = {}
+                results = pool.map(adopter, [tile_of[chip_id] for chip_id in chip_ids])
+                for chip_id, (held, faults) in zip(chip_ids, results, strict=True):
+                    cut[chip_id] = held
+                    for name, why, path in faults:
+                        unusable.setdefault((name, why), []).append(path)
+                finished.write({**cut})
+                contents.update(cut)
+                yield Progress(len(contents), len(tile_of), "chips")
+        finally:
+            pool.shutdown(cancel_futures=True)
+    often = sorted(unusable.items(), key=lambda item: -len(item[1]))
+    lines = [
+        f"{paths[0]}: {why}; left out, as are {len(paths) - 1:,} more files of {name}"
+        for (name, why), paths in often[:MOST_REASONS]
+    ]
+    if others := sum(len(paths) for _, paths in often[MOST_REASONS:]):
+        lines.append(f"{others:,} files more cannot be used, for {len(often) - MOST_REASONS:,} other reasons")
+    return contents, len(due), lines
+
+
+def _write(folder: Path, description: Description, index: geopandas.GeoDataFrame, *, changed: bool) -> None:
+    """Write the index last, or renew its time stamp where nothing changed."""
+    path = folder / chip_folder.INDEX
+    if changed:
+        geopackage.remove(path)
+        chip_folder.write_description(folder, description)
+        styles.write(path, styles.splits())
+        chip_folder.write_index(folder, index, description.made_from)
+    elif not styles.is_settled(path):
+        styles.write(path, styles.splits())
+    atomic.touch(path)
 
 
 def _record(
@@ -371,7 +554,10 @@ def _finish(
     area_cells, layout = surveyed.cells, surveyed.layout
     total = sum(map(len, area_cells))
     left_out = total - sum(bool(contents[chip_id]) for cells in area_cells for chip_id in cells.chip_ids)
-    channels = {each.modality.name: chip_index.channels(each, contents) for each in surveyed.imagery}
+    channels = {
+        each.modality.name: chip_index.channels(each.modality.name, each.channels, contents)
+        for each in surveyed.imagery
+    }
     for name in [name for name, present in channels.items() if not present]:
         log.warning("%s: no chip has enough valid pixels of this modality; it is left out", name)
         del channels[name]
@@ -381,15 +567,11 @@ def _finish(
     contained = {
         name: Contained(tuple(present), description.modalities[name].unit) for name, present in channels.items()
     }
-    if cut_now or contained != description.modalities or not chip_index.is_of(path, index, description.made_from):
-        geopackage.remove(path)
-        fetched = _origins(surveyed, fetcher)
-        chip_folder.write_description(folder, replace(description, modalities=contained, fetched=fetched))
-        styles.write(path, styles.splits())
-        chip_folder.write_index(folder, index, description.made_from)
-    elif not styles.is_settled(path):
-        styles.write(path, styles.splits())
-    atomic.touch(path)
+    changed = bool(cut_now) or contained != description.modalities
+    changed = changed or not chip_index.is_of(path, index, description.made_from)
+    if changed:
+        description = replace(description, modalities=contained, fetched=_origins(surveyed, fetcher))
+    _write(folder, description, index, changed=changed)
     log.info("%d chips: %d cells cut, %d kept", len(index), cut_now, total - cut_now)
     if left_out:
         log.info("%d cells left out: too few valid pixels in every modality", left_out)
