@@ -99,7 +99,7 @@ def test_what_is_unknown_or_missing_on_the_command_line_is_2(
     [
         ("chip --aoi a.gpkg --size x", "--size x: input should be a valid integer"),
         ("chip --aoi a.gpkg --min-valid 2", "--min-valid 2: input should be less than or equal to 1"),
-        ("chip --aoi a.gpkg --resolution -1", "--resolution -1.0"),
+        ("chip --aoi a.gpkg --resolution -1", "--resolution -1: give metres per pixel"),
         ("chip --aoi a.gpkg", "a.gpkg: no such file"),
         ("--config no.toml chip --aoi a.gpkg", "no.toml: no such file"),
         ("pretrain --preset huge", "--preset huge: 'huge' is not one of"),
