@@ -88,7 +88,7 @@ def prepare(folder: Path, data: Path, *, coherence: bool) -> None:
 
 @pytest.fixture(scope="module")
 def five(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The five scenes: chip, label, pretrain for a minute, embed."""
+    """The five scenes: chip, label, pretrain for half a minute, embed."""
     data = Path(__file__).parents[2] / "shared" / "data"
     if not (data / "five-scenes").is_dir():
         pytest.skip(f"the real scenes are not beside this checkout ({data})")
@@ -100,7 +100,7 @@ def five(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = [word for one in classes for word in ("--class", one)]
     expected = [f"labels/{one.split('=')[0]}.gpkg" for one in classes]
     assert geoembed(folder, "label", *covers, *words).splitlines() == expected
-    assert geoembed(folder, "pretrain", "--minutes", 1) == "model"
+    assert geoembed(folder, "pretrain", "--minutes", 0.5) == "model"
     assert geoembed(folder, "embed") == "embeddings.h5"
     return folder
 

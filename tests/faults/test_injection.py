@@ -22,7 +22,7 @@ from geoembed.errors import GeoembedError
 from geoembed.steps import sample as sample_step
 
 EVERY = {
-    "sample": 7, "chip": 7, "pretrain": 4, "probe": 5, "embed": 2, "evaluate": 29, "search": 2, "export": 6,
+    "sample": 7, "chip": 7, "pretrain": 4, "probe": 5, "embed": 4, "evaluate": 57, "search": 2, "export": 6,
     "import": 6,
 }  # fmt: skip
 """Of slow verbs, only each so many-th call fails, or is cut."""
