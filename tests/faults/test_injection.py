@@ -22,8 +22,8 @@ from geoembed.errors import GeoembedError
 from geoembed.steps import sample as sample_step
 
 EVERY = {
-    "sample": 7, "chip": 7, "pretrain": 4, "probe": 5, "embed": 4, "evaluate": 57, "search": 2, "export": 6,
-    "import": 6,
+    "sample": 13, "chip": 13, "pretrain": 7, "suggest": 2, "probe": 9, "embed": 5, "evaluate": 57, "search": 3,
+    "export": 11, "import": 11,
 }  # fmt: skip
 """Of slow verbs, only each so many-th call fails, or is cut."""
 
