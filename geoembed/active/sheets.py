@@ -71,15 +71,21 @@ def is_kept(output: Path, record: Record, *, update: bool, overwrite: bool) -> b
         raise StaleError(f"{output}: was made by geoembed {step}; choose another -o")
     if existing is None:
         records.require_ours(output, geopackage.is_ours, overwrite=overwrite)
-    elif (update or overwrite) and (held := labelled(output)):
+    damage = geopackage.faults(output, whole=True) if existing and not overwrite else []
+    if damage:
+        raise StaleError(damage[0])  # there may be labels in it
+    held = labelled(output) if existing else 0
+    if held and (update or overwrite):
         raise StaleError(f"{output}: holds {held} labels of yours; keep them, and choose another -o")
     for name in (output.name, styles.beside(output).name):
         atomic.sweep(output.parent, name)
-    finished = existing is not None and not geopackage.faults(output, whole=True) and styles.is_settled(output)
+    finished = existing is not None and (held > 0 or styles.is_settled(output))
     standing = records.settle(output, record, existing, finished=finished, update=update, overwrite=overwrite)
     if standing is not Standing.KEPT:
         geopackage.require_closed(output)
-    return standing is Standing.KEPT
+        return False
+    atomic.touch(*(path for path in (styles.beside(output), output) if path.exists()))
+    return True
 
 
 def write(

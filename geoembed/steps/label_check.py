@@ -23,7 +23,7 @@ from geoembed.labels import files as label_files
 from geoembed.labels import targets as targets_of
 from geoembed.labels.files import Reading
 from geoembed.labels.targets import Targets
-from geoembed.outputs import atomic, locks, styles
+from geoembed.outputs import locks
 from geoembed.outputs.records import Record
 from geoembed.progress import Progress, Result, Steps, Table, verb
 from geoembed.settings import PathLike
@@ -81,9 +81,7 @@ def label_check(
     )  # fmt: skip
     with locks.hold(path, folder=False):
         tables: tuple[Table, ...] = ()
-        if sheets.is_kept(path, record, update=update, overwrite=overwrite):
-            atomic.touch(styles.beside(path), path)
-        else:
+        if not sheets.is_kept(path, record, update=update, overwrite=overwrite):
             targets = targets_of.join(label_file, file.chip_id, file.grids)
             rows, told, table = yield from _checked(file, features, classifier, targets, seed)
             tables = (table,)

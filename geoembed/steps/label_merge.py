@@ -64,8 +64,7 @@ def label_merge(
             yield Progress(0, 1, "steps", "joining")
             table, counts = _joined(read, prefer)
             geopackage.write(path, label_files.LAYER, table, record)
-        made = geopackage.read(path, label_files.LAYER, LabelError)
-        return Result((path,), {"labels": len(made), **counts}, read=partial(_read, path))
+        return Result((path,), {"labels": len(_read(path)), **counts}, read=partial(_read, path))
 
 
 def _read(path: Path) -> geopandas.GeoDataFrame:

@@ -25,7 +25,7 @@ from geoembed.labels import files as label_files
 from geoembed.labels import targets as targets_of
 from geoembed.labels.files import LabelFile, Reading
 from geoembed.labels.targets import Targets
-from geoembed.outputs import atomic, locks, styles
+from geoembed.outputs import locks
 from geoembed.outputs.records import Record
 from geoembed.progress import Progress, Result, Steps, verb
 from geoembed.settings import PathLike
@@ -96,9 +96,7 @@ def suggest(
         },
     )  # fmt: skip
     with locks.hold(path, folder=False):
-        if sheets.is_kept(path, record, update=update, overwrite=overwrite):
-            atomic.touch(styles.beside(path), path)
-        else:
+        if not sheets.is_kept(path, record, update=update, overwrite=overwrite):
             yield Progress(0, 2, "steps", "choosing")
             targets = None if label_file is None else targets_of.join(label_file, file.chip_id, file.grids)
             candidates = _candidates(file, features, targets, chosen, test=test)

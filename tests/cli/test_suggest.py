@@ -68,6 +68,16 @@ def test_a_sheet_goes_to_qgis_and_back(here: Path, run: Run, tmp_path: Path) -> 
         stays = run(*words, *more)
         assert stays.exit_code == 1
         assert "holds 11 labels of yours; keep them, and choose another -o" in stays.stderr
+    output.with_suffix(".qml").unlink()
+    assert run(*words).exit_code == 0, "a style that is gone is no reason to begin anew"
+    assert geopandas.read_file(output).label.notna().sum() == 11
+    whole = output.read_bytes()
+    output.write_bytes(whole[: len(whole) // 2] + bytes(4096) + whole[len(whole) // 2 + 4096 :])
+    damaged = output.read_bytes()
+    told = run(*words)
+    assert (told.exit_code, len(told.stderr.strip().splitlines())) == (1, 1)
+    assert output.read_bytes() == damaged, "there may be labels in it"
+    output.write_bytes(whole)
     second = run("suggest", "--labels", output, "--n", 6, "-o", tmp_path / "second.gpkg")
     assert second.exit_code == 0, second.stderr
     further = geopandas.read_file(tmp_path / "second.gpkg")
